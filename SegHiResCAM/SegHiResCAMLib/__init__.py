@@ -1,0 +1,1 @@
+"""SegHiResCAM: why did the network outline this? The rooms of the library; importing this package imports nothing."""

@@ -1,0 +1,100 @@
+"""What every reader of model files returns, and all that the rest of the engine knows of a model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import torch
+
+from SegHiResCAMLib.engine.errors import EngineError
+from SegHiResCAMLib.terminology import Terminology
+
+
+@dataclass(frozen=True)
+class Label:
+    """One structure that the model outlines.
+
+    Attributes:
+        name: As the model's own description has it.
+        value: Its voxels' value in label maps; 0 is background.
+        channel: The network's output channel that holds its logits.
+        color: RGB, each 0 to 1.
+        terminology: What it is in SNOMED CT, where known.
+    """
+
+    name: str
+    value: int
+    channel: int
+    color: tuple[float, float, float]
+    terminology: Terminology | None = None
+
+
+@dataclass(frozen=True)
+class WindowSettings:
+    """How the model's inferer cuts an image into windows.
+
+    Attributes:
+        size: Window size in positions along each axis of the network's input, or None for the whole image at once.
+        overlap: Share of a window that its neighbour covers too, 0 to below 1.
+        blending: How overlapping predictions are averaged: "gaussian" (the middle counts more) or "constant".
+        multiple: Every axis of the network's input must be a multiple of this; images are padded to it.
+    """
+
+    size: tuple[int, ...] | None = None
+    overlap: float = 0.25
+    blending: Literal["gaussian", "constant"] = "gaussian"
+    multiple: int = 1
+
+
+@dataclass
+class SegmentationModel:
+    """A network, and all that is needed to use it on a patient's volume.
+
+    Attributes:
+        name: For people.
+        network: In eval mode, parameters frozen, on the CPU when it arrives; input (B, C, *spatial), output logits.
+        spatial_dims: 2 (slice-wise) or 3 (volumetric).
+        in_channels: C.
+        labels: Background left out, ordered by value.
+        activation: What turns logits into probabilities: "softmax" over all channels, or "sigmoid" of each.
+        preprocessing: Dictionary transform (key "image") from the user's volume, a MetaTensor (C, i, j, k) with RAS affine
+            in mm, to the model's own grid and intensities. Invertible transforms among it lead back.
+        slice_preprocessing: For 2D networks that want each slice treated by itself (say, scaled by its own range):
+            a transform of one slice (C, x, y), applied after `preprocessing`; None when there is none.
+        window: The inferer's settings.
+        largest_component: Labels keep only their largest connected component.
+        sha256: Of the weights file, lower-case hex.
+        source: The path as the user gave it.
+        licence: SPDX identifier or free text; empty when unknown.
+        description: One or two sentences for people.
+        metadata: Whatever else the model's description says, as read.
+    """
+
+    name: str
+    network: torch.nn.Module
+    spatial_dims: Literal[2, 3]
+    in_channels: int
+    labels: tuple[Label, ...]
+    activation: Literal["softmax", "sigmoid"]
+    preprocessing: Any
+    window: WindowSettings
+    sha256: str
+    source: str
+    slice_preprocessing: Any | None = None
+    largest_component: bool = False
+    licence: str = ""
+    description: str = ""
+    metadata: dict[str, Any] = field(default_factory=dict)
+
+    def label(self, name: str) -> Label:
+        """The label called `name`, whatever its case.
+
+        Raises:
+            EngineError: `segment-unknown`, naming those there are.
+        """
+        for label in self.labels:
+            if label.name.casefold() == name.strip().casefold():
+                return label
+        known = ", ".join(label.name for label in self.labels)
+        raise EngineError("segment-unknown", f"The model '{self.name}' has no segment '{name}'. It outlines: {known}.")
