@@ -1,0 +1,153 @@
+"""The MRML application outside 3D Slicer: what Slicer's own start-up sets up, on the slicer-core wheel, without Qt or OpenGL.
+
+This is the one module of the room that imports `slicer` only when called, so that a missing or wrong package is told in
+a sentence. Import the other modules inside the `with` block.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from SegHiResCAMLib.scene.errors import SceneError
+
+# The colour tables that Slicer loads from files and that the wheel lacks. matplotlib has the very same tables.
+COLOR_TABLES = ("Inferno", "Magma", "Plasma", "Viridis", "Cividis")
+
+# A scene says which Slicer wrote it. The wheel calls itself "slicer-core 4.0.0 0", at which the desktop warns, and takes
+# old models for RAS. This is the oldest release that the project supports, so no supported desktop calls it too new.
+SCENE_VERSION = "Slicer 5.10.0 34045"
+
+_SLICE_VIEWS = {"Red": "Axial", "Yellow": "Sagittal", "Green": "Coronal"}
+
+
+@dataclass(frozen=True)
+class HeadlessApplication:
+    """What `headless_application` yields.
+
+    Attributes:
+        scene: The vtkMRMLScene, with the colour tables and the three slice views of a new desktop scene.
+        slice_logics: The vtkMRMLSliceLogic of each slice view: Red (axial), Yellow (sagittal), Green (coronal).
+    """
+
+    scene: Any
+    slice_logics: dict[str, Any]
+
+
+@contextmanager
+def headless_application() -> Iterator[HeadlessApplication]:
+    """Set up a scene with its logics, and take all of it down at the end, the private temporary folder included.
+
+    Yields:
+        The application. Nodes must not be used after the block.
+
+    Raises:
+        SceneError: slicer-core is missing or hidden by another package called `slicer`, or matplotlib is missing.
+    """
+    slicer = _slicer_core()
+    folder = Path(tempfile.mkdtemp(prefix="seghirescam-scene-"))
+    try:
+        _write_color_tables(folder / "share" / "ColorFiles")
+        application = _application(slicer, folder)
+        try:
+            yield application[0]
+        finally:
+            _take_down(*application)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _slicer_core() -> Any:
+    """Import slicer-core, or say what stands in its place."""
+    try:
+        import slicer
+    except ImportError as problem:
+        sentence = (
+            "Scenes and pictures need the package slicer-core, which cannot be imported "
+            f"({problem}): install it with `pip install seghirescam[scene]` in an environment of its own."
+        )
+        raise SceneError(sentence) from problem
+    if not hasattr(slicer, "vtkMRMLScene"):
+        sentence = (
+            "The installed package `slicer` is not slicer-core but another of the same name (shap brings one): "
+            "make a new environment without it and `pip install seghirescam[scene]` there."
+        )
+        raise SceneError(sentence)
+    return slicer
+
+
+def _write_color_tables(folder: Path) -> None:
+    """Write the tables in Slicer's own format, so that node IDs, and saved scenes, equal the desktop's."""
+    try:
+        from matplotlib import colormaps
+    except ImportError as problem:
+        sentence = "Colour tables outside 3D Slicer need matplotlib: install it with `pip install seghirescam[scene]`."
+        raise SceneError(sentence) from problem
+    folder.mkdir(parents=True)
+    for name in COLOR_TABLES:
+        rgb = (colormaps[name.lower()](range(256))[:, :3] * 255).round().astype(int)
+        lines = [f"# Color table file {name}.txt", "# 256 values"]
+        lines += [f"{index} {index} {r} {g} {b} 255" for index, (r, g, b) in enumerate(rgb)]
+        (folder / f"{name}.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def _application(slicer: Any, folder: Path) -> tuple[HeadlessApplication, list[Any], Any]:
+    """Create the scene and its logics in the order that they depend on each other."""
+    import vtk
+
+    scene = slicer.vtkMRMLScene()
+    scene.SetVersion(SCENE_VERSION)
+    scene.SetRootDirectory(str(folder))
+
+    core = slicer.vtkSlicerApplicationLogic()
+    core.SetTemporaryPath(str(folder))
+    core.SetHomeDirectory(str(folder))
+    core.SetShareDirectory("share")  # relative to the home directory; colour tables are looked for in its ColorFiles
+    colors = slicer.vtkSlicerColorLogic()
+    core.SetColorLogic(colors)
+    core.SetMRMLScene(scene)
+    core.SetSliceLogics(vtk.vtkCollection())
+
+    core.SetModuleLogic("Colors", colors)
+    colors.SetMRMLApplicationLogic(core)
+    colors.SetMRMLScene(scene)  # also makes the scene know colour legends
+    colors.AddDefaultColorNodes()
+
+    slicer.vtkMRMLSliceNode.AddDefaultSliceOrientationPresets(scene, True)
+    slice_logics = {name: _slice_view(slicer, scene, core, name, way) for name, way in _SLICE_VIEWS.items()}
+    remote = _remote_io(slicer, scene, folder / "cache")
+    return HeadlessApplication(scene, slice_logics), [*slice_logics.values(), colors, core], remote
+
+
+def _slice_view(slicer: Any, scene: Any, core: Any, name: str, orientation: str) -> Any:
+    """Add one of the desktop's slice views, so that a saved scene opens there as it was shown here."""
+    logic = slicer.vtkMRMLSliceLogic()
+    logic.SetMRMLApplicationLogic(core)
+    core.GetSliceLogics().AddItem(logic)
+    logic.SetMRMLScene(scene)
+    logic.AddSliceNode(name).SetOrientation(orientation)
+    return logic
+
+
+def _remote_io(slicer: Any, scene: Any, cache: Path) -> Any:
+    """Set up what reading a scene bundle asks for, although nothing here is remote."""
+    cache.mkdir()
+    remote = slicer.vtkMRMLRemoteIOLogic()
+    remote.SetMRMLScene(scene)
+    remote.GetCacheManager().SetRemoteCacheDirectory(str(cache))
+    remote.AddDataIOToScene()
+    return remote
+
+
+def _take_down(application: HeadlessApplication, logics: list[Any], remote: Any) -> None:
+    """Let go of the scene from the outside in, since a logic that outlives its scene crashes."""
+    remote.RemoveDataIOFromScene()
+    remote.SetMRMLScene(None)
+    application.scene.Clear(1)
+    for logic in logics:
+        logic.SetMRMLScene(None)

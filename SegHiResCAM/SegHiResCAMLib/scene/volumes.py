@@ -1,0 +1,137 @@
+"""Volumes between numpy and MRML.
+
+The convention of the room: an array is indexed (i, j, k), as the engine's volumes are (`volume.numpy()[0]`), and travels
+with a 4x4 float64 affine from (i, j, k) to RAS millimetres. MRML keeps the same voxels indexed (k, j, i); that order is
+used nowhere outside this module. The affine is copied as it is, so left-handed, oblique and sheared grids stay exact.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import slicer
+import vtk
+
+from SegHiResCAMLib.scene.errors import SceneError
+from SegHiResCAMLib.scene.placement import add_to_hierarchy, place_beside
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+SOFT_TISSUE = (40.0, 400.0)  # level and width in HU
+_AIR = -500.0  # HU; only CT has values under it
+
+# What VTK has no type for, and what carries its values.
+_STAND_INS = {"bool": np.uint8, "float16": np.float32, "int64": np.int32, "uint64": np.uint32}
+
+
+def add_volume(
+    scene: Any,
+    array: Array,
+    affine: Array,
+    name: str,
+    *,
+    reference: Any = None,
+    window: tuple[float, float] | None = None,
+) -> Any:
+    """Add a scalar volume to the scene.
+
+    Args:
+        scene: The vtkMRMLScene.
+        array: (i, j, k) numbers; copied.
+        affine: (4, 4) from (i, j, k) to RAS millimetres.
+        name: What the node is called.
+        reference: A node whose parent transform and folder the new volume shares; None for a volume of its own.
+        window: (level, width) that it is shown with; None for soft tissue in a CT (known by its air under -500) and
+            the 1st to 99th percentile otherwise.
+
+    Returns:
+        The vtkMRMLScalarVolumeNode.
+
+    Raises:
+        SceneError: The array is not three-dimensional or empty, its values do not fit, or the affine is singular.
+    """
+    voxels = _voxels(array)
+    matrix = _matrix(affine)
+    level, width = window or automatic_window(voxels)
+    node = scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", name)
+    fill_volume(node, voxels, matrix)
+    node.CreateDefaultDisplayNodes()
+    display = node.GetDisplayNode()
+    display.SetAndObserveColorNodeID("vtkMRMLColorTableNodeGrey")
+    display.AutoWindowLevelOff()  # before the window, which it would overwrite
+    display.SetWindowLevel(width, level)
+    if reference is None:
+        add_to_hierarchy(scene, node)
+    else:
+        place_beside(scene, node, reference)
+    return node
+
+
+def volume_array(node: Any) -> tuple[Array, Array]:
+    """Voxels and geometry of a volume node.
+
+    Returns:
+        (i, j, k) read-only view of the node's voxels, and the (4, 4) float64 affine to RAS millimetres, without the
+        node's parent transform.
+
+    Raises:
+        SceneError: The node has no voxels.
+    """
+    if node.GetImageData() is None or node.GetImageData().GetNumberOfPoints() == 0:
+        sentence = f"The volume {node.GetName()} has no voxels: load it again."
+        raise SceneError(sentence)
+    voxels = slicer.util.arrayFromVolume(node).transpose(2, 1, 0)
+    voxels.flags.writeable = False
+    matrix = vtk.vtkMatrix4x4()
+    node.GetIJKToRASMatrix(matrix)
+    return voxels, slicer.util.arrayFromVTKMatrix(matrix)
+
+
+def to_world(node: Any, point: Array) -> Array:
+    """Map a point from a node's own RAS millimetres through its parent transforms to the scene's; (3,) to (3,)."""
+    transform = vtk.vtkGeneralTransform()
+    slicer.vtkMRMLTransformNode.GetTransformBetweenNodes(node.GetParentTransformNode(), None, transform)
+    return np.array(transform.TransformPoint(np.asarray(point, dtype=float)))
+
+
+def automatic_window(array: Array) -> tuple[float, float]:
+    """(level, width) to look at voxels with: soft tissue for CT, the 1st to 99th percentile of what is there otherwise."""
+    sample = array[::2, ::2, ::2]
+    if float(array.min()) < _AIR:
+        return SOFT_TISSUE
+    lower, upper = np.percentile(sample, [1, 99])
+    if upper <= lower:
+        lower, upper = float(array.min()), float(array.max())
+    return float(lower + upper) / 2, max(float(upper - lower), 1e-6)
+
+
+def fill_volume(node: Any, array: Array, affine: Array) -> None:
+    """Put (i, j, k) voxels and their affine into any volume node, a label map's too."""
+    slicer.util.updateVolumeFromArray(node, _voxels(array).transpose(2, 1, 0))
+    node.SetIJKToRASMatrix(slicer.util.vtkMatrixFromArray(_matrix(affine)))
+
+
+def _voxels(array: Array) -> Array:
+    """Give the array a type that VTK has, or a sentence."""
+    array = np.asarray(array)
+    if array.ndim != 3 or array.size == 0:
+        sentence = f"A volume has three axes and at least one voxel, but this array has the shape {array.shape}."
+        raise SceneError(sentence)
+    stand_in = _STAND_INS.get(array.dtype.name)
+    if stand_in is None:
+        return array
+    narrow = array.astype(stand_in)
+    if array.dtype.kind in "iu" and not np.array_equal(narrow, array):
+        sentence = f"The volume's values, {array.min()} to {array.max()}, do not fit 32 bits: rescale them."
+        raise SceneError(sentence)
+    return narrow
+
+
+def _matrix(affine: Array) -> Array:
+    """Check the affine, or give a sentence."""
+    matrix = np.asarray(affine, dtype=np.float64)
+    if matrix.shape != (4, 4) or not np.isfinite(matrix).all() or abs(np.linalg.det(matrix)) < 1e-12:
+        sentence = "The volume's affine is not an invertible 4x4 matrix: check the file's orientation and spacing."
+        raise SceneError(sentence)
+    return matrix
