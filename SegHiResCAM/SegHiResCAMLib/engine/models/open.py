@@ -1,0 +1,35 @@
+"""Whatever file or folder the user has: finds its format and opens it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from SegHiResCAMLib.engine.errors import EngineError
+from SegHiResCAMLib.engine.models.bundle import is_bundle, open_bundle
+from SegHiResCAMLib.engine.models.model import SegmentationModel
+
+# Name for people, what recognises it, what opens it; the first that recognises a path opens it.
+FORMATS: tuple[tuple[str, Callable[[Path], bool], Callable[[str], SegmentationModel]], ...] = (
+    ("MONAI bundle folder (configs/inference.json, configs/metadata.json, models/model.pt)", is_bundle, open_bundle),
+)
+
+
+def open_model(path: str | os.PathLike[str]) -> SegmentationModel:
+    """Open a segmentation model. Nothing in the file is run.
+
+    Args:
+        path: A file or folder in one of `FORMATS`.
+
+    Raises:
+        EngineError: It is absent, in another format, unsound, or needs code to run.
+    """
+    source = os.fspath(path)
+    if not Path(source).exists():
+        raise EngineError("model-absent", f"There is no file or folder '{source}'.")
+    for _, recognises, opens in FORMATS:
+        if recognises(Path(source)):
+            return opens(source)
+    known = "; ".join(name for name, _, _ in FORMATS)
+    raise EngineError("model-unknown", f"'{source}' is no model that can be opened. It can be a {known}.")

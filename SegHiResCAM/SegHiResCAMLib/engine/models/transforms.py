@@ -1,0 +1,167 @@
+"""Which preprocessing a description may name, and how it is built for volumes that are already loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import monai
+import monai.transforms
+import torch
+from monai.transforms import Compose
+
+from SegHiResCAMLib.engine.errors import EngineError
+from SegHiResCAMLib.engine.models.resolver import Component, Config
+
+IMAGE = "image"
+
+# By array name; the dictionary transform has "d", "D" or "Dict" appended. All are deterministic and touch no file.
+GEOMETRY = frozenset({
+    "BorderPad", "CenterScaleCrop", "CenterSpatialCrop", "CropForeground", "DivisiblePad", "Flip", "Orientation", "Resize",
+    "ResizeWithPadOrCrop", "Rotate90", "Spacing", "SpatialCrop", "SpatialPad", "Zoom",
+})  # fmt: skip
+INTENSITY = frozenset({
+    "AdjustContrast", "CastToType", "ClipIntensityPercentiles", "EnsureType", "GaussianSharpen", "GaussianSmooth", "HistogramNormalize",
+    "Identity", "MedianSmooth", "NormalizeIntensity", "RepeatChannel", "SavitzkyGolaySmooth", "ScaleIntensity", "ScaleIntensityRange",
+    "ScaleIntensityRangePercentiles", "ShiftIntensity", "StdShiftIntensity", "ThresholdIntensity",
+})  # fmt: skip
+
+# What reading and moving need: volumes arrive loaded, channel first, and on the right device.
+_DONE_ALREADY = frozenset({
+    "AddChannel", "ApplyPending", "AsChannelFirst", "DataStats", "DeleteItems", "EnsureChannelFirst", "LoadImage", "SelectItems", "ToDevice",
+    "ToMetaTensor", "ToTensor",
+})  # fmt: skip
+
+# Keys that come with training or for scoring.
+_REFERENCE_KEYS = frozenset({"gt", "label", "labels", "mask", "pred", "seg", "segmentation"})
+
+# Arguments that may have one value for each key.
+_PER_KEY = frozenset({"align_corners", "anti_aliasing", "data_type", "dtype", "mode", "padding_mode"})
+
+
+def build_preprocessing(config: Config, key: str) -> Compose:
+    """The dictionary transform (key "image") under `key`.
+
+    Loading is left out, as are transforms of other keys than the image's; the image's own key becomes "image".
+
+    Raises:
+        EngineError: It is random, reads several images, runs code of its own, or is not as MONAI has it.
+    """
+    components = config.steps(key)
+    image = _image_key(components, config)
+    ours = [part for part in components if image in _keys(part, config) and array_name(part) not in _DONE_ALREADY]
+    return _compose([_built(_for_image(part, image, config), config) for part in ours], config, key)
+
+
+def build_slice_preprocessing(config: Config, key: str) -> Callable[[torch.Tensor], torch.Tensor]:
+    """The transform of one slice (C, x, y) under `key`, out of array transforms or dictionary ones.
+
+    Raises:
+        EngineError: As `build_preprocessing`, or it changes the slice's geometry, which could not be undone.
+    """
+    components = config.steps(key)
+    for part in components:
+        if array_name(part) in GEOMETRY:
+            raise EngineError(
+                "bundle-slices",
+                f"'{config.file}' resizes, pads or turns single pictures ('{part.name}' at '{part.where}'); of slices of a volume only "
+                "the intensities can be changed. Ask for a model that prepares the whole volume and has a SliceInferer.",
+            )
+    if all("keys" not in part.arguments for part in components):
+        return _compose([_built(part, config) for part in components], config, key)
+    compose = build_preprocessing(config, key)
+    return lambda image: compose({IMAGE: image})[IMAGE]
+
+
+def is_for_volumes(config: Config, key: str) -> bool:
+    """Whether the preprocessing under `key` speaks of three axes, as one for single pictures does not."""
+    sizes = ("axcodes", "pixdim", "spatial_size", "roi_size")
+    return any(
+        isinstance(part.arguments.get(name), str | list) and len(part.arguments[name]) == 3
+        for part in config.steps(key)
+        for name in sizes
+    )
+
+
+def _image_key(components: list[Component], config: Config) -> str:
+    """The key of the one image that is read: what LoadImage loads, or else what the transforms treat."""
+    loaded = [key for part in components if array_name(part) == "LoadImage" for key in _keys(part, config)]
+    treated = [key for part in components for key in _keys(part, config)]
+    images = [key for key in dict.fromkeys(loaded or treated) if key.casefold() not in _REFERENCE_KEYS]
+    if len(images) > 1:
+        raise EngineError(
+            "bundle-several-images",
+            f"'{config.file}' needs {len(images)} images of one patient ({', '.join(images)[:200]}); only models of a single image can be "
+            "opened.",
+        )
+    return images[0] if images else IMAGE
+
+
+def _keys(component: Component, config: Config) -> list[str]:
+    keys = config.need(component.arguments.get("keys", []))
+    return [str(key) for key in keys] if isinstance(keys, list) else [str(keys)]
+
+
+def _for_image(component: Component, image: str, config: Config) -> Component:
+    """The same transform of the key "image" alone, on whatever device it is."""
+    keys = _keys(component, config)
+    arguments = {name: value for name, value in component.arguments.items() if name != "device"}
+    for name in _PER_KEY & arguments.keys():
+        if isinstance(arguments[name], list) and len(arguments[name]) == len(keys):
+            arguments[name] = arguments[name][keys.index(image)]
+    arguments["keys"] = IMAGE
+    if arguments.get("source_key") == image:
+        arguments["source_key"] = IMAGE
+    return Component(component.target, arguments, component.where)
+
+
+def _built(component: Component, config: Config) -> Any:
+    config.need(component)
+    _check_allowed(component, config.file)
+    try:
+        return getattr(monai.transforms, component.name)(**component.arguments)
+    except Exception as error:
+        raise _refused(component, config.file, error) from error
+
+
+def _check_allowed(component: Component, file: str) -> None:
+    package = component.target.rpartition(".")[0]
+    inside = package in ("", "monai.transforms") or package.startswith("monai.transforms.")
+    if inside and array_name(component) in GEOMETRY | INTENSITY and hasattr(monai.transforms, component.name):
+        source = component.arguments.get("source_key", IMAGE)
+        if source == IMAGE:
+            return
+        reason = f"follows another image, '{str(source)[:100]}'"
+    elif component.name.startswith("Rand"):
+        reason = "is random: the same volume would come out different each time"
+    else:
+        reason = "is not among MONAI's transforms of geometry and intensity that can be used"
+    raise EngineError(
+        "bundle-transform",
+        f"'{file}' sets '{component.where}' to '{component.target[:100]}', which {reason}. Ask the sender for preprocessing without it.",
+    )
+
+
+def _compose(steps: list[Any], config: Config, key: str) -> Compose:
+    """Compose as the description has it, lazy or not."""
+    value = config.resolve(key)
+    arguments = value.arguments if isinstance(value, Component) else {}
+    kept = {name: config.need(arguments[name]) for name in ("lazy", "overrides") if name in arguments}
+    return Compose(steps, **kept)
+
+
+def array_name(component: Component) -> str:
+    """The name of the array transform behind a dictionary one: "Resize" for "Resized", "ResizeD" and "ResizeDict"."""
+    for suffix in ("Dict", "D", "d"):
+        if component.name.endswith(suffix):
+            return component.name.removesuffix(suffix)
+    return component.name
+
+
+def _refused(component: Component, file: str, error: Exception) -> EngineError:
+    reason = " ".join(str(error).split())[:300]
+    return EngineError(
+        "bundle-transform",
+        f"'{file}' describes a {component.name} at '{component.where}' that MONAI {monai.__version__} does not take: {reason}. "
+        "Ask the sender which version of MONAI it was made with.",
+    )
