@@ -1,0 +1,121 @@
+"""One panel of a picture: a slice of the image, the heat map over it, outlines, and what one reads it by."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from SegHiResCAMLib.scene import canvas
+from SegHiResCAMLib.scene.segments import segment_array, segment_ids
+from SegHiResCAMLib.scene.slices import AXIAL, Slice, View, body_box, cut, layer_image, mask_image
+from SegHiResCAMLib.scene.volumes import Array
+
+
+@dataclass(frozen=True)
+class Outline:
+    """A segment to outline: its name, colour, and (i, j, k) voxels on the background's grid."""
+
+    name: str
+    color: tuple[float, float, float]
+    mask: Array
+
+
+@dataclass(frozen=True)
+class Look:
+    """What all panels of a picture share.
+
+    Attributes:
+        volume: The background's node.
+        outlines: The segments to outline.
+        position: RAS millimetres, (3,), that all slices go through, and that is marked in them.
+        window: (level, width) of the background; None as its display node has it.
+        opacity: Of heat maps, 0 to 1.
+    """
+
+    volume: Any
+    outlines: list[Outline]
+    position: Array
+    window: tuple[float, float] | None
+    opacity: float
+
+
+@dataclass(frozen=True)
+class Frame:
+    """The part of the patient that a picture shows, as a box in RAS millimetres, and the point that the slices go through."""
+
+    lower: Array
+    upper: Array
+    position: Array
+
+    def width(self, view: View) -> float:
+        """Millimetres that a view is wide."""
+        return float((self.upper - self.lower)[view.across])
+
+    def cut(self, view: View, mm_per_pixel: float) -> Slice:
+        """Place a view's slice, as large as the box."""
+        center = (self.lower + self.upper) / 2
+        center[view.through] = self.position[view.through]
+        columns, rows = ((self.upper - self.lower)[[view.across, view.up]] / mm_per_pixel).round().astype(int)
+        return cut(view, center, (int(rows), int(columns)), mm_per_pixel)
+
+
+def body_frame(volume: Any, position: Array) -> Frame:
+    """Take the body's box with a margin; a long body is cropped along S to what keeps the panels about square."""
+    box = body_box(volume)
+    lower, upper = np.minimum(box[0], position) - 5, np.maximum(box[1], position) + 5
+    side = float((upper - lower)[:2].max())
+    if upper[2] - lower[2] > side:
+        start = np.clip(position[2] - side / 2, lower[2], upper[2] - side)
+        lower[2], upper[2] = start, start + side
+    thin = np.maximum(0.35 * side - (upper - lower), 0) / 2  # room for the captions
+    return Frame(lower - thin, upper + thin, position)
+
+
+def outlines(volume: Any, segmentation: Any, chosen: Sequence[str] | None) -> list[Outline]:
+    """Read the chosen segments, or all, on the volume's grid."""
+    if segmentation is None:
+        return []
+    found = []
+    for segment_id in segment_ids(segmentation) if chosen is None else chosen:
+        mask = segment_array(segmentation, segment_id, volume)  # first: it says so if there is no such segment
+        segment = segmentation.GetSegmentation().GetSegment(segment_id)
+        found.append(Outline(segment.GetName(), segment.GetColor(), mask))
+    return found
+
+
+def draw_panel(page: canvas.Canvas, look: Look, where: Slice, heatmap: Any, corner: tuple[int, int]) -> list[Outline]:
+    """Draw one panel, its upper left corner at (x, y) pixels, and return the outlines that it shows.
+
+    Args:
+        page: What is drawn on.
+        look: What all panels share.
+        where: The slice.
+        heatmap: Heat map's volume node; None for the image alone.
+        corner: Pixels from the page's left and top.
+    """
+    under = layer_image(look.volume, where, look.window)
+    image = under[..., :3] * under[..., 3:]
+    if heatmap is not None:
+        over = layer_image(heatmap, where)
+        alpha = over[..., 3:] * look.opacity
+        image = image * (1 - alpha) + over[..., :3] * alpha
+    panel = page.panel(image, *corner)
+    drawn = [
+        outline
+        for outline in look.outlines
+        if canvas.outline(panel, mask_image(outline.mask, look.volume, where), outline.color)
+    ]
+    canvas.letters(panel, *where.view.letters)
+    canvas.caption(panel, f"{where.view.name}  {anatomical(look.position, where.view.through)} mm")
+    canvas.crosshair(panel, *where.pixel(look.position))
+    if where.view is AXIAL:
+        canvas.scale_bar(panel, where.shape, where.mm_per_pixel)
+    return drawn
+
+
+def anatomical(ras: Array, axis: int) -> str:
+    """Write a coordinate as radiologists do: R 54, P 12, S 211."""
+    return f"{('RL', 'AP', 'SI')[axis][int(ras[axis] < 0)]} {abs(ras[axis]):.0f}"
