@@ -61,23 +61,24 @@ def open_bundle(path: str) -> SegmentationModel:
         )
     network = build_network(definition, read_weights(weights_file), str(file), str(weights_file))
     activation = activation_of(config, out_channels)
+    labels = labels_of(metadata, out_channels, activation, str(metadata_file))
     preprocessing, slice_preprocessing = _preprocessing(config, spatial_dims)
     return SegmentationModel(
         name=_text(metadata, "name") or folder.resolve().name,
         network=network,
-        spatial_dims=spatial_dims,
+        spatial_dims=2 if spatial_dims == 2 else 3,
         in_channels=in_channels,
-        labels=labels_of(metadata, out_channels, activation, str(metadata_file)),
+        labels=labels,
         activation=activation,
         preprocessing=preprocessing,
         slice_preprocessing=slice_preprocessing,
         window=window_settings(config, spatial_dims, math.lcm(input_multiple(metadata), required_multiple(definition))),
-        largest_component=keeps_largest_component(config),
+        largest_component=keeps_largest_component(config, labels),
         sha256=sha256(weights_file),
         source=path,
         licence=_text(metadata, "license") or _text(metadata, "licence"),
         description=_text(metadata, "description"),
-        metadata={**metadata, "postprocessing_left_out": left_out(config)},
+        metadata={**metadata, "postprocessing_left_out": left_out(config, labels)},
     )
 
 
@@ -109,8 +110,7 @@ def _weights_file(folder: Path, config: Config) -> Path:
 
 def _loaded_name(config: Config) -> str:
     """The file name in the checkpoint loader's path, where that is known without running code."""
-    loader = config.resolve("checkpointloader") if "checkpointloader" in config else None
-    path = loader.arguments.get("load_path") if isinstance(loader, Component) else None
+    path = config.resolve("checkpointloader::load_path")
     return PurePosixPath(path).name if isinstance(path, str) else ""
 
 

@@ -8,7 +8,7 @@ import re
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
 
@@ -35,6 +35,9 @@ def read_weights(path: str | Path) -> dict[str, torch.Tensor]:
     _check_file(path)
     content = _load_safetensors(path) if path.suffix.lower() == ".safetensors" else _load(path)
     weights = _without_prefixes(_state_dict(content, path))
+    # A stride of zero, or one storage under many names, makes any size out of little; tied weights double it at most.
+    if sum(tensor.numel() * tensor.element_size() for tensor in weights.values()) > 2 * path.stat().st_size:
+        raise _too_much(path)
     return {name: _checked(name, tensor, path) for name, tensor in weights.items()}
 
 
@@ -139,7 +142,7 @@ def _check_archive(path: Path) -> None:
     if not any(name.endswith("/data.pkl") for name in names):
         raise EngineError("weights-unknown", f"'{path}' is a zip archive but no PyTorch checkpoint; {_RESAVE}.")
     if sum(entry.file_size for entry in entries) > path.stat().st_size:
-        raise EngineError("weights-large", f"'{path}' unpacks to more than it holds, as no checkpoint does; {_RESAVE}.")
+        raise _too_much(path)
 
 
 def _load_safetensors(path: Path) -> Any:
@@ -152,16 +155,22 @@ def _load_safetensors(path: Path) -> Any:
 
 
 def _state_dict(content: Any, path: Path) -> dict[str, torch.Tensor]:
-    for candidate in (content, *(content[key] for key in _KEYS if key in content)) if isinstance(content, dict) else ():
-        if isinstance(candidate, dict) and candidate and all(isinstance(name, str) for name in candidate):
-            if all(isinstance(tensor, torch.Tensor) for tensor in candidate.values()):
-                return candidate
-    found = (
-        f"a mapping with {', '.join(repr(key)[:40] for key in list(content)[:5])}"
-        if isinstance(content, dict)
-        else type(content).__name__
+    """The mapping of names to tensors: the content itself, or what it keeps under one of the usual keys."""
+    mapping = content if isinstance(content, dict) else {}
+    for candidate in (mapping, *(mapping[key] for key in _KEYS if key in mapping)):
+        if _is_state_dict(candidate):
+            return candidate
+    keys = ", ".join(f"'{str(key)[:40]}'" for key in list(mapping)[:5])
+    found = f"a mapping with {keys}" if keys else f"a {type(content).__name__}"
+    raise EngineError("weights-unknown", f"'{path}' holds no weights by name but {found}; {_RESAVE}.")
+
+
+def _is_state_dict(value: Any) -> TypeGuard[dict[str, torch.Tensor]]:
+    return (
+        isinstance(value, dict)
+        and bool(value)
+        and all(isinstance(name, str) and isinstance(tensor, torch.Tensor) for name, tensor in value.items())
     )
-    raise EngineError("weights-unknown", f"'{path}' holds no weights by name but {found or 'nothing'}; {_RESAVE}.")
 
 
 def _without_prefixes(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
@@ -173,15 +182,8 @@ def _without_prefixes(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tenso
 
 
 def _checked(name: str, tensor: torch.Tensor, path: Path) -> torch.Tensor:
-    plain = (
-        tensor.layout == torch.strided
-        and tensor.device.type == "cpu"
-        and not tensor.is_quantized
-        and not tensor.is_complex()
-    )
-    # A stride of zero makes any size out of one number.
-    if not plain or tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
-        raise EngineError("weights-unknown", f"'{name}' in '{path}' is no plain tensor; {_RESAVE}.")
+    if tensor.layout != torch.strided or tensor.device.type != "cpu" or tensor.is_quantized or tensor.is_complex():
+        raise EngineError("weights-unknown", f"'{name[:100]}' in '{path}' is no plain tensor; {_RESAVE}.")
     tensor = tensor.detach()
     if not tensor.is_floating_point():
         return tensor
@@ -189,8 +191,8 @@ def _checked(name: str, tensor: torch.Tensor, path: Path) -> torch.Tensor:
     if not torch.isfinite(tensor).all():
         raise EngineError(
             "weights-not-finite",
-            f"The weights '{name}' in '{path}' hold values that are no finite numbers (NaN or infinity). Ask the sender for other weights; "
-            "the training may have diverged.",
+            f"The weights '{name[:100]}' in '{path}' hold values that are no finite numbers (NaN or infinity). "
+            "Ask the sender for other weights; the training may have diverged.",
         )
     return tensor
 
@@ -207,4 +209,10 @@ def _listed(items: list[str], what: str) -> str:
 def _damaged(path: Path) -> EngineError:
     return EngineError(
         "weights-damaged", f"'{path}' is truncated, damaged, or no PyTorch checkpoint. Copy or download it again."
+    )
+
+
+def _too_much(path: Path) -> EngineError:
+    return EngineError(
+        "weights-large", f"'{path}' unpacks to far more than it holds, as no checkpoint does; {_RESAVE}."
     )

@@ -15,6 +15,9 @@ MAX_LENGTH = 500
 MAX_RESULT = 10_000
 MAX_NUMBER = 1e12
 
+IDENTIFIER = r"(\w+(?:(?:::|#)\w+)*)"
+"""An id as references have it: "network_def", "preprocessing::transforms::0", "preprocessing#transforms#0"."""
+
 # What bundles write for well-known values, letter for letter. Looked up, never evaluated.
 CONSTANTS: dict[str, Any] = {
     "None": None,
@@ -23,13 +26,16 @@ CONSTANTS: dict[str, Any] = {
     "monai.utils.CommonKeys.IMAGE": "image",
     "monai.utils.CommonKeys.LABEL": "label",
     "monai.utils.CommonKeys.PRED": "pred",
-    **{f"{module}.{name}": getattr(torch, name) for module in ("torch", "np", "numpy")
-       for name in ("float16", "float32", "float64", "uint8", "int16", "int32", "int64")},
     "lambda x: x > 0": is_positive,
-}  # fmt: skip
+    **{
+        f"{module}.{name}": getattr(torch, name)
+        for module in ("torch", "np", "numpy")
+        for name in ("float16", "float32", "float64", "uint8", "int16", "int32", "int64")
+    },
+}
 
-_REFERENCE = re.compile(r"@(\w+(?:(?:::|#)\w+)*)")
-_MOVED = re.compile(r"@(\w+(?:(?:::|#)\w+)*)(?:\.to\(@?[\w.:#]+\))?")
+_REFERENCE = re.compile(f"@{IDENTIFIER}")
+_ALONE = re.compile(rf"@{IDENTIFIER}(?:\.to\(@?[\w.:#]+\))?")
 
 _OPERATIONS: dict[type, Callable[[Any, Any], Any]] = {
     ast.Add: operator.add,
@@ -53,7 +59,7 @@ class UnsupportedExpressionError(Exception):
 
 def plain_reference(expression: str) -> str | None:
     """The id that an expression refers to and does nothing else with: "a" for "@a", and for "@a.to(@device)"; or None."""
-    match = _MOVED.fullmatch(expression.strip())
+    match = _ALONE.fullmatch(expression.strip())
     return match.group(1) if match else None
 
 
@@ -81,40 +87,75 @@ def evaluate(expression: str, lookup: Callable[[str], Any]) -> Any:
         references[name] = match.group(1)
         return name
 
+    text = _REFERENCE.sub(placeholder, expression).strip()
     try:
-        tree = ast.parse(_REFERENCE.sub(placeholder, expression).strip(), mode="eval")
+        tree = ast.parse(text, mode="eval")
+        if references and any(
+            isinstance(node, ast.Constant) and "reference_" in str(node.value) for node in ast.walk(tree)
+        ):
+            raise UnsupportedExpressionError  # a reference inside a quoted text
         return _value(tree.body, lambda name: lookup(references[name]))
     except (SyntaxError, ValueError, TypeError, KeyError, ArithmeticError, RecursionError, MemoryError) as error:
         raise UnsupportedExpressionError from error
 
 
 def _value(node: ast.expr, lookup: Callable[[str], Any]) -> Any:
-    if isinstance(node, ast.Constant) and isinstance(node.value, str | int | float | bool | None):
-        return _bounded(node.value)
-    if isinstance(node, ast.Name):
-        return _bounded(lookup(node.id))
-    if isinstance(node, ast.List | ast.Tuple):
-        return [_value(item, lookup) for item in node.elts]
-    if isinstance(node, ast.IfExp):
-        return _value(node.body if _value(node.test, lookup) else node.orelse, lookup)
-    if isinstance(node, ast.UnaryOp) and type(node.op) in _SIGNS:
-        return _SIGNS[type(node.op)](_value(node.operand, lookup))
-    if isinstance(node, ast.BoolOp):
-        values = (_value(item, lookup) for item in node.values)
-        return any(values) if isinstance(node.op, ast.Or) else all(values)
-    if isinstance(node, ast.Compare) and len(node.ops) == 1 and type(node.ops[0]) in _OPERATIONS:
-        return _OPERATIONS[type(node.ops[0])](_value(node.left, lookup), _value(node.comparators[0], lookup))
-    if isinstance(node, ast.BinOp) and type(node.op) in _OPERATIONS:
-        left, right = _value(node.left, lookup), _value(node.right, lookup)
-        if not isinstance(node.op, ast.Add) and not (isinstance(left, int | float) and isinstance(right, int | float)):
-            raise UnsupportedExpressionError  # "x" * 10**9
-        return _bounded(_OPERATIONS[type(node.op)](left, right))
+    for kind, evaluator in _NODES.items():
+        if isinstance(node, kind):
+            return _bounded(evaluator(node, lookup))
     raise UnsupportedExpressionError
 
 
+def _choice(node: ast.IfExp, lookup: Callable[[str], Any]) -> Any:
+    return _value(node.body if _value(node.test, lookup) else node.orelse, lookup)
+
+
+def _logic(node: ast.BoolOp, lookup: Callable[[str], Any]) -> Any:
+    """As Python: the first value that decides, or the last."""
+    decides = isinstance(node.op, ast.Or)
+    value = None
+    for item in node.values:
+        value = _value(item, lookup)
+        if bool(value) is decides:
+            break
+    return value
+
+
+def _sign(node: ast.UnaryOp, lookup: Callable[[str], Any]) -> Any:
+    return _SIGNS[type(node.op)](_value(node.operand, lookup))
+
+
+def _comparison(node: ast.Compare, lookup: Callable[[str], Any]) -> Any:
+    if len(node.ops) != 1:
+        raise UnsupportedExpressionError
+    return _OPERATIONS[type(node.ops[0])](_value(node.left, lookup), _value(node.comparators[0], lookup))
+
+
+def _arithmetic(node: ast.BinOp, lookup: Callable[[str], Any]) -> Any:
+    left, right = _value(node.left, lookup), _value(node.right, lookup)
+    numbers = isinstance(left, int | float) and isinstance(right, int | float)
+    if not numbers and not isinstance(node.op, ast.Add):
+        raise UnsupportedExpressionError  # "x" * 10**9, "%s" % x
+    return _OPERATIONS[type(node.op)](left, right)
+
+
+_NODES: dict[type, Callable[[Any, Callable[[str], Any]], Any]] = {
+    ast.Constant: lambda node, _: node.value,
+    ast.Name: lambda node, lookup: lookup(node.id),
+    ast.List: lambda node, lookup: [_value(item, lookup) for item in node.elts],
+    ast.Tuple: lambda node, lookup: [_value(item, lookup) for item in node.elts],
+    ast.IfExp: _choice,
+    ast.BoolOp: _logic,
+    ast.UnaryOp: _sign,
+    ast.Compare: _comparison,
+    ast.BinOp: _arithmetic,
+}
+
+
 def _bounded(value: Any) -> Any:
+    plain = value is None or isinstance(value, str | int | float | list)
     too_long = isinstance(value, str | list) and len(value) > MAX_RESULT
     too_large = isinstance(value, int | float) and not abs(value) <= MAX_NUMBER
-    if too_long or too_large or not isinstance(value, str | int | float | list | bool | None):
+    if not plain or too_long or too_large:
         raise UnsupportedExpressionError
     return value

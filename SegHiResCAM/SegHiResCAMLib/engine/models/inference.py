@@ -7,14 +7,12 @@ import re
 from typing import Any, Literal, NoReturn
 
 from SegHiResCAMLib.engine.errors import EngineError
-from SegHiResCAMLib.engine.models.model import WindowSettings
+from SegHiResCAMLib.engine.models.model import Label, WindowSettings
 from SegHiResCAMLib.engine.models.resolver import Component, Config
 from SegHiResCAMLib.engine.models.transforms import array_name
 
-# What postprocessing may do beside activation, threshold and the largest component without changing what is outlined.
-_HARMLESS = frozenset(
-    {"Activations", "AsDiscrete", "EnsureType", "Invert", "KeepLargestConnectedComponent", "SaveImage", "ToTensor"}
-)
+# What postprocessing does beside the largest component that is taken over, or that does not change what is outlined.
+_TAKEN_OVER = frozenset({"Activations", "AsDiscrete", "EnsureType", "Invert", "SaveImage", "ToTensor"})
 
 
 def is_sliced(config: Config) -> bool:
@@ -76,26 +74,38 @@ def activation_of(config: Config, out_channels: int) -> Literal["softmax", "sigm
         for name, value in step.arguments.items()
     }
     threshold = config.need(arguments.get("threshold"))
-    if threshold is not None and threshold is not False and threshold is not True and threshold != 0.5:
+    if threshold not in (None, 0.5):
         raise EngineError(
             "bundle-postprocessing",
             f"'{config.file}' outlines above a probability of {threshold}; only models that outline above 0.5 can be opened.",
         )
-    if out_channels == 1 or arguments.get("sigmoid") is True:
+    if out_channels == 1:
         return "sigmoid"
-    if arguments.get("softmax") is True or arguments.get("argmax") is True or threshold is None:
+    if arguments.get("argmax") is True or arguments.get("softmax") is True:
         return "softmax"
-    return "sigmoid"
+    return "sigmoid" if arguments.get("sigmoid") is True or threshold is not None else "softmax"
 
 
-def keeps_largest_component(config: Config) -> bool:
-    """Whether `postprocessing` keeps only the largest connected component."""
-    return any(array_name(step) == "KeepLargestConnectedComponent" for step in _postprocessing(config))
+def keeps_largest_component(config: Config, labels: tuple[Label, ...]) -> bool:
+    """Whether `postprocessing` keeps only the largest connected component of every label by itself."""
+    return any(_keeps_largest(step, labels) for step in _postprocessing(config))
 
 
-def left_out(config: Config) -> list[str]:
+def left_out(config: Config, labels: tuple[Label, ...]) -> list[str]:
     """Names of postprocessing steps that change what is outlined, and that are not taken over."""
-    return [step.name for step in _postprocessing(config) if array_name(step) not in _HARMLESS]
+    steps = [step for step in _postprocessing(config) if array_name(step) not in _TAKEN_OVER]
+    return [step.name for step in steps if not _keeps_largest(step, labels)]
+
+
+def _keeps_largest(step: Component, labels: tuple[Label, ...]) -> bool:
+    if array_name(step) != "KeepLargestConnectedComponent":
+        return False
+    values = step.arguments.get("applied_labels")
+    applied = (
+        {label.value for label in labels} if values is None else set(values if isinstance(values, list) else [values])
+    )
+    each = step.arguments.get("independent", True) is True and step.arguments.get("num_components", 1) == 1
+    return each and applied >= {label.value for label in labels}
 
 
 def _inferer(config: Config) -> Component:

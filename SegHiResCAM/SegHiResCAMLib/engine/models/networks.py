@@ -99,7 +99,7 @@ def _arguments(component: Component, build: Callable[..., torch.nn.Module], file
         if isinstance(value, int | float) and not abs(value) <= MAX_NUMBER:
             raise EngineError(
                 "bundle-network",
-                f"'{file}' describes a network with the number {value:.6g} at '{component.where}', which is out of all proportion. "
+                f"'{file}' describes a network with the number {str(value)[:20]} at '{component.where}', which is out of all proportion. "
                 "Ask the sender for an undamaged description.",
             )
     arguments = dict(component.arguments)

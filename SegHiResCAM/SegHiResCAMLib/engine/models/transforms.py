@@ -21,14 +21,14 @@ GEOMETRY = frozenset({
     "ResizeWithPadOrCrop", "Rotate90", "Spacing", "SpatialCrop", "SpatialPad", "Zoom",
 })  # fmt: skip
 INTENSITY = frozenset({
-    "AdjustContrast", "CastToType", "ClipIntensityPercentiles", "EnsureType", "GaussianSharpen", "GaussianSmooth", "HistogramNormalize",
-    "Identity", "MedianSmooth", "NormalizeIntensity", "RepeatChannel", "SavitzkyGolaySmooth", "ScaleIntensity", "ScaleIntensityRange",
-    "ScaleIntensityRangePercentiles", "ShiftIntensity", "StdShiftIntensity", "ThresholdIntensity",
+    "AdjustContrast", "ApplyPending", "CastToType", "ClipIntensityPercentiles", "EnsureType", "GaussianSharpen", "GaussianSmooth",
+    "HistogramNormalize", "Identity", "MedianSmooth", "NormalizeIntensity", "RepeatChannel", "SavitzkyGolaySmooth", "ScaleIntensity",
+    "ScaleIntensityRange", "ScaleIntensityRangePercentiles", "ShiftIntensity", "StdShiftIntensity", "ThresholdIntensity",
 })  # fmt: skip
 
 # What reading and moving need: volumes arrive loaded, channel first, and on the right device.
 _DONE_ALREADY = frozenset({
-    "AddChannel", "ApplyPending", "AsChannelFirst", "DataStats", "DeleteItems", "EnsureChannelFirst", "LoadImage", "SelectItems", "ToDevice",
+    "AddChannel", "AsChannelFirst", "DataStats", "DeleteItems", "EnsureChannelFirst", "LoadImage", "SelectItems", "ToDevice",
     "ToMetaTensor", "ToTensor",
 })  # fmt: skip
 
@@ -83,11 +83,18 @@ def is_for_volumes(config: Config, key: str) -> bool:
     )
 
 
+def array_name(component: Component) -> str:
+    """The name of the array transform behind a dictionary one: "Resize" for "Resized", "ResizeD" and "ResizeDict"."""
+    name = component.name
+    suffix = next((suffix for suffix in ("Dict", "D", "d") if name.endswith(suffix)), "")
+    return name if name in GEOMETRY | INTENSITY else name.removesuffix(suffix)
+
+
 def _image_key(components: list[Component], config: Config) -> str:
     """The key of the one image that is read: what LoadImage loads, or else what the transforms treat."""
     loaded = [key for part in components if array_name(part) == "LoadImage" for key in _keys(part, config)]
-    treated = [key for part in components for key in _keys(part, config)]
-    images = [key for key in dict.fromkeys(loaded or treated) if key.casefold() not in _REFERENCE_KEYS]
+    keys = loaded or [key for part in components for key in _keys(part, config)]
+    images = [key for key in dict.fromkeys(keys) if key.casefold() not in _REFERENCE_KEYS]
     if len(images) > 1:
         raise EngineError(
             "bundle-several-images",
@@ -98,7 +105,9 @@ def _image_key(components: list[Component], config: Config) -> str:
 
 
 def _keys(component: Component, config: Config) -> list[str]:
-    keys = config.need(component.arguments.get("keys", []))
+    if "keys" not in component.arguments:
+        raise _not_allowed(component, config.file, "has no 'keys' and so is no transform of a named image")
+    keys = config.need(component.arguments["keys"])
     return [str(key) for key in keys] if isinstance(keys, list) else [str(keys)]
 
 
@@ -127,18 +136,21 @@ def _built(component: Component, config: Config) -> Any:
 def _check_allowed(component: Component, file: str) -> None:
     package = component.target.rpartition(".")[0]
     inside = package in ("", "monai.transforms") or package.startswith("monai.transforms.")
-    if inside and array_name(component) in GEOMETRY | INTENSITY and hasattr(monai.transforms, component.name):
-        source = component.arguments.get("source_key", IMAGE)
-        if source == IMAGE:
-            return
-        reason = f"follows another image, '{str(source)[:100]}'"
-    elif component.name.startswith("Rand"):
-        reason = "is random: the same volume would come out different each time"
-    else:
-        reason = "is not among MONAI's transforms of geometry and intensity that can be used"
-    raise EngineError(
+    if component.name.startswith("Rand"):
+        raise _not_allowed(component, file, "is random: the same volume would come out different each time")
+    if not inside or array_name(component) not in GEOMETRY | INTENSITY or not hasattr(monai.transforms, component.name):
+        raise _not_allowed(
+            component, file, "is not among MONAI's transforms of geometry and intensity that can be used"
+        )
+    if component.arguments.get("source_key", IMAGE) != IMAGE:
+        raise _not_allowed(component, file, "follows another image than the one to segment")
+
+
+def _not_allowed(component: Component, file: str, reason: str) -> EngineError:
+    return EngineError(
         "bundle-transform",
-        f"'{file}' sets '{component.where}' to '{component.target[:100]}', which {reason}. Ask the sender for preprocessing without it.",
+        f"'{file}' sets '{component.where}' to '{component.target[:100]}', which {reason}. "
+        "Ask the sender for preprocessing without it.",
     )
 
 
@@ -148,14 +160,6 @@ def _compose(steps: list[Any], config: Config, key: str) -> Compose:
     arguments = value.arguments if isinstance(value, Component) else {}
     kept = {name: config.need(arguments[name]) for name in ("lazy", "overrides") if name in arguments}
     return Compose(steps, **kept)
-
-
-def array_name(component: Component) -> str:
-    """The name of the array transform behind a dictionary one: "Resize" for "Resized", "ResizeD" and "ResizeDict"."""
-    for suffix in ("Dict", "D", "d"):
-        if component.name.endswith(suffix):
-            return component.name.removesuffix(suffix)
-    return component.name
 
 
 def _refused(component: Component, file: str, error: Exception) -> EngineError:
