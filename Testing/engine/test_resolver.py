@@ -64,7 +64,7 @@ def test_values_that_need_no_code_are_those_that_monai_resolves(value: object) -
         "$(lambda: open('{trap}', 'w'))()",
         "$@highres.__class__",
         "$@sizes['roi']",
-        "$f'{{open(\"{trap}\", \"w\")}}'",
+        '$f\'{{open("{trap}", "w")}}\'',
         "$import os; os.mkdir('{trap}')",
         "$'x' * 1000000000",
         "$9999999999 * 9999999999 * 9999999999",
@@ -84,7 +84,10 @@ def test_values_that_need_no_code_are_those_that_monai_resolves(value: object) -
 )
 def test_what_needs_code_is_refused_when_needed_and_nothing_runs(expression: str, tmp_path: Path) -> None:
     trap = tmp_path / "trap"
-    content = {**LITERALS, "asked": [1, {"deep": expression.replace("{trap}", str(trap)).replace("{{", "{").replace("}}", "}")}]}
+    content = {
+        **LITERALS,
+        "asked": [1, {"deep": expression.replace("{trap}", str(trap)).replace("{{", "{").replace("}}", "}")}],
+    }
     config = Config(content, "inference.json")
     value = config.resolve("asked")
     assert isinstance(value[1]["deep"], Unsupported)
@@ -176,7 +179,9 @@ def test_expressions_that_nobody_needs_do_no_harm() -> None:
         ("a.json", '{"a": [' + "1," * 150_000 + "1]}", "more than 100000 values"),
     ],
 )
-def test_malformed_descriptions_are_refused_in_one_sentence(name: str, text: str, complaint: str, tmp_path: Path) -> None:
+def test_malformed_descriptions_are_refused_in_one_sentence(
+    name: str, text: str, complaint: str, tmp_path: Path
+) -> None:
     (tmp_path / name).write_text(text, encoding="utf-8")
     with pytest.raises(EngineError, match=complaint) as refusal:
         read_config(tmp_path / name)
@@ -193,7 +198,9 @@ def test_a_yaml_alias_bomb_is_stopped(tmp_path: Path) -> None:
         read_config(tmp_path / "bomb.yaml")
 
 
-@pytest.mark.parametrize("tag", ["!!python/object/apply:os.mkdir ['{trap}']", "!!python/name:os.system", "!custom {a: 1}"])
+@pytest.mark.parametrize(
+    "tag", ["!!python/object/apply:os.mkdir ['{trap}']", "!!python/name:os.system", "!custom {a: 1}"]
+)
 def test_yaml_tags_build_nothing(tag: str, tmp_path: Path) -> None:
     trap = tmp_path / "trap"
     (tmp_path / "a.yaml").write_text(f"a: {tag.replace('{trap}', str(trap))}\n", encoding="utf-8")
@@ -214,6 +221,8 @@ def test_numbers_that_are_none_come_as_text(tmp_path: Path) -> None:
 
 
 def test_yaml_and_json_of_the_same_content_read_the_same(tmp_path: Path) -> None:
-    (tmp_path / "a.json").write_text('\ufeff{"0": "background", "made": "2024-05-01", "b": [true, null, -2]}', encoding="utf-8")
+    (tmp_path / "a.json").write_text(
+        '\ufeff{"0": "background", "made": "2024-05-01", "b": [true, null, -2]}', encoding="utf-8"
+    )
     (tmp_path / "a.yml").write_text("0: background\nmade: 2024-05-01\nb: [true, ~, -2]\n", encoding="utf-8")
     assert read_config(tmp_path / "a.json") == read_config(tmp_path / "a.yml")

@@ -52,14 +52,15 @@ def open_bundle(path: str) -> SegmentationModel:
     weights_file = _weights_file(folder, config)
 
     definition = _network_definition(config)
+    network = build_network(definition, read_weights(weights_file), str(file), str(weights_file))
     spatial_dims, in_channels, out_channels = (
         _number(definition, name, config) for name in ("spatial_dims", "in_channels", "out_channels")
     )
     if spatial_dims not in (2, 3):
         raise EngineError(
-            "bundle-network", f"'{file}' describes a network of {spatial_dims} dimensions; only 2 and 3 can be opened."
+            "bundle-network",
+            f"'{file}' describes a network of {spatial_dims} dimensions, but volumes need one of 2 or 3. Choose another model.",
         )
-    network = build_network(definition, read_weights(weights_file), str(file), str(weights_file))
     activation = activation_of(config, out_channels)
     labels = labels_of(metadata, out_channels, activation, str(metadata_file))
     preprocessing, slice_preprocessing = _preprocessing(config, spatial_dims)
