@@ -235,6 +235,7 @@ def test_a_slice_inferer_gives_windows_of_a_slice(roi: list[int], bundle: Bundle
         {"_target_": "SlidingWindowInferer"},
         {"_target_": "SaliencyInferer", "cam_name": "GradCAM"},
         {"_target_": "os.system", "command": "touch trap"},
+        {"_target_": "scripts.SlidingWindowInferer", "roi_size": [8, 8, 8]},
         "text",
     ],
 )
@@ -356,6 +357,8 @@ def test_loading_other_keys_and_devices_are_left_out_and_the_image_is_called_ima
         ({"_target_": "scripts.mine.Resized", "keys": "image", "spatial_size": [2]}, "is not among"),
         ({"_target_": "monai.transformsx.Resized", "keys": "image", "spatial_size": [2]}, "is not among"),
         ({"_target_": "os.system", "keys": "image"}, "is not among"),
+        ({"_target_": "scripts.mine.LoadImaged", "keys": "image"}, "is not among"),
+        ({"_target_": "scripts.mine.Compose", "transforms": []}, "has no 'keys'"),
         ({"_target_": "ScaleIntensity"}, "has no 'keys'"),
         ({"_target_": "CropForegroundd", "keys": "image", "source_key": "label"}, "follows another image"),
         (

@@ -97,7 +97,7 @@ def _weights_file(folder: Path, config: Config) -> Path:
     """In `models`: the file that the configuration loads, or model.pt, or the only one there. Other folders are never looked into."""
     models = folder / "models"
     names = [name for name in (_loaded_name(config), "model.pt") if name]
-    present = sorted(file for file in models.glob("*") if file.suffix.lower() in _WEIGHTS) if models.is_dir() else []
+    present = sorted(file for file in models.glob("[!.]*") if file.suffix.lower() in _WEIGHTS)
     for name in names:
         if (models / name) in present:
             return models / name

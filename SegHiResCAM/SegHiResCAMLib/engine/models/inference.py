@@ -113,6 +113,8 @@ def _inferer(config: Config) -> Component:
     if not isinstance(inferer, Component):
         config.need(inferer)
         _refuse(config, "names no class in 'inferer'")
+    if not inferer.is_from("monai.inferers"):
+        _refuse(config, f"cuts images into windows with '{inferer.target[:100]}'")
     return inferer
 
 

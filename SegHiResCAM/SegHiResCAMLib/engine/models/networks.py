@@ -76,15 +76,13 @@ def required_multiple(component: Component) -> int:
 
 
 def _class(component: Component, file: str) -> Callable[..., torch.nn.Module]:
-    package, _, name = component.target.rpartition(".")
-    inside = package in ("", "monai.networks.nets") or package.startswith("monai.networks.nets.")
-    if not inside or name not in NETWORKS:
+    if not component.is_from("monai.networks.nets") or component.name not in NETWORKS:
         raise EngineError(
             "bundle-network",
             f"'{file}' sets '{component.where}' to the network '{component.target[:100]}', which is not among those that can be opened: "
             f"{', '.join(sorted(NETWORKS))}. Ask the sender for a model with one of these networks.",
         )
-    built: Callable[..., torch.nn.Module] = getattr(monai.networks.nets, name)
+    built: Callable[..., torch.nn.Module] = getattr(monai.networks.nets, component.name)
     return built
 
 

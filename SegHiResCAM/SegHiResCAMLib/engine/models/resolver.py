@@ -50,6 +50,11 @@ class Component:
         """The class's short name."""
         return self.target.rpartition(".")[2]
 
+    def is_from(self, package: str) -> bool:
+        """Whether the class is named as one of `package` ("monai.transforms"): by that path, one below it, or its short name alone."""
+        path = self.target.rpartition(".")[0]
+        return path in ("", package) or path.startswith(f"{package}.")
+
 
 @dataclass(frozen=True)
 class Unsupported:
@@ -135,7 +140,8 @@ class Config:
 
     def _steps_in(self, value: Any, where: str) -> list[Component]:
         if isinstance(value, Component):
-            return self._steps_in(value.arguments.get("transforms", []), where) if value.name == "Compose" else [value]
+            unrolls = value.name == "Compose" and value.is_from("monai.transforms")
+            return self._steps_in(value.arguments.get("transforms", []), where) if unrolls else [value]
         if isinstance(value, list):
             return [step for item in value for step in self._steps_in(item, where)]
         self.need(value)

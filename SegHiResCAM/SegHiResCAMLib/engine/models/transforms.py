@@ -49,7 +49,7 @@ def build_preprocessing(config: Config, key: str) -> Compose:
     """
     components = config.steps(key)
     image = _image_key(components, config)
-    ours = [part for part in components if image in _keys(part, config) and array_name(part) not in _DONE_ALREADY]
+    ours = [part for part in components if image in _keys(part, config) and not _is_done_already(part)]
     return _compose([_built(_for_image(part, image, config), config) for part in ours], config, key)
 
 
@@ -88,6 +88,10 @@ def array_name(component: Component) -> str:
     name = component.name
     suffix = next((suffix for suffix in ("Dict", "D", "d") if name.endswith(suffix)), "")
     return name if name in GEOMETRY | INTENSITY else name.removesuffix(suffix)
+
+
+def _is_done_already(component: Component) -> bool:
+    return array_name(component) in _DONE_ALREADY and component.is_from("monai.transforms")
 
 
 def _image_key(components: list[Component], config: Config) -> str:
@@ -134,11 +138,10 @@ def _built(component: Component, config: Config) -> Any:
 
 
 def _check_allowed(component: Component, file: str) -> None:
-    package = component.target.rpartition(".")[0]
-    inside = package in ("", "monai.transforms") or package.startswith("monai.transforms.")
+    known = component.is_from("monai.transforms") and hasattr(monai.transforms, component.name)
     if component.name.startswith("Rand"):
         raise _not_allowed(component, file, "is random: the same volume would come out different each time")
-    if not inside or array_name(component) not in GEOMETRY | INTENSITY or not hasattr(monai.transforms, component.name):
+    if not known or array_name(component) not in GEOMETRY | INTENSITY:
         raise _not_allowed(
             component, file, "is not among MONAI's transforms of geometry and intensity that can be used"
         )
