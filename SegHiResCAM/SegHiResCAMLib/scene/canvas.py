@@ -14,8 +14,10 @@ import numpy as np
 from SegHiResCAMLib.scene.errors import SceneError
 from SegHiResCAMLib.scene.volumes import Array
 
-BRIGHT, DIM, ACCENT = "#f2f2f2", "#a8a8a8", "#ffd24d"
+BRIGHT, DIM = "#f2f2f2", "#a8a8a8"
+ACCENT = "#8fc7ff"  # for the letters: a colour that is in no heat map and no image
 _DPI = 100
+_SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 _SCALE_BARS = (200, 100, 50, 20, 10, 5, 2, 1)  # mm
 
 
@@ -72,8 +74,12 @@ class Canvas:
         axes = self._axes(left, top, width, height)
         axes.imshow(image, interpolation="none", aspect="auto", extent=(0, upper, 0, 1))
         axes.set_yticks([])
-        axes.set_xticks([0, hidden_below, upper / 2, upper])
-        axes.set_xticklabels([f"{tick:.3g}" for tick in axes.get_xticks()])
+        ticks = [0.0, upper]
+        for tick in (hidden_below, upper / 2):
+            if min(abs(tick - other) for other in ticks) > 0.12 * upper:  # or their numbers would touch
+                ticks.append(tick)
+        axes.set_xticks(ticks)
+        axes.set_xticklabels([number(tick) for tick in ticks])
         axes.tick_params(colors=BRIGHT, labelsize=13 * 72 / _DPI, length=4, pad=3)
         for spine in axes.spines.values():
             spine.set_color(DIM)
@@ -87,6 +93,12 @@ class Canvas:
         return self._figure.add_axes(
             (left / self.width, bottom / self.height, width / self.width, height / self.height), facecolor="black"
         )
+
+
+def number(value: float) -> str:
+    """Write a value with three digits, as 0.0037, 45.9 or 1.22×10⁶."""
+    mantissa, _, exponent = f"{value:.3g}".partition("e")
+    return mantissa + (f"×10{str(int(exponent)).translate(_SUPERSCRIPTS)}" if exponent else "")
 
 
 def outline(axes: Any, mask: Array, color: Sequence[float]) -> bool:

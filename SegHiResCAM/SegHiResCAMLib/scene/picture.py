@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from SegHiResCAMLib.scene.canvas import DIM, Canvas
+from SegHiResCAMLib.scene.canvas import DIM, Canvas, number
 from SegHiResCAMLib.scene.heatmap import heatmap_provenance, peak_position
 from SegHiResCAMLib.scene.panels import Look, Outline, anatomical, body_frame, draw_panel, outlines
 from SegHiResCAMLib.scene.save import written_beside
@@ -24,7 +24,7 @@ from SegHiResCAMLib.scene.volumes import Array
 
 _MARGIN, _GAP = 24, 12  # pixels
 _PAGE = 1500  # pixels that the panels share in width
-_COLUMN = 460  # widest column of a comparison
+_COLUMN = (280, 460)  # narrowest and widest column of a comparison, in pixels: its legend must fit
 _FOOTER = "Research use only. A heat map is no diagnosis."
 
 
@@ -60,7 +60,7 @@ def slice_picture(
     scale = sum(frame.width(view) for view in VIEWS) / (_PAGE - 2 * _GAP)
     cuts = [frame.cut(view, scale) for view in VIEWS]
     top, height = 88, max(where.shape[0] for where in cuts)
-    page = Canvas(2 * _MARGIN + _PAGE, top + height + 128)
+    page = Canvas(2 * _MARGIN + _PAGE, top + height + 148)
     _title(page, heatmap, ("method", "segment"), ("model", "layer"))
     left = _MARGIN
     drawn: list[Outline] = []
@@ -105,16 +105,16 @@ def comparison_picture(
     position = peak_position(heatmaps[0]).position if position is None else np.asarray(position, dtype=float)
     look = Look(volume, outlines(volume, segmentation, segments), position, window, opacity)
     frame = body_frame(volume, position)
-    column = min(_COLUMN, _PAGE // (1 + len(heatmaps)))
+    column = int(np.clip(_PAGE // (1 + len(heatmaps)), *_COLUMN))
     scale = max(frame.width(view) for view in VIEWS) / column
     cuts = [frame.cut(view, scale) for view in VIEWS]
     top = 128
     bottom = top + sum(where.shape[0] + _GAP for where in cuts)
-    page = Canvas(2 * _MARGIN + (1 + len(heatmaps)) * (column + _GAP) - _GAP, bottom + 116)
+    page = Canvas(2 * _MARGIN + (1 + len(heatmaps)) * (column + _GAP) - _GAP, bottom + 146)
     _title(page, heatmaps[0], ("segment",), ("model",))
     drawn: list[Outline] = []
-    for number, heatmap in enumerate([None, *heatmaps]):
-        left, y = _MARGIN + number * (column + _GAP), top
+    for index, heatmap in enumerate([None, *heatmaps]):
+        left, y = _MARGIN + index * (column + _GAP), top
         facts = heatmap_provenance(heatmap) if heatmap else {"method": "Image and segment"}
         page.text(left + column / 2, 94, _join(facts, "method"), 17, ha="center", weight="bold")
         page.text(left + column / 2, 115, _join(facts, "layer"), 13, DIM, ha="center")
@@ -138,7 +138,7 @@ def _legend(page: Canvas, heatmap: Any, left: int, top: int, width: int) -> None
     """Draw the colours of a map with raw values, and what they mean."""
     peak = peak_position(heatmap)
     if peak.value <= 0:
-        page.text(left, top + 8, "The map is zero everywhere: nothing speaks for this segment.", 13)
+        page.text(left, top + 8, "the map is zero everywhere", 13)
         return
     display = heatmap.GetDisplayNode()
     table = display.GetColorNode().GetLookupTable()
@@ -147,14 +147,19 @@ def _legend(page: Canvas, heatmap: Any, left: int, top: int, width: int) -> None
     page.color_bar((left, top), width, colors, upper, hidden)
     units = heatmap_provenance(heatmap).get("units", "logit units")
     where = ", ".join(anatomical(peak.position, axis) for axis in range(3))
-    page.text(left, top + 48, f"contribution to the score, {units}; hidden under {hidden / upper:.0%}", 13, DIM)
-    page.text(left, top + 68, f"peak {peak.value:.3g} at {where} mm", 13, DIM)
+    lines = [
+        f"contribution to the score, {units}",
+        f"peak {number(peak.value)} at {where} mm",
+        f"below {hidden / upper:.0%} of the range not shown",
+    ]
+    for row, line in enumerate(lines):
+        page.text(left, top + 48 + 20 * row, line, 13, DIM)
 
 
 def _names(page: Canvas, drawn: Sequence[Outline], right: int, top: int) -> None:
     """Write the outlines' names, right-aligned, one under another."""
-    for number, (name, color) in enumerate({outline.name: outline.color for outline in drawn}.items()):
-        page.text(right, top + 20 * number, f"{name}  ▬", 14, color, ha="right")
+    for row, (name, color) in enumerate({outline.name: outline.color for outline in drawn}.items()):
+        page.text(right, top + 20 * row, f"{name}  ▬", 14, color, ha="right")
 
 
 def _finish(page: Canvas, path: Path) -> None:

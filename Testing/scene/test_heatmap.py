@@ -1,0 +1,126 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import slicer
+
+from SegHiResCAMLib.scene.errors import SceneError
+from SegHiResCAMLib.scene.heatmap import (
+    INFERNO,
+    INPUT_VOLUME,
+    SEGMENTATION,
+    add_heatmap,
+    heatmap_provenance,
+    peak_position,
+    set_display_range,
+)
+from SegHiResCAMLib.scene.segments import Segment, add_segmentation
+from SegHiResCAMLib.scene.volumes import add_volume, volume_array
+
+SHAPE = (7, 6, 5)
+PROVENANCE = {
+    "method": "Seg-HiRes-Grad CAM",
+    "segment": "kidney",
+    "model": "kits-unet",
+    "layer": "up.1",
+    "score": "12.5",
+}
+
+
+def _map(peak: float = 20.0) -> np.ndarray:
+    values = np.random.default_rng(0).uniform(0, 0.9 * abs(peak), SHAPE).astype(np.float32)
+    values[5, 2, 3] = peak
+    return values
+
+
+def _add(scene, array, affine=None, **options):
+    affine = np.eye(4) if affine is None else affine
+    volume = add_volume(scene, np.zeros(SHAPE, np.float32), affine, "CT")
+    return add_heatmap(scene, array, affine, PROVENANCE, volume, **options), volume
+
+
+def test_a_map_keeps_its_raw_values_and_its_grid(scene, affine):
+    node, _ = _add(scene, _map(), affine)
+    array, back = volume_array(node)
+    assert array.dtype == np.float32
+    np.testing.assert_array_equal(array, _map())
+    np.testing.assert_allclose(back, affine, atol=1e-6)
+
+
+@pytest.mark.parametrize("peak", [3.2e-6, 1.0, 4.7e5])
+def test_colors_run_from_zero_to_the_maps_own_maximum(scene, peak):
+    display = _add(scene, _map(peak))[0].GetDisplayNode()
+    assert not display.GetAutoWindowLevel()
+    assert display.GetWindowLevelMin() == pytest.approx(0, abs=1e-9 * peak)
+    assert display.GetWindowLevelMax() == pytest.approx(peak)
+    assert display.GetColorNodeID() == INFERNO
+
+
+def test_low_values_are_hidden_and_the_peak_is_not(scene):
+    display = _add(scene, _map(20.0), lower_fraction=0.25)[0].GetDisplayNode()
+    assert display.GetApplyThreshold()
+    assert display.GetLowerThreshold() == pytest.approx(5.0)
+    assert display.GetUpperThreshold() > 20.0
+
+
+def test_two_maps_can_be_given_one_range(scene):
+    node, _ = _add(scene, _map(20.0))
+    set_display_range(node, 5.0, 0.1)
+    display = node.GetDisplayNode()
+    assert display.GetWindowLevelMax() == pytest.approx(5.0)
+    assert display.GetLowerThreshold() == pytest.approx(0.5)
+    assert display.GetUpperThreshold() > 20.0
+
+
+@pytest.mark.parametrize("array", [np.zeros(SHAPE), np.full(SHAPE, -3.0)], ids=["zero", "negative"])
+def test_a_map_that_is_nowhere_above_zero_has_the_range_zero_to_one_and_its_peak_in_the_middle(scene, array):
+    node, _ = _add(scene, array)
+    assert node.GetDisplayNode().GetWindowLevelMax() == 1.0
+    assert heatmap_provenance(node)["maximum"] == "0.0"
+    assert peak_position(node).value == 0.0
+    np.testing.assert_allclose(peak_position(node).position, [3, 2.5, 2])
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_map_with_values_that_are_no_numbers_is_refused(scene, value):
+    array = _map()
+    array[0, 0, 0] = value
+    with pytest.raises(SceneError, match="not numbers"):
+        _add(scene, array)
+
+
+def test_a_map_is_named_by_method_segment_and_model(scene):
+    assert _add(scene, _map())[0].GetName() == "Seg-HiRes-Grad CAM, kidney, kits-unet"
+
+
+def test_provenance_comes_back_with_the_maximum(scene):
+    node, volume = _add(scene, _map(20.0))
+    assert heatmap_provenance(node) == {**PROVENANCE, "maximum": "20.0"}
+    assert heatmap_provenance(volume) == {}
+
+
+def test_a_map_refers_to_what_it_explains(scene):
+    volume = add_volume(scene, np.zeros(SHAPE, np.float32), np.eye(4), "CT")
+    kidney = Segment("kidney", 1, (1, 0, 0))
+    segmentation = add_segmentation(scene, np.ones(SHAPE, int), np.eye(4), [kidney], volume)
+    node = add_heatmap(scene, _map(), np.eye(4), PROVENANCE, volume, segmentation=segmentation)
+    assert node.GetNodeReference(INPUT_VOLUME) is volume
+    assert node.GetNodeReference(SEGMENTATION) is segmentation
+
+
+def test_the_peak_is_where_the_affine_and_the_parent_transform_put_it(scene, affine):
+    node, _ = _add(scene, _map(20.0), affine)
+    moved = np.diag([1.0, -1.0, 2.0, 1.0])
+    transform = scene.AddNewNodeByClass("vtkMRMLLinearTransformNode")
+    transform.SetMatrixTransformToParent(slicer.util.vtkMatrixFromArray(moved))
+    node.SetAndObserveTransformNodeID(transform.GetID())
+    peak = peak_position(node)
+    assert peak.value == 20.0
+    np.testing.assert_allclose(peak.position, (moved @ affine @ [5, 2, 3, 1])[:3])
+
+
+def test_the_legend_names_method_and_segment_and_writes_any_magnitude(scene):
+    legend = slicer.vtkSlicerColorLogic.GetColorLegendDisplayNode(_add(scene, _map())[0])
+    assert legend.GetTitleText() == "Seg-HiRes-Grad CAM\nkidney"
+    assert legend.GetLabelFormat() == "%.3g"
+    assert legend.GetVisibility()
