@@ -64,6 +64,7 @@ def _panels(image, volume, position):
     return [panels[:, slice(*edge)] for edge in edges]
 
 
+@pytest.mark.parametrize("affine", ["permuted", "oblique left-handed", "sheared"], indirect=True)
 def test_the_heat_is_at_the_patients_left_and_front_inside_its_outline(nodes, tmp_path):
     volume, segmentation, maps = nodes
     slice_picture(tmp_path / "picture.png", volume, maps[0], segmentation)

@@ -74,6 +74,19 @@ def test_another_image_is_shown_from_its_darkest_to_its_brightest_percent(scene)
     assert display.GetWindowLevelMax() == pytest.approx(990, abs=5)
 
 
+def test_values_that_are_no_numbers_do_not_spoil_the_window(scene):
+    values = np.linspace(0, 1000, 41**3).reshape(41, 41, 41)
+    values[:5] = np.nan
+    display = add_volume(scene, values, np.eye(4), "MR").GetDisplayNode()
+    assert display.GetWindowLevelMax() == pytest.approx(990, abs=5)
+
+
+@pytest.mark.parametrize("value", [0.0, 7.0, np.nan])
+def test_an_image_of_one_value_has_a_window(scene, value):
+    display = add_volume(scene, np.full((2, 2, 2), value), np.eye(4), "MR").GetDisplayNode()
+    assert display.GetWindow() > 0
+
+
 def test_a_given_window_is_kept(scene):
     display = add_volume(scene, VOXELS - 1000, np.eye(4), "CT", window=(-600, 1500)).GetDisplayNode()
     assert (display.GetLevel(), display.GetWindow()) == (-600, 1500)

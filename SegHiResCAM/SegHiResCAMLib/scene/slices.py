@@ -118,13 +118,15 @@ def mask_image(mask: Array, volume: Any, where: Slice) -> Array:
     """Slice a mask on a volume's grid; (i, j, k) booleans to (rows, columns) 0 to 1, linear between voxels' centres."""
     image = vtk.vtkImageData()
     image.SetDimensions(*mask.shape)
-    image.GetPointData().SetScalars(numpy_to_vtk(mask.astype(np.float32).ravel(order="F"), deep=True))
+    voxels = mask.ravel(order="F").view(np.uint8)  # no copy of what `segment_array` returns
+    image.GetPointData().SetScalars(numpy_to_vtk(voxels))
     layer = _layer(volume, where)
     rows, columns = where.shape
     reslice = vtk.vtkImageReslice()
     reslice.SetInputData(image)
     reslice.SetResliceTransform(layer.GetXYToIJKTransform())  # the very transform that the volume is shown with
     reslice.SetInterpolationModeToLinear()
+    reslice.SetOutputScalarType(vtk.VTK_FLOAT)
     reslice.SetOutputOrigin(0, 0, 0)
     reslice.SetOutputSpacing(1, 1, 1)
     reslice.SetOutputExtent(0, columns - 1, 0, rows - 1, 0, 0)

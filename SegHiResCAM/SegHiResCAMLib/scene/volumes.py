@@ -97,13 +97,13 @@ def to_world(node: Any, point: Array) -> Array:
 
 def automatic_window(array: Array) -> tuple[float, float]:
     """(level, width) to look at voxels with: soft tissue for CT, the 1st to 99th percentile of what is there otherwise."""
-    sample = array[::2, ::2, ::2]
-    if float(array.min()) < _AIR:
+    finite = array[np.isfinite(array)] if array.dtype.kind == "f" else array
+    if finite.size and float(finite.min()) < _AIR:
         return SOFT_TISSUE
-    lower, upper = np.percentile(sample, [1, 99])
-    if upper <= lower:
-        lower, upper = float(array.min()), float(array.max())
-    return float(lower + upper) / 2, max(float(upper - lower), 1e-6)
+    lower, upper = np.percentile(finite, [1, 99]) if finite.size else (0.0, 0.0)
+    if upper <= lower and finite.size:
+        lower, upper = float(finite.min()), float(finite.max())
+    return float(lower + upper) / 2, float(upper - lower) or 1.0
 
 
 def fill_volume(node: Any, array: Array, affine: Array) -> None:
