@@ -1,0 +1,41 @@
+# Two commands do everything: `make demo` and `make test`. Both set up what they need.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: setup demo test check format benchmark pictures clean
+
+setup: $(READY)
+
+# Two steps, because grad-cam, a peer that tests compare with, asks for torchvision, which it does not need for segmentation.
+$(READY): pyproject.toml constraints.txt Testing/peers.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade pip
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --no-deps -r Testing/peers.txt
+	@touch $@
+
+demo: $(READY)
+	$(BIN)/seghirescam demo -o demo-output
+
+# Two processes with one thread each keep two cores busier than one process with two.
+test: $(READY)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
+
+check: $(READY)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(READY)
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+benchmark: $(READY)
+	$(BIN)/python Testing/benchmarks/explain.py
+
+clean:
+	rm -rf $(VENV) demo-output .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

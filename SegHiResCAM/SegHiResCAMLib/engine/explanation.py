@@ -1,0 +1,114 @@
+"""What travels through every room: the question (`ExplainRequest`) and the answer (`Explanation`)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from monai.data import MetaTensor
+
+from SegHiResCAMLib.engine.cam.layers import Layer
+from SegHiResCAMLib.engine.device import DeviceName
+from SegHiResCAMLib.engine.models.model import Label, SegmentationModel
+from SegHiResCAMLib.engine.segmentation import Segmentation
+from SegHiResCAMLib.engine.stack import Axis, Mode
+
+
+@dataclass(frozen=True)
+class ExplainRequest:
+    """Why did `model` outline `segment` in `volume`?
+
+    Attributes:
+        volume: (C, i, j, k) with RAS affine in mm, from `read_volume`.
+        model: From `open_model`.
+        segment: Name of one of the model's labels.
+        method: Identifier of a method.
+        layer: Dotted name of a layer, or None for the suggested one.
+        mode: "auto", "slice-wise" or "volumetric".
+        axis: Of slices, for 2D networks.
+        device: "auto", "cuda", "mps" or "cpu".
+        mask: The pixel set as a mask (1, i, j, k) in any geometry; None explains the voxels the model itself gave the segment.
+    """
+
+    volume: MetaTensor
+    model: SegmentationModel
+    segment: str
+    method: str = "seg-hires-grad-cam"
+    layer: str | None = None
+    mode: Mode = "auto"
+    axis: Axis = "axial"
+    device: DeviceName = "auto"
+    mask: MetaTensor | None = None
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """The answer.
+
+    Attributes:
+        signed_map: Raw map before ReLU (1, i, j, k), float32, on the volume's own grid, in logit units.
+        segmentation: What the model outlined.
+        label: The label explained.
+        score: S, the sum of the label's logits over the pixel set.
+        pixel_count: Positions of the pixel set on the model's grid.
+        layer: The layer explained.
+        layer_reason: Why that layer.
+        window_grid: Positions of the layer's map along each axis of one window.
+        windows: Windows of the whole volume.
+        windows_touched: Windows that the pixel set touches.
+        timings: Seconds of each step.
+        provenance: What is needed to do it again: model, SHA-256, method, layer, pixel set, versions. Nothing of the patient.
+    """
+
+    signed_map: MetaTensor
+    segmentation: Segmentation
+    label: Label
+    score: float
+    pixel_count: int
+    layer: Layer
+    layer_reason: str
+    window_grid: tuple[int, ...]
+    windows: int
+    windows_touched: int
+    timings: dict[str, float] = field(default_factory=dict)
+    provenance: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def heatmap(self) -> MetaTensor:
+        """ReLU of the signed map: the evidence for the segment, raw, in logit units."""
+        return self.signed_map.clamp(min=0)
+
+    @property
+    def peak(self) -> tuple[float, tuple[float, float, float]]:
+        """The heat map's highest value and where it is, in RAS millimetres."""
+        values = self.signed_map.as_tensor()[0]
+        index = np.unravel_index(int(values.argmax()), tuple(values.shape))
+        position = self.signed_map.affine.numpy() @ np.array([*index, 1.0])
+        return float(torch.clamp(values[index], min=0)), (float(position[0]), float(position[1]), float(position[2]))
+
+    def as_dict(self) -> dict[str, Any]:
+        """The facts without the arrays, ready for JSON."""
+        maximum, position = self.peak
+        return {
+            "segment": self.label.name,
+            "method": self.provenance["methodId"],
+            "score": self.score,
+            "pixel_count": self.pixel_count,
+            "maximum": maximum,
+            "minimum": float(self.signed_map.min()),
+            "peak_ras_mm": list(position),
+            "layer": {
+                "name": self.layer.name,
+                "kind": self.layer.kind,
+                "channels": self.layer.channels,
+                "grid": list(self.window_grid),
+                "mm": list(self.layer.mm),
+                "reason": self.layer_reason,
+            },
+            "windows": self.windows,
+            "windows_touched": self.windows_touched,
+            "timings_s": self.timings,
+            "provenance": self.provenance,
+        }

@@ -1,0 +1,129 @@
+"""A model and a volume give a label map."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import SimpleITK as sitk
+import torch
+from monai.data import MetaTensor
+
+from SegHiResCAMLib.engine.device import DeviceName, choose_device
+from SegHiResCAMLib.engine.models.model import SegmentationModel
+from SegHiResCAMLib.engine.output import main_output
+from SegHiResCAMLib.engine.preprocessing import PreparedVolume, prepare, restore
+from SegHiResCAMLib.engine.progress import Progress, silent
+from SegHiResCAMLib.engine.stack import Axis, Mode, check_mode, from_stack, to_stack
+from SegHiResCAMLib.engine.windows import plan_windows, predict_windows
+
+SLICES_AT_ONCE = 8
+"""Slices a 2D network predicts in one call: enough to keep the processor busy, little memory."""
+
+
+@dataclass(frozen=True)
+class Segmentation:
+    """What a model outlines in a volume.
+
+    Attributes:
+        labels: Label map (1, i, j, k), int16, on the volume's own grid; values as in `SegmentationModel.labels`.
+        model_labels: The same (x, y, z) on the model's grid, where the network decided it.
+        prepared: The volume as the network saw it.
+        axis: How a 2D network sliced it.
+    """
+
+    labels: MetaTensor
+    model_labels: torch.Tensor
+    prepared: PreparedVolume
+    axis: Axis
+
+
+def segment(
+    model: SegmentationModel,
+    volume: MetaTensor,
+    *,
+    mode: Mode = "auto",
+    axis: Axis = "axial",
+    device: DeviceName = "auto",
+    progress: Progress = silent,
+) -> Segmentation:
+    """Outline in `volume` (C, i, j, k) what `model` knows.
+
+    Args:
+        model: From `open_model`.
+        volume: From `read_volume`.
+        mode: "auto" is slice-wise for 2D networks and volumetric for 3D ones.
+        axis: The direction of slices for 2D networks, in patient space whatever the volume's own axes are.
+        device: Where the network runs.
+        progress: Called between windows; may raise `Cancelled`.
+
+    Raises:
+        EngineError: The model does not fit the volume or the mode.
+    """
+    check_mode(model, mode)
+    progress(0.0, "Preparing the volume")
+    prepared = prepare(model, volume)
+    model_labels = predict_labels(model, prepared, axis=axis, device=device, progress=progress)
+    labels = restore(model_labels, model, prepared, "nearest")
+    progress(1.0, "Segmented")
+    return Segmentation(labels=labels, model_labels=model_labels, prepared=prepared, axis=axis)
+
+
+@torch.no_grad()
+def predict_labels(
+    model: SegmentationModel, prepared: PreparedVolume, *, axis: Axis, device: DeviceName, progress: Progress
+) -> torch.Tensor:
+    """Label map (x, y, z), int16, on the model's grid."""
+    target = choose_device(device, model.spatial_dims)
+    network = model.network.to(target)
+    stack = to_stack(model, prepared.image, axis)
+    windows = plan_windows(tuple(stack.shape[2:]), model.window)
+    at_once = SLICES_AT_ONCE if model.spatial_dims == 2 else 1
+    calls = math.ceil(len(stack) / at_once) * len(windows.boxes)
+    predictor = _counted(network, calls, progress)
+    decided = [
+        decide(model, predict_windows(predictor, images.to(target), windows, at_once)).cpu()
+        for images in torch.split(stack, at_once)
+    ]
+    labels = from_stack(model, prepared.image, axis, torch.cat(decided))
+    return _largest_components(labels) if model.largest_component else labels
+
+
+def decide(model: SegmentationModel, logits: torch.Tensor) -> torch.Tensor:
+    """Label values (B, *spatial), int16, of logits (B, K, *spatial).
+
+    Softmax: the channel with the highest logit. Sigmoid: among the channels with a probability above one half, the highest.
+    """
+    values = torch.zeros(logits.shape[1], dtype=torch.int16, device=logits.device)
+    for label in model.labels:
+        values[label.channel] = label.value
+    best, channel = logits.max(dim=1)
+    labels = values[channel]
+    return labels if model.activation == "softmax" else labels.where(best > 0, labels.new_zeros(()))
+
+
+def _counted(network: torch.nn.Module, calls: int, progress: Progress) -> Callable[[torch.Tensor], torch.Tensor]:
+    """The network, telling its progress (and so letting itself be cancelled) before each call."""
+    done = 0
+
+    def predict(images: torch.Tensor) -> torch.Tensor:
+        nonlocal done
+        progress(min(done / calls, 1.0), f"Segmenting: window {done + 1} of {calls}")
+        done += 1
+        return main_output(network(images))
+
+    return predict
+
+
+def _largest_components(labels: torch.Tensor) -> torch.Tensor:
+    """Every label reduced to its largest connected component (neighbours share a face, an edge or a corner)."""
+    kept = np.zeros(labels.shape, dtype=np.int16)
+    for value in np.unique(labels.numpy()):
+        if value == 0:
+            continue
+        mask = sitk.GetImageFromArray((labels.numpy() == value).astype(np.uint8))
+        by_size = sitk.RelabelComponent(sitk.ConnectedComponent(mask, True))
+        kept[sitk.GetArrayViewFromImage(by_size) == 1] = value
+    return torch.from_numpy(kept)

@@ -1,0 +1,65 @@
+"""A prepared volume as the stack of images its network takes: itself for a 3D network, all its slices for a 2D one."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import nibabel as nib
+import torch
+from monai.data import MetaTensor
+
+from SegHiResCAMLib.engine.errors import EngineError
+from SegHiResCAMLib.engine.models.model import SegmentationModel
+
+Mode = Literal["auto", "slice-wise", "volumetric"]
+Axis = Literal["axial", "coronal", "sagittal"]
+
+# The patient axis (0 right-left, 1 front-back, 2 head-foot) that slices of each name follow one another along.
+PATIENT_AXIS: dict[str, int] = {"sagittal": 0, "coronal": 1, "axial": 2}
+
+
+def check_mode(model: SegmentationModel, mode: Mode) -> None:
+    """Refuse a mode that the network cannot work in.
+
+    Raises:
+        EngineError: `mode-unfit`.
+    """
+    fitting = "slice-wise" if model.spatial_dims == 2 else "volumetric"
+    if mode not in ("auto", fitting):
+        raise EngineError(
+            "mode-unfit",
+            f"'{model.name}' is a {model.spatial_dims}D network and works {fitting}, not {mode}. Choose {fitting} or auto.",
+        )
+
+
+def slice_axis(image: MetaTensor, axis: Axis) -> int:
+    """The axis of the grid (0, 1 or 2) that lies closest to the patient axis along which such slices follow one another."""
+    closest = nib.orientations.io_orientation(image.affine.numpy())[:, 0]
+    return int(list(closest).index(PATIENT_AXIS[axis]))
+
+
+def to_stack(model: SegmentationModel, image: MetaTensor, axis: Axis) -> torch.Tensor:
+    """Images for the network: (1, C, x, y, z) for a 3D network, (slices, C, u, v) for a 2D one.
+
+    Args:
+        model: Its `slice_preprocessing` is applied to every slice.
+        image: (C, x, y, z) on the model's grid.
+        axis: How a 2D network slices the volume; a 3D one takes no notice.
+    """
+    values = image.as_tensor().float()
+    if model.spatial_dims == 3:
+        return values[None]
+    slices = values.movedim(slice_axis(image, axis) + 1, 0)
+    if model.slice_preprocessing is None:
+        return slices
+    return torch.stack([torch.as_tensor(model.slice_preprocessing(one)).float() for one in slices])
+
+
+def per_image(model: SegmentationModel, image: MetaTensor, axis: Axis, values: torch.Tensor) -> torch.Tensor:
+    """Values (x, y, z) on the model's grid, arranged as the stack is: (1, x, y, z) or (slices, u, v)."""
+    return values[None] if model.spatial_dims == 3 else values.movedim(slice_axis(image, axis), 0)
+
+
+def from_stack(model: SegmentationModel, image: MetaTensor, axis: Axis, values: torch.Tensor) -> torch.Tensor:
+    """The inverse of `per_image`."""
+    return values[0] if model.spatial_dims == 3 else values.movedim(0, slice_axis(image, axis))

@@ -1,0 +1,189 @@
+"""Maps over windows against one graph through MONAI's own inferer, in float64."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from monai.inferers import sliding_window_inference
+from monai.networks.nets import BasicUNet, SegResNet, UNet
+from torch import nn
+
+from SegHiResCAMLib.engine.cam import activation_map
+from SegHiResCAMLib.engine.cam.methods import METHODS
+from SegHiResCAMLib.engine.cam.stitched import stitched_map
+from SegHiResCAMLib.engine.errors import Cancelled
+from SegHiResCAMLib.engine.models.model import WindowSettings
+from SegHiResCAMLib.engine.progress import silent
+from SegHiResCAMLib.engine.windows import plan_windows, predict_windows
+
+CPU = torch.device("cpu")
+
+
+def network(dims: int) -> nn.Module:
+    torch.manual_seed(5)
+    return UNet(dims, 1, 3, channels=(4, 8, 16), strides=(2, 2), num_res_units=1).double().eval().requires_grad_(False)
+
+
+LAYERS = {"deep": "model.1.submodule.1.submodule", "shallow": "model.1.submodule.2"}
+CASES = [  # dims, stack of images, window, overlap, blending
+    (2, (1, 1, 40, 52), (32, 32), 0.5, "gaussian"),
+    (2, (3, 1, 40, 20), (32, 32), 0.25, "constant"),  # smaller than the window along one axis: padded
+    (3, (1, 1, 32, 24, 28), (16, 16, 16), 0.5, "gaussian"),
+    (3, (1, 1, 20, 24, 12), (16, 16, 16), 0.25, "constant"),
+]
+
+
+def one_graph(net: nn.Module, images, pixel_set, index: int, layer: str, windows):
+    """A and G of every window, and S, from one graph of the whole sliding window inference."""
+    kept: list[torch.Tensor] = []
+
+    def keep(_module, _inputs, output):
+        output = output.requires_grad_() if output.is_leaf else output
+        kept.append(output)
+        return output.clone()
+
+    handle = net.get_submodule(layer).register_forward_hook(keep)
+    logits = sliding_window_inference(
+        images.clone().requires_grad_(), windows.size, 1, net, windows.overlap, mode=windows.blending
+    )
+    handle.remove()
+    score = (logits[:, index] * pixel_set).sum()
+    return kept, torch.autograd.grad(score, kept), float(score.detach())
+
+
+def upsampled(raw: torch.Tensor, size) -> torch.Tensor:
+    mode = "bilinear" if len(size) == 2 else "trilinear"
+    return nn.functional.interpolate(raw[None, None], size=size, mode=mode, align_corners=False)[0, 0]
+
+
+def close(found, expected, tolerance: float = 1e-12) -> bool:
+    return float((found - expected).abs().max()) <= tolerance * float(expected.abs().max())
+
+
+@pytest.mark.parametrize("depth", LAYERS)
+@pytest.mark.parametrize(("dims", "shape", "window", "overlap", "blending"), CASES)
+def test_hires_window_by_window_equals_one_graph(dims, shape, window, overlap, blending, depth) -> None:
+    net, images = network(dims), torch.randn(shape, dtype=torch.float64)
+    windows = plan_windows(shape[2:], WindowSettings(window, overlap, blending))
+    pixel_set = torch.rand(shape[0], *shape[2:], dtype=torch.float64) > 0.4
+    activations, gradients, score = one_graph(net, images, pixel_set, 1, LAYERS[depth], windows)
+    expected = torch.zeros(shape[0], *windows.padded, dtype=torch.float64)
+    for number, (activation, gradient) in enumerate(zip(activations, gradients, strict=True)):
+        image, box = divmod(number, len(windows.boxes))
+        expected[(image, *windows.boxes[box])] += upsampled((activation * gradient).sum(1)[0].detach(), window)
+    found = stitched_map(
+        net,
+        images,
+        pixel_set,
+        1,
+        LAYERS[depth],
+        METHODS["seg-hires-grad-cam"],
+        windows,
+        device=CPU,
+        progress=silent,
+        batch=2,
+    )
+    assert close(found.values, windows.crop(expected))
+    assert found.score == pytest.approx(score, rel=1e-12)
+
+
+@pytest.mark.parametrize("depth", LAYERS)
+@pytest.mark.parametrize(("dims", "shape", "window", "overlap", "blending"), CASES)
+def test_grad_weights_come_from_the_whole_volume_as_in_one_graph(dims, shape, window, overlap, blending, depth) -> None:
+    net, images = network(dims), torch.randn(shape, dtype=torch.float64)
+    windows = plan_windows(shape[2:], WindowSettings(window, overlap, blending))
+    pixel_set = torch.zeros(shape[0], *shape[2:], dtype=torch.float64)
+    pixel_set[0, :9, :9] = 1
+    activations, gradients, _ = one_graph(net, images, pixel_set, 2, LAYERS[depth], windows)
+    positions = sum(gradient[0, 0].numel() for gradient in gradients)
+    weights = sum(gradient.flatten(2).sum(2)[0] for gradient in gradients) / positions
+    importance, total = windows.importance(torch.float64), windows.weight_sum(torch.float64)
+    expected = torch.zeros(shape[0], *windows.padded, dtype=torch.float64)
+    for number, activation in enumerate(activations):
+        image, box = divmod(number, len(windows.boxes))
+        place = windows.boxes[box]
+        raw = torch.einsum("k,k...->...", weights, activation[0].detach())
+        expected[(image, *place)] += upsampled(raw, window) * importance / total[place]
+    found = stitched_map(
+        net, images, pixel_set, 2, LAYERS[depth], METHODS["seg-grad-cam"], windows, device=CPU, progress=silent
+    )
+    assert close(found.values, windows.crop(expected))
+
+
+@pytest.mark.parametrize("build", [BasicUNet, SegResNet])
+def test_other_networks_are_exact_over_windows_too(build) -> None:
+    torch.manual_seed(1)
+    small = {"features": (4, 4, 8, 8, 16, 4)} if build is BasicUNet else {"init_filters": 8}
+    net = build(spatial_dims=3, in_channels=1, out_channels=2, **small).double().eval().requires_grad_(False)
+    layer = "down_4" if build is BasicUNet else "down_layers.3"
+    images, window = torch.randn(1, 1, 48, 32, 32, dtype=torch.float64), (32, 32, 32)
+    windows = plan_windows(images.shape[2:], WindowSettings(window, 0.5, "gaussian"))
+    pixel_set = torch.ones(1, 48, 32, 32, dtype=torch.float64)
+    activations, gradients, _ = one_graph(net, images, pixel_set, 1, layer, windows)
+    expected = torch.zeros(1, *windows.padded, dtype=torch.float64)
+    for box, activation, gradient in zip(windows.boxes, activations, gradients, strict=True):
+        expected[(0, *box)] += upsampled((activation * gradient).sum(1)[0].detach(), window)
+    found = stitched_map(
+        net, images, pixel_set, 1, layer, METHODS["seg-hires-grad-cam"], windows, device=CPU, progress=silent
+    )
+    assert close(found.values, expected)
+
+
+def test_windows_that_the_pixel_set_does_not_touch_are_skipped_and_are_exactly_zero_in_the_one_graph() -> None:
+    net, images = network(2), torch.randn(1, 1, 32, 96, dtype=torch.float64)
+    windows = plan_windows((32, 96), WindowSettings((32, 32), 0.5, "gaussian"))
+    pixel_set = torch.zeros(1, 32, 96, dtype=torch.float64)
+    pixel_set[0, 4:8, 2:6] = 1
+    _, gradients, _ = one_graph(net, images, pixel_set, 1, LAYERS["deep"], windows)
+    found = stitched_map(
+        net, images, pixel_set, 1, LAYERS["deep"], METHODS["seg-hires-grad-cam"], windows, device=CPU, progress=silent
+    )
+    assert (found.touched, found.windows) == (1, len(windows.boxes)) == (1, 5)
+    assert all(gradient.abs().max() == 0 for gradient in gradients[1:])
+    assert found.values[0, :, 32:].abs().max() == 0
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_one_window_equals_a_single_pass(method: str) -> None:
+    net, images = network(3), torch.randn(1, 1, 16, 24, 16, dtype=torch.float64)
+    windows = plan_windows((16, 24, 16), WindowSettings(None, multiple=4))
+    pixel_set = torch.rand(1, 16, 24, 16, dtype=torch.float64)
+    found = stitched_map(
+        net, images, pixel_set, 0, LAYERS["deep"], METHODS[method], windows, device=CPU, progress=silent
+    )
+    single = activation_map(net, images, pixel_set[0], 0, LAYERS["deep"], method)
+    assert close(found.values[0], upsampled(single, (16, 24, 16)))
+
+
+@pytest.mark.parametrize(("dims", "shape", "window", "overlap", "blending"), CASES)
+def test_the_plan_has_the_windows_and_weights_of_monai(dims, shape, window, overlap, blending) -> None:
+    """A network that marks its window shows where MONAI puts it and how much it counts there."""
+    windows = plan_windows(shape[2:], WindowSettings(window, overlap, blending))
+    count = len(windows.boxes)
+    calls = iter(range(count * shape[0]))
+
+    def marks(image: torch.Tensor) -> torch.Tensor:
+        marked = image.new_zeros(1, count, *image.shape[2:])
+        marked[:, next(calls) % count] = 1
+        return marked
+
+    seen = predict_windows(marks, torch.zeros(shape, dtype=torch.float64), windows, 1)
+    shares = torch.zeros(count, *windows.padded, dtype=torch.float64)
+    for number, box in enumerate(windows.boxes):
+        shares[(number, *box)] = windows.importance(torch.float64) / windows.weight_sum(torch.float64)[box]
+    for image in seen:
+        torch.testing.assert_close(image, windows.crop(shares), rtol=1e-12, atol=1e-15)
+
+
+def test_it_can_be_cancelled_between_windows() -> None:
+    def stop_soon(fraction: float, _text: str) -> None:
+        if fraction > 0.3:
+            raise Cancelled
+
+    net, images = network(2), torch.randn(5, 1, 16, 16, dtype=torch.float64)
+    with pytest.raises(Cancelled):
+        stitched_map(
+            net, images, torch.ones(5, 16, 16), 0, LAYERS["deep"], METHODS["seg-hires-grad-cam"],
+            plan_windows((16, 16), WindowSettings()), device=CPU, progress=stop_soon,
+        )  # fmt: skip
+    assert not any(module._forward_hooks for module in net.modules())
