@@ -43,10 +43,17 @@ def affine(request: pytest.FixtureRequest) -> np.ndarray:
     return AFFINES[request.param]
 
 
-@pytest.fixture
-def application() -> Iterator[HeadlessApplication]:
+@pytest.fixture(scope="session")
+def _application() -> Iterator[HeadlessApplication]:
     with headless_application() as application:
         yield application
+
+
+@pytest.fixture
+def application(_application: HeadlessApplication) -> HeadlessApplication:
+    """The application with an empty scene: clearing also puts the slice views' layers back to their defaults."""
+    _application.scene.Clear(0)
+    return _application
 
 
 @pytest.fixture

@@ -137,3 +137,14 @@ def test_drawing_leaves_the_scene_as_it_was(scene):
     layer_image(ct, where, (40, 200))
     mask_image(np.ones(SHAPE, bool), ct, where)
     assert scene.GetNumberOfNodes() == before
+
+
+@pytest.mark.parametrize("view", VIEWS, ids=lambda view: view.name)
+def test_the_letters_at_the_edges_are_the_directions_that_slicer_draws_in(view):
+    xy_to_ras = slicer.util.arrayFromVTKMatrix(cut(view, np.zeros(3), (10, 10), 1.0).node.GetXYToRAS())
+    steps = {"R": [1, 0, 0], "L": [-1, 0, 0], "A": [0, 1, 0], "P": [0, -1, 0], "S": [0, 0, 1], "I": [0, 0, -1]}
+    left, right, top, bottom = (np.array(steps[letter]) for letter in view.letters)
+    np.testing.assert_allclose(xy_to_ras[:3, 0], right)
+    np.testing.assert_allclose(xy_to_ras[:3, 1], top)  # MRML's y goes up
+    np.testing.assert_array_equal(left, -right)
+    np.testing.assert_array_equal(bottom, -top)
