@@ -20,7 +20,6 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 from pydicom import Dataset, dcmread
-from pydicom.errors import InvalidDicomError
 
 from SegHiResCAMLib.engine.dicom_geometry import stack
 from SegHiResCAMLib.engine.dicom_pixels import Slice, read_pixels
@@ -44,7 +43,8 @@ class SeriesInfo:
     slices: int
 
     def __str__(self) -> str:
-        return f"{self.uid} ({self.modality}, {self.slices} slices{', ' if self.description else ''}{self.description})"
+        count = f"{self.slices} slice{'s' if self.slices > 1 else ''}"
+        return f"{self.uid} ({', '.join(filter(None, (self.modality, count, self.description)))})"
 
 
 def list_series(folder: str | os.PathLike[str]) -> list[SeriesInfo]:
@@ -152,24 +152,19 @@ def _slices_of(path: Path, name: str) -> list[Slice]:
             return []
         return [Slice(path, number, frame) for number, frame in enumerate(_frames(header))]
     except Exception as error:  # pydicom raises many types at a damaged header
-        if isinstance(error, InvalidDicomError):
-            return []
         raise EngineError("dicom-damaged", f"{name} is a damaged DICOM file. Copy or export it again.") from error
 
 
 def _frames(header: Dataset) -> Iterator[Dataset]:
     """The header of each frame, flat as that of a single-frame image: the functional groups' attributes on top."""
     if "PerFrameFunctionalGroupsSequence" not in header:
-        yield from [header] * int(header.get("NumberOfFrames") or 1)
+        yield header
         return
     shared = header.get("SharedFunctionalGroupsSequence") or [Dataset()]
+    common = {element.tag: element for element in header if element.VR != "SQ" and element.keyword != "NumberOfFrames"}
     for groups in header.PerFrameFunctionalGroupsSequence:
-        frame = Dataset()
-        frame.update(header)
-        for element in chain(shared[0], groups):
-            if element.VR == "SQ" and element.value:
-                frame.update(element.value[0])
-        yield frame
+        macros = (element.value[0] for element in chain(shared[0], groups) if element.VR == "SQ" and element.value)
+        yield Dataset(common | {element.tag: element for macro in macros for element in macro})
 
 
 @contextmanager

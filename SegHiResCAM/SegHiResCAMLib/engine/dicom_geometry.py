@@ -59,13 +59,18 @@ def stack(slices: Sequence[Slice], name: str) -> tuple[list[Slice], FloatArray]:
 
     Raises:
         EngineError: `dicom-mosaic`, `dicom-slices-differ`, `dicom-no-positions`, `dicom-mixed-orientations`,
-            `dicom-positions-repeat`, `dicom-slices-uneven`.
+            `dicom-no-spacing`, `dicom-positions-repeat`, `dicom-slices-uneven`.
     """
     headers = [item.header for item in slices]
     if any("MOSAIC" in header.get("ImageType", ()) for header in headers):
         sentence = f"{name} holds mosaic images (many slices tiled into one). Convert them to NIfTI with dcm2niix."
         raise EngineError("dicom-mosaic", sentence)
-    if any("ImagePositionPatient" not in header or "ImageOrientationPatient" not in header for header in headers):
+    if any(int(header.get("NumberOfFrames") or 1) > 1 for header in headers):
+        sentence = (
+            f"{name} holds frames without positions in the patient (a cine loop), which make no volume. Save one alone."
+        )
+        raise EngineError("dicom-no-positions", sentence)
+    if not all(header.get("ImagePositionPatient") and header.get("ImageOrientationPatient") for header in headers):
         return list(slices), _projection_affine(headers, name)
     orientation = _orientation(headers, name)
     _check_alike(headers, name)
@@ -82,6 +87,8 @@ def stack(slices: Sequence[Slice], name: str) -> tuple[list[Slice], FloatArray]:
 def _check_alike(headers: Sequence[Dataset], name: str) -> None:
     sizes = {(header.Columns, header.Rows, header.get("SamplesPerPixel", 1)) for header in headers}
     spacings = np.array([_pixel_spacing(header) for header in headers])
+    if not (spacings > 0).all():
+        raise EngineError("dicom-no-spacing", f"{name} gives its pixels no size (pixel spacing is 0). Export it again.")
     if len(sizes) > 1 or not np.allclose(spacings, spacings[0], rtol=1e-3):
         sentence = f"{name} mixes slices of different size, pixel spacing or colour. Keep one kind in the folder."
         raise EngineError("dicom-slices-differ", sentence)
@@ -90,7 +97,7 @@ def _check_alike(headers: Sequence[Dataset], name: str) -> None:
 def _projection_affine(headers: Sequence[Dataset], name: str) -> FloatArray:
     """A picture without a place in the patient lies like any picture: one axial slice, upright, 1 mm thick."""
     if len(headers) > 1:
-        sentence = f"{name} holds {len(headers)} images without positions in the patient: no volume. Open one file."
+        sentence = f"{name} holds images without positions in the patient, which make no volume. Open one of its files."
         raise EngineError("dicom-no-positions", sentence)
     between_rows, between_columns = _pixel_spacing(headers[0])
     return orientation_ras_lps(np.diag([between_columns, between_rows, 1.0, 1.0]))

@@ -61,7 +61,7 @@ def read_pixels(slices: Sequence[Slice], name: str) -> npt.NDArray[np.float32]:
     def read(path: Path) -> None:
         frames = [slices[index] for index in files[path]]
         for index, frame in zip(files[path], _read_file(path, frames, name), strict=True):
-            values[index] = frame.reshape(shape[1:])
+            values[index] = _bone_bright(frame, slices[index].header).reshape(shape[1:])
 
     with ThreadPoolExecutor() as pool:
         list(pool.map(read, files))
@@ -109,11 +109,16 @@ def _decode_with_gdcm(path: Path, slices: Sequence[Slice]) -> list[npt.NDArray[A
 
 
 def _values(frame: npt.NDArray[Any], header: Dataset) -> npt.NDArray[Any]:
-    photometric = header.get("PhotometricInterpretation")
-    if photometric == "PALETTE COLOR":
+    if header.get("PhotometricInterpretation") == "PALETTE COLOR":
         colours = apply_color_lut(frame, header)
         return colours / (257.0 if colours.dtype == np.uint16 else 1.0)
-    if photometric == "MONOCHROME1" and "ImagePositionPatient" not in header:
-        lowest = -(2 ** (header.BitsStored - 1)) if header.PixelRepresentation else 0
-        frame = 2 * lowest + 2**header.BitsStored - 1 - frame.astype(np.int64)
     return apply_modality_lut(frame, header)
+
+
+def _bone_bright(values: npt.NDArray[Any], header: Dataset) -> npt.NDArray[Any]:
+    """Turn an inverted projection image over: what the lowest and the highest stored number mean change places."""
+    if header.get("PhotometricInterpretation") != "MONOCHROME1" or header.get("ImagePositionPatient"):
+        return values
+    lowest = -(2 ** (header.BitsStored - 1)) if header.PixelRepresentation else 0
+    ends = apply_modality_lut(np.array([lowest, lowest + 2**header.BitsStored - 1]), header)
+    return ends.sum() - values

@@ -24,7 +24,7 @@ KINDS: dict[str, re.Pattern[bytes]] = {
     "tiff": re.compile(rb"II\*\0|MM\0\*"),
     "bmp": re.compile(rb"BM.{4}\0\0\0\0", re.DOTALL),
     # A data set without its 128-byte preamble opens with an element of group 0002 or 0008.
-    "dicom-bare": re.compile(rb"[\x02\x08]\0[\x00-\x20]\0([A-Z]{2}|.\0\0\0)|\0[\x02\x08]\0[\x00-\x20]", re.DOTALL),
+    "dicom-bare": re.compile(rb"[\x02\x08]\0[\x00-\x20]\0([A-Z]{2}|.\0\0\0)", re.DOTALL),
 }
 
 NOT_IMAGES: dict[re.Pattern[bytes], tuple[str, str]] = {
@@ -67,6 +67,8 @@ def kind_of(path: Path, name: str) -> str:
 
 def is_dicom(path: Path) -> bool:
     """Whether a file in a folder starts like DICOM, with or without the preamble."""
+    if not path.is_file():  # a pipe would wait for ever
+        return False
     with path.open("rb") as file:
         head = file.read(HEAD)
     return any(KINDS[kind].match(head) for kind in ("dicom", "dicom-bare"))

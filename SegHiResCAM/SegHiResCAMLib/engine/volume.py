@@ -1,7 +1,7 @@
 """Read and write volumes: files and DICOM series to MONAI's MetaTensor, and back.
 
 A volume is float32 (C, i, j, k). Its `affine` is float64 and takes voxel indices (i, j, k) to RAS millimetres.
-C is 1 except for images of several channels: colour gives red, green and blue from 0 to 255.
+C is 1 except for images of several channels: colour gives red, green and blue, as stored (mostly 0 to 255).
 Voxel size is `volume.pixdim`.
 """
 
@@ -18,13 +18,12 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from monai.data import MetaTensor
-from monai.data.utils import affine_to_spacing
 from monai.utils import SpaceKeys
 
 from SegHiResCAMLib.engine.dicom import read_dicom_file, read_dicom_folder
 from SegHiResCAMLib.engine.errors import EngineError
 from SegHiResCAMLib.engine.formats import kind_of
-from SegHiResCAMLib.engine.volume_files import ITK_READERS, read_itk, read_nifti, write_itk, write_nifti
+from SegHiResCAMLib.engine.volume_files import ITK_READERS, check_affine, read_itk, read_nifti, write_itk, write_nifti
 
 WRITERS: dict[str, Callable[[npt.NDArray[Any], npt.NDArray[np.float64], Path, Mapping[str, str]], None]] = {
     ".nrrd": write_itk,
@@ -41,7 +40,7 @@ def read_volume(path: str | os.PathLike[str], *, series: str | None = None) -> M
 
     The kind is told from the content, so a wrong or missing extension does no harm. NIfTI, NRRD and MetaImage keep
     their own axes, oblique, left-handed or sheared as they are. A picture (PNG, JPEG, TIFF, BMP) is one axial slice
-    of 1 mm pixels: i to the patient's left, j to posterior, so that it stands upright in radiological display.
+    of 1 mm pixels, each page of a TIFF the next one: i to the patient's left, j to posterior, so that it stands upright in radiological display.
     `engine/dicom.py` says how DICOM is read: a folder is a series, a file is only that file.
 
     Voxels that are NaN or infinite (padding outside the field of view) become the smallest finite value, with a
@@ -65,10 +64,12 @@ def read_volume(path: str | os.PathLike[str], *, series: str | None = None) -> M
         volume = volume_from_array(array, affine, name)
     except EngineError:
         raise
+    except PermissionError as error:
+        raise EngineError("file-unreadable", f"{name} cannot be opened: you may not read it. Ask its owner.") from error
     except MemoryError as error:
         raise EngineError("volume-too-large", f"{name} does not fit into memory. Crop or resample it.") from error
     except Exception as error:  # a parser may raise anything at bytes it did not expect
-        sentence = f"{name} is damaged or incomplete: it cannot be read to its end. Copy or export it again."
+        sentence = f"{name} cannot be read: it is damaged or incomplete, or a rare variant of its format. Copy or export it again."
         raise EngineError("file-damaged", sentence) from error
     volume.meta["filename_or_obj"] = name
     return volume
@@ -122,7 +123,7 @@ def volume_from_array(array: npt.NDArray[Any], affine: npt.NDArray[np.float64], 
     values = np.ascontiguousarray(array if np.ndim(array) == 4 else array[None], dtype=np.float32)
     if not values.size:
         raise EngineError("volume-empty", f"{name} holds no voxels. Export it again.")
-    _check_affine(affine, name)
+    check_affine(affine, name)
     values = _replace_non_finite(values, name)
     return MetaTensor(torch.from_numpy(values), affine=torch.from_numpy(affine), meta={"space": SpaceKeys.RAS})
 
@@ -142,15 +143,6 @@ def _read(path: Path, name: str, series: str | None) -> tuple[npt.NDArray[Any], 
     if kind in ("nifti", "nifti-pair"):
         return read_nifti(path, name, kind)
     return read_dicom_file(path, name)
-
-
-def _check_affine(affine: npt.NDArray[np.float64], name: str) -> None:
-    """Three axes of some length that span space: their unit vectors enclose more than a sliver."""
-    spacing = affine_to_spacing(affine)
-    if np.isfinite(affine).all() and (spacing > 0).all() and abs(np.linalg.det(affine[:3, :3] / spacing)) > 1e-4:
-        return
-    sentence = f"{name} does not say where its voxels lie: its affine is singular. Set voxel size and axes, or export it again."
-    raise EngineError("volume-affine-singular", sentence)
 
 
 def _replace_non_finite(values: npt.NDArray[np.float32], name: str) -> npt.NDArray[np.float32]:

@@ -48,14 +48,22 @@ def check_size(count: int, name: str) -> None:
         raise EngineError("volume-too-large", sentence)
 
 
+def check_affine(affine: FloatArray, name: str) -> None:
+    """Refuse an affine whose three axes do not span space: their unit vectors must enclose more than a sliver."""
+    spacing = np.linalg.norm(affine[:3, :3], axis=0)
+    if np.isfinite(affine).all() and spacing.all() and abs(np.linalg.det(affine[:3, :3] / spacing)) > 1e-4:
+        return
+    raise _no_place(name)
+
+
 def read_nifti(path: Path, name: str, kind: str) -> tuple[npt.NDArray[Any], FloatArray]:
     """A NIfTI-1 or NIfTI-2 file, by sform, else qform, else spacing: the order that nibabel and the standard give.
 
     Raises:
-        EngineError: `volume-has-time-points`, `volume-complex`, `volume-too-large`.
+        EngineError: `volume-affine-singular`, `volume-has-time-points`, `volume-complex`, `volume-too-large`.
     """
     with ExitStack() as stack:
-        image = _open_nifti(path, kind, stack)
+        image = _open_nifti(path, name, kind, stack)
         shape = image.shape
         check_size(int(np.prod(shape, dtype=object)), name)
         if len(shape) > 3 and shape[3] > 1:
@@ -94,7 +102,7 @@ def read_itk(path: Path, name: str, kind: str) -> tuple[npt.NDArray[Any], FloatA
     """A file that SimpleITK reads. Pictures get pixels of 1 mm, whatever their print resolution says.
 
     Raises:
-        EngineError: `volume-has-time-points`, `volume-complex`, `volume-too-large`.
+        EngineError: `volume-affine-singular`, `volume-has-time-points`, `volume-complex`, `volume-too-large`.
     """
     reader = sitk.ImageFileReader()
     reader.SetFileName(str(path))
@@ -106,6 +114,7 @@ def read_itk(path: Path, name: str, kind: str) -> tuple[npt.NDArray[Any], FloatA
         raise _time_points(name, size[3])
     if "complex" in sitk.GetPixelIDValueAsString(reader.GetPixelIDValue()):
         raise _complex(name)
+    check_affine(_itk_affine(reader), name)
     image = reader.Execute()
     array = sitk.GetArrayViewFromImage(image).reshape(*(*size, 1, 1)[2::-1], channels)
     if kind in PICTURES:
@@ -128,18 +137,22 @@ def write_itk(array: npt.NDArray[Any], affine: FloatArray, path: Path, header: M
     sitk.WriteImage(image, str(path), useCompression=True)
 
 
-def _open_nifti(path: Path, kind: str, stack: ExitStack) -> Any:
+def _open_nifti(path: Path, name: str, kind: str, stack: ExitStack) -> Any:
     if kind == "nifti-pair":
         return nib.load(path)
     file: Any = stack.enter_context(path.open("rb"))
     if file.peek(2).startswith(b"\x1f\x8b"):
         file = stack.enter_context(gzip.GzipFile(fileobj=file))
-    version_2 = file.read(8)[4:7] == b"n+2"
+    image_class = nib.Nifti2Image if file.read(8)[4:7] == b"n+2" else nib.Nifti1Image
     file.seek(0)
-    return (nib.Nifti2Image if version_2 else nib.Nifti1Image).from_stream(file)
+    stored = image_class.header_class.from_fileobj(file, check=False)
+    if stored["sform_code"] <= 0 and not stored["pixdim"][1:][: min(stored["dim"][0], 3)].all():
+        raise _no_place(name)  # nibabel would take 1 mm for 0
+    file.seek(0)
+    return image_class.from_stream(file)
 
 
-def _itk_affine(image: sitk.Image) -> FloatArray:
+def _itk_affine(image: sitk.Image | sitk.ImageFileReader) -> FloatArray:
     """RAS affine of an image of two, three or four dimensions; a plane lies at z = 0 and is 1 mm thick."""
     dimensions = image.GetDimension()
     kept = min(dimensions, 3)
@@ -153,6 +166,11 @@ def _itk_affine(image: sitk.Image) -> FloatArray:
 def _is_sheared(affine: FloatArray) -> bool:
     directions = affine[:3, :3] / affine_to_spacing(affine)
     return not np.allclose(directions.T @ directions, np.eye(3), atol=1e-5)
+
+
+def _no_place(name: str) -> EngineError:
+    sentence = f"{name} does not say where its voxels lie: its affine is singular. Set voxel size and axes."
+    return EngineError("volume-affine-singular", sentence)
 
 
 def _time_points(name: str, count: int) -> EngineError:
