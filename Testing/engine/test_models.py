@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import pickle
 import shutil
 import warnings
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
 from monai.bundle import ConfigParser
 from monai.data import MetaTensor
 from monai.networks import nets
@@ -479,6 +482,67 @@ def test_a_description_that_asks_for_downloaded_weights_gets_none(
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     model = open_model(bundle({"network_def": definition}, channel_def({}), network.state_dict()))
     assert all(torch.equal(model.network.state_dict()[name], tensor) for name, tensor in network.state_dict().items())
+
+
+WEIRD = (
+    None,
+    True,
+    -1,
+    99,
+    10**30,
+    1.5,
+    "",
+    "$1+",
+    "$@network_def",
+    "@inferer",
+    [],
+    {},
+    [{}],
+    ["a"],
+    {"_target_": "UNet"},
+    "\ud800",
+)
+
+
+def places(value: object, here: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    if here:
+        yield here
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, item in items:
+        yield from places(item, (*here, key))
+
+
+BENT = {
+    **INFERENCE,
+    "inferer": {
+        "_target_": "SliceInferer",
+        "roi_size": [8, 8, 8],
+        "spatial_dim": 2,
+        "overlap": [0.5, 0.5, 0.5],
+        "mode": "gaussian",
+    },
+    **with_postprocessing(
+        {"_target_": "AsDiscreted", "keys": ["pred", "label"], "argmax": [True, False]},
+        {"_target_": "KeepLargestConnectedComponentd", "keys": "pred", "applied_labels": [1, 2]},
+    ),
+}
+
+
+@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(place=st.sampled_from(list(places(BENT))), value=st.sampled_from(WEIRD))
+@example(place=("network_def", "strides", 0), value=1.5)
+@example(place=("inferer", "overlap"), value=[])
+@example(place=("inferer", "overlap", 0), value={})
+@example(place=("postprocessing", "transforms", 1, "applied_labels"), value=[{}])
+def test_a_description_bent_anywhere_opens_or_is_refused(place: tuple[Any, ...], value: object, bundle: Bundle) -> None:
+    inference = json.loads(json.dumps(BENT))
+    node = inference
+    for key in place[:-1]:
+        node = node[key]
+    node[place[-1]] = value
+    folder = bundle(inference)
+    with contextlib.suppress(EngineError):
+        open_model(folder)
 
 
 # Weights

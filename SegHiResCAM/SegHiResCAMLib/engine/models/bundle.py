@@ -73,7 +73,9 @@ def open_bundle(path: str) -> SegmentationModel:
         activation=activation,
         preprocessing=preprocessing,
         slice_preprocessing=slice_preprocessing,
-        window=window_settings(config, spatial_dims, math.lcm(input_multiple(metadata), required_multiple(definition))),
+        window=window_settings(
+            config, spatial_dims, math.lcm(input_multiple(metadata), required_multiple(definition, str(file)))
+        ),
         largest_component=keeps_largest_component(config, labels),
         sha256=sha256(weights_file),
         source=path,

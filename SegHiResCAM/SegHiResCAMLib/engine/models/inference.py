@@ -101,11 +101,9 @@ def _keeps_largest(step: Component, labels: tuple[Label, ...]) -> bool:
     if array_name(step) != "KeepLargestConnectedComponent":
         return False
     values = step.arguments.get("applied_labels")
-    applied = (
-        {label.value for label in labels} if values is None else set(values if isinstance(values, list) else [values])
-    )
+    applied = values if isinstance(values, list) else [values]
     each = step.arguments.get("independent", True) is True and step.arguments.get("num_components", 1) == 1
-    return each and applied >= {label.value for label in labels}
+    return each and (values is None or all(label.value in applied for label in labels))
 
 
 def _inferer(config: Config) -> Component:
@@ -120,15 +118,16 @@ def _inferer(config: Config) -> Component:
 
 def _overlap(overlap: Any) -> float | None:
     """One share for all axes, when that is what it is."""
-    shares = set(overlap) if isinstance(overlap, list) else {overlap}
-    share = shares.pop()
-    return float(share) if not shares and isinstance(share, int | float) and 0 <= share < 1 else None
+    shares = overlap if isinstance(overlap, list) and overlap else [overlap]
+    share = shares[0]
+    alike = all(other == share for other in shares)
+    return float(share) if alike and isinstance(share, int | float) and 0 <= share < 1 else None
 
 
 def _size(roi: Any, spatial_dims: int, sliced: int | None) -> tuple[int, ...] | None:
     """Window size along the network's axes; empty for the whole image; None when it is no size for this network."""
     axes = [roi] * spatial_dims if isinstance(roi, int) else list(roi) if isinstance(roi, list) else []
-    if sliced is not None and len(axes) == 3 and spatial_dims == 2:
+    if sliced in (0, 1, 2) and len(axes) == 3 and spatial_dims == 2:
         del axes[sliced]
     if len(axes) != spatial_dims or not all(isinstance(axis, int) and axis <= 1 << 16 for axis in axes):
         return None

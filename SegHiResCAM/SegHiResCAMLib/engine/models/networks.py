@@ -69,10 +69,17 @@ def argument(component: Component, name: str) -> Any:
     return None if parameter is None or parameter.default is parameter.empty else parameter.default
 
 
-def required_multiple(component: Component) -> int:
-    """What every axis of the input must be a multiple of, so that the ways down and up of the network meet."""
-    rule = _MULTIPLES.get(component.name.casefold())
-    return rule(component) if rule else 1
+def required_multiple(component: Component, file: str) -> int:
+    """What every axis of the input must be a multiple of, so that the ways down and up of the network meet.
+
+    Raises:
+        EngineError: `bundle-network`, where arguments are of a wrong type that building the network did not notice.
+    """
+    rule = _MULTIPLES.get(component.name.casefold(), lambda _: 1)
+    try:
+        return math.lcm(rule(component))
+    except (TypeError, ValueError) as error:
+        raise _refused(component, file, error) from error
 
 
 def _class(component: Component, file: str) -> Callable[..., torch.nn.Module]:
