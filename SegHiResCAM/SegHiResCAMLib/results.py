@@ -1,0 +1,128 @@
+"""The files of an answer: engine results in, a folder of files out; may import engine and scene."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from SegHiResCAMLib.engine.errors import EngineError
+from SegHiResCAMLib.engine.volume import WRITERS, write_volume
+from SegHiResCAMLib.scene.heatmap import add_heatmap, peak_position
+from SegHiResCAMLib.scene.overlay import jump_slices, show_overlay
+from SegHiResCAMLib.scene.picture import comparison_picture, slice_picture
+from SegHiResCAMLib.scene.save import save_scene, save_segmentation, written_beside
+from SegHiResCAMLib.scene.segments import Segment, add_segmentation, segment_ids
+from SegHiResCAMLib.scene.volumes import add_volume
+
+if TYPE_CHECKING:
+    from monai.data import MetaTensor
+
+    from SegHiResCAMLib.engine.explanation import Explanation
+    from SegHiResCAMLib.engine.models import SegmentationModel
+    from SegHiResCAMLib.engine.segmentation import Segmentation
+
+HEATMAP, SEGMENTATION, OVERLAY, COMPARISON = "heatmap.nrrd", "segmentation.seg.nrrd", "overlay.png", "comparison.png"
+SCENE, FACTS = "scene.mrb", "explanation.json"
+HEADER_PREFIX = "SegHiResCAM."
+"""Of NRRD header fields: Slicer's NRRD reader makes node attributes of them, under the names the scene gives them too."""
+
+
+def write_explanations(
+    scene: Any, folder: Path, volume: MetaTensor, model: SegmentationModel, explanations: Sequence[Explanation]
+) -> list[Path]:
+    """Write all there is to one segment's explanation into a folder.
+
+    Args:
+        scene: An empty vtkMRMLScene; afterwards it shows what was saved.
+        folder: Made where it is missing.
+        volume: (C, i, j, k) that was explained; pictures show its first channel.
+        model: That outlined it.
+        explanations: Of one segment; the first is the one that is written as a heat map, others are compared with it.
+
+    Returns:
+        The files: heat map, segmentation, picture, comparison (where there are several), scene, and facts as JSON.
+
+    Raises:
+        EngineError, SceneError: A file cannot be written.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    first = explanations[0]
+    volume_node = add_volume(scene, volume.numpy()[0], volume.affine.numpy(), "Volume")
+    segmentation_node = _add_segmentation(scene, model, first.segmentation, volume_node)
+    heatmap_nodes = [
+        add_heatmap(
+            scene,
+            explanation.heatmap.numpy()[0],
+            explanation.heatmap.affine.numpy(),
+            _facts_for_nodes(explanation),
+            volume_node,
+            segmentation=segmentation_node,
+        )
+        for explanation in explanations
+    ]
+    show_overlay(scene, volume_node, heatmap_nodes[0], segmentation_node)
+    jump_slices(scene, peak_position(heatmap_nodes[0]).position)
+
+    header = {f"{HEADER_PREFIX}{key}": value for key, value in _facts_for_nodes(first).items()}
+    write_volume(first.heatmap, folder / HEATMAP, header)
+    save_segmentation(segmentation_node, folder / SEGMENTATION)
+    outlined = [segment_ids(segmentation_node)[model.labels.index(first.label)]]
+    slice_picture(folder / OVERLAY, volume_node, heatmap_nodes[0], segmentation_node, segments=outlined)
+    written = [folder / HEATMAP, folder / SEGMENTATION, folder / OVERLAY]
+    if len(explanations) > 1:
+        comparison_picture(folder / COMPARISON, volume_node, heatmap_nodes, segmentation_node, segments=outlined)
+        written.append(folder / COMPARISON)
+    save_scene(scene, folder / SCENE)
+    facts = [explanation.as_dict() for explanation in explanations]
+    write_json(facts[0] | ({"compared_with": facts[1:]} if facts[1:] else {}), folder / FACTS)
+    return [*written, folder / SCENE, folder / FACTS]
+
+
+def check_segmentation_name(path: Path) -> None:
+    """Refuse a name that `write_segmentation` has no format for, before anything is computed.
+
+    Raises:
+        EngineError: `format-unknown`.
+    """
+    if not path.name.lower().endswith(tuple(WRITERS)):
+        known = ", ".join([".seg.nrrd", *WRITERS])
+        raise EngineError("format-unknown", f"{path} cannot be written: its name must end in {known}.")
+
+
+def write_segmentation(
+    scene: Any, path: Path, volume: MetaTensor, model: SegmentationModel, segmentation: Segmentation
+) -> None:
+    """Write a segmentation: as named, coloured segments (.seg.nrrd) or as a label map (.nrrd, .nii.gz, .nii, .mha)."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.name.endswith(".seg.nrrd"):
+        volume_node = add_volume(scene, volume.numpy()[0], volume.affine.numpy(), "Volume")
+        save_segmentation(_add_segmentation(scene, model, segmentation, volume_node), path)
+    else:
+        write_volume(segmentation.labels, path, {f"{HEADER_PREFIX}label{one.value}": one.name for one in model.labels})
+
+
+def write_json(facts: Any, path: Path) -> None:
+    """Write beside, then rename."""
+    with written_beside(path) as beside:
+        beside.write_text(json.dumps(facts, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def _add_segmentation(scene: Any, model: SegmentationModel, segmentation: Segmentation, volume_node: Any) -> Any:
+    segments = [Segment(one.name, one.value, one.color, one.terminology) for one in model.labels]
+    labels = segmentation.labels
+    return add_segmentation(
+        scene, labels.numpy()[0], labels.affine.numpy(), segments, volume_node, name=f"{model.name} segmentation"
+    )
+
+
+def _facts_for_nodes(explanation: Explanation) -> dict[str, str]:
+    maximum, position = explanation.peak
+    return explanation.provenance | {
+        "score": repr(explanation.score),
+        "maximum": repr(maximum),
+        "minimum": repr(float(explanation.signed_map.min())),
+        "peakRas": " ".join(f"{coordinate:.3f}" for coordinate in position),
+        "pixelCount": str(explanation.pixel_count),
+    }

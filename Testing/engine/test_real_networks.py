@@ -1,0 +1,246 @@
+"""Real networks on a real CT: the Dice that others reached with them, and the same result however the volume lies in its file."""
+
+from __future__ import annotations
+
+import shutil
+import tarfile
+import zipfile
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+import torch
+from monai.data import MetaTensor
+
+from SegHiResCAMLib.engine.explain import explain
+from SegHiResCAMLib.engine.explanation import ExplainRequest, Explanation
+from SegHiResCAMLib.engine.models import SegmentationModel, open_model
+from SegHiResCAMLib.engine.preprocessing import prepare, restore
+from SegHiResCAMLib.engine.segmentation import Segmentation, segment
+from SegHiResCAMLib.engine.stack import from_stack, per_image, to_stack
+from SegHiResCAMLib.engine.volume import read_volume
+
+pytestmark = pytest.mark.real_data
+KITS19 = pytest.mark.xdist_group("kits19")
+SPLEEN = pytest.mark.xdist_group("spleen")
+AXIS_ORDERS = ["RAS", "LPS", "ARS", "ASL", "IPR", "LIA", "PSR", "SAL"]
+
+
+@pytest.fixture(scope="module")
+def case(test_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The kidney CT unpacked: PATIENT_DICOM and MASKS_DICOM."""
+    folder = tmp_path_factory.mktemp("kidney-ct")
+    with tarfile.open(test_data / "kidney-ct-dicom" / "PATIENT_DICOM.tar.xz") as archive:
+        archive.extractall(folder, filter="data")
+    with zipfile.ZipFile(test_data / "kidney-ct-dicom" / "MASKS_DICOM.zip") as archive:
+        archive.extractall(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def ct(case: Path) -> MetaTensor:
+    return read_volume(case / "PATIENT_DICOM")
+
+
+def bundle(test_data: Path, folder: Path, name: str, weights: str) -> SegmentationModel:
+    """The description of a real network beside its weights, as a bundle."""
+    shutil.copytree(Path(__file__).parents[1] / "data" / name, folder / name)
+    (folder / name / "models").mkdir(exist_ok=True)
+    shutil.copy(test_data / name / weights, folder / name / "models" / "model.pt")
+    return open_model(folder / name)
+
+
+@pytest.fixture(scope="module")
+def kidney_model(test_data: Path, tmp_path_factory: pytest.TempPathFactory) -> SegmentationModel:
+    return bundle(test_data, tmp_path_factory.mktemp("2d"), "kits19-unet2d", "basicunet2d_kits19_kidney.pt")
+
+
+@pytest.fixture(scope="module")
+def spleen_model(test_data: Path, tmp_path_factory: pytest.TempPathFactory) -> SegmentationModel:
+    return bundle(test_data, tmp_path_factory.mktemp("3d"), "spleen-unet3d", "spleen_unet3d_state_dict.pt")
+
+
+@pytest.fixture(scope="module")
+def kidneys(kidney_model: SegmentationModel, ct: MetaTensor) -> Segmentation:
+    return segment(kidney_model, ct)
+
+
+@pytest.fixture(scope="module")
+def spleen(spleen_model: SegmentationModel, ct: MetaTensor) -> Segmentation:
+    return segment(spleen_model, ct)
+
+
+@pytest.fixture(scope="module")
+def spleen_map(spleen_model: SegmentationModel, ct: MetaTensor, spleen: Segmentation) -> Explanation:
+    return explain(ExplainRequest(ct, spleen_model, "spleen"), spleen)
+
+
+def expert(case: Path, *names: str) -> np.ndarray:
+    return sum(read_volume(case / "MASKS_DICOM" / name).numpy()[0] for name in names) > 0
+
+
+def dice(ours: np.ndarray, truth: np.ndarray) -> float:
+    return float(2 * np.sum(ours & truth) / (np.sum(ours) + np.sum(truth)))
+
+
+def slab(volume: MetaTensor, start: int, stop: int) -> MetaTensor:
+    """Some slices, where they were."""
+    affine = volume.affine.clone()
+    affine[:3, 3] += affine[:3, 2] * start
+    return MetaTensor(volume.as_tensor()[..., start:stop].clone(), affine=affine)
+
+
+def reordered(volume: MetaTensor, codes: str) -> MetaTensor:
+    """The same volume with its axes in another order and direction, by nibabel."""
+    image = nib.Nifti1Image(volume.numpy()[0], volume.affine.numpy())
+    change = nib.orientations.ornt_transform(
+        nib.orientations.io_orientation(image.affine), nib.orientations.axcodes2ornt(tuple(codes))
+    )
+    turned = image.as_reoriented(change)
+    return MetaTensor(np.asarray(turned.dataobj)[None].copy(), affine=torch.as_tensor(turned.affine.copy()))
+
+
+def tilted(volume: MetaTensor) -> MetaTensor:
+    """The same voxels of a patient who lies askew: the whole frame turned by 20 degrees about an oblique axis."""
+    axis = np.array([1.0, 2.0, 2.0]) / 3
+    cross = np.array([[0, -axis[2], axis[1]], [axis[2], 0, -axis[0]], [-axis[1], axis[0], 0]])
+    angle = np.radians(20)
+    turn = np.eye(4)
+    turn[:3, :3] = np.eye(3) + np.sin(angle) * cross + (1 - np.cos(angle)) * cross @ cross
+    return MetaTensor(volume.as_tensor(), affine=torch.as_tensor(turn @ volume.affine.numpy()))
+
+
+def at_points_of(reference: MetaTensor, values: MetaTensor, codes: str) -> np.ndarray:
+    """`values` (1, i, j, k) on axes `codes`, put back on the axes of `reference` by nibabel."""
+    own = "".join(nib.aff2axcodes(reference.affine.numpy()))
+    assert "".join(nib.aff2axcodes(values.affine.numpy())) == codes
+    back = reordered(values, own)
+    assert np.allclose(back.affine, reference.affine, rtol=0, atol=1e-6)
+    return back.numpy()[0]
+
+
+@KITS19
+def test_the_kits19_network_outlines_both_kidneys_slice_by_slice(
+    kidneys: Segmentation, case: Path, ct: MetaTensor
+) -> None:
+    found = kidneys.labels
+    assert found.shape == ct.shape
+    assert torch.equal(found.affine, ct.affine)
+    assert dice(found.numpy()[0] == 1, expert(case, "rightkidney", "leftkidney")) >= 0.86
+
+
+@KITS19
+def test_the_kidney_is_explained_on_the_grid_of_the_ct(
+    kidney_model: SegmentationModel, kidneys: Segmentation, ct: MetaTensor
+) -> None:
+    """Of the right kidney's middle, to save time: slices that the mask does not touch are not computed."""
+    right = kidneys.labels.clone()
+    ras_x = (ct.affine[:3, :3] @ torch.tensor([[0.0], [0.0], [0.0]]).double()).squeeze()
+    assert ras_x.shape == (3,)
+    middle = int(np.median(np.nonzero(right.numpy()[0])[2]))
+    keep = torch.zeros_like(right)
+    keep[..., middle - 2 : middle + 3] = right[..., middle - 2 : middle + 3]
+    answer = explain(ExplainRequest(ct, kidney_model, "kidney", mask=keep), kidneys)
+    heatmap = answer.heatmap
+    assert heatmap.shape == ct.shape
+    assert torch.equal(heatmap.affine, ct.affine)
+    assert answer.windows_touched == 5
+    assert answer.windows == ct.shape[3]
+    lit = np.unique(np.nonzero(heatmap.numpy()[0])[2])
+    assert lit.min() == middle - 2
+    assert lit.max() == middle + 2
+    assert answer.peak[0] == pytest.approx(float(heatmap.max()))
+
+
+@KITS19
+@pytest.mark.parametrize("codes", AXIS_ORDERS)
+def test_the_kits19_network_sees_the_same_slices_in_every_axis_order(
+    kidney_model: SegmentationModel, ct: MetaTensor, codes: str
+) -> None:
+    """What the network is given is equal to the bit, and what comes back lies at the same patient points."""
+    volume = slab(ct, 60, 66)
+    straight, turned = prepare(kidney_model, volume), prepare(kidney_model, reordered(volume, codes))
+    stack = to_stack(kidney_model, straight.image, "axial")
+    assert torch.equal(to_stack(kidney_model, turned.image, "axial"), stack)
+    values = torch.rand(len(stack), *stack.shape[2:])
+    results = [
+        restore(from_stack(kidney_model, prepared.image, "axial", values), kidney_model, prepared, "linear")
+        for prepared in (straight, turned)
+    ]
+    assert np.array_equal(at_points_of(volume, results[1], codes), results[0].numpy()[0])
+    assert torch.equal(
+        per_image(kidney_model, straight.image, "axial", straight.image.as_tensor()[0])[:, None],
+        _unscaled(stack, straight),
+    )
+
+
+def _unscaled(stack: torch.Tensor, prepared) -> torch.Tensor:
+    """The slices before they were scaled one by one: the stack is in the same order."""
+    return prepared.image.as_tensor().movedim(3, 0).reshape(stack.shape)
+
+
+@KITS19
+@pytest.mark.parametrize("change", ["PSR", "tilted"])
+def test_two_slices_are_outlined_and_explained_alike_however_they_lie(
+    kidney_model: SegmentationModel, ct: MetaTensor, change: str
+) -> None:
+    volume = slab(ct, 62, 64)
+    other = tilted(volume) if change == "tilted" else reordered(volume, change)
+    request = ExplainRequest(volume, kidney_model, "kidney")
+    expected, found = explain(request), explain(ExplainRequest(other, kidney_model, "kidney"))
+    if change == "tilted":
+        labels, heat = found.segmentation.labels.numpy()[0], found.heatmap.numpy()[0]
+    else:
+        labels = at_points_of(volume, found.segmentation.labels.float(), change)
+        heat = at_points_of(volume, found.heatmap, change)
+    assert np.array_equal(labels, expected.segmentation.labels.numpy()[0])
+    assert np.allclose(heat, expected.heatmap.numpy()[0], rtol=0, atol=1e-6 * float(expected.heatmap.max()))
+
+
+@SPLEEN
+def test_the_spleen_network_outlines_the_spleen_as_a_volume(spleen: Segmentation, case: Path, ct: MetaTensor) -> None:
+    found = spleen.labels
+    assert found.shape == ct.shape
+    assert torch.equal(found.affine, ct.affine)
+    assert dice(found.numpy()[0] == 1, expert(case, "spleen")) >= 0.79
+
+
+@SPLEEN
+def test_the_spleen_is_on_the_patients_left_and_so_is_the_peak_of_its_map(
+    spleen_map: Explanation, ct: MetaTensor
+) -> None:
+    middle = ct.affine.numpy() @ [*(np.array(ct.shape[1:]) / 2), 1]
+    _, (right, _, _) = spleen_map.peak
+    assert right < middle[0]
+    assert spleen_map.heatmap.shape == ct.shape
+    assert torch.equal(spleen_map.heatmap.affine, ct.affine)
+
+
+@SPLEEN
+@pytest.mark.parametrize("codes", AXIS_ORDERS)
+def test_the_spleen_network_gives_the_same_in_every_axis_order(
+    spleen_model: SegmentationModel, ct: MetaTensor, spleen: Segmentation, spleen_map: Explanation, codes: str
+) -> None:
+    """The network is given the same to the bit; labels and map come back to the same patient points."""
+    turned = prepare(spleen_model, reordered(ct, codes))
+    assert torch.equal(turned.image.as_tensor(), spleen.prepared.image.as_tensor())
+    labels = restore(spleen.model_labels, spleen_model, turned, "nearest")
+    assert np.array_equal(at_points_of(ct, labels.float(), codes), spleen.labels.numpy()[0])
+    values = torch.rand(spleen.model_labels.shape)
+    straight = restore(values, spleen_model, spleen.prepared, "linear")
+    assert np.allclose(
+        at_points_of(ct, restore(values, spleen_model, turned, "linear"), codes), straight.numpy()[0], rtol=0, atol=1e-5
+    )
+
+
+@SPLEEN
+def test_a_tilted_patient_has_the_same_spleen_and_the_same_map_at_the_turned_points(
+    spleen_model: SegmentationModel, ct: MetaTensor, spleen: Segmentation, spleen_map: Explanation, case: Path
+) -> None:
+    other = tilted(ct)
+    found = explain(ExplainRequest(other, spleen_model, "spleen"))
+    assert torch.equal(found.segmentation.labels.as_tensor(), spleen.labels.as_tensor())
+    assert np.allclose(found.heatmap, spleen_map.heatmap, rtol=0, atol=1e-5 * float(spleen_map.heatmap.max()))
+    turn = other.affine.numpy() @ np.linalg.inv(ct.affine.numpy())
+    assert np.allclose(turn @ [*spleen_map.peak[1], 1], [*found.peak[1], 1], atol=1e-3)
