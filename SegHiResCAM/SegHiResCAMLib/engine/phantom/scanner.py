@@ -8,10 +8,11 @@ import numpy as np
 from monai.data import MetaTensor
 from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage
+from scipy.spatial.transform import Rotation
 
 from SegHiResCAMLib.engine.errors import EngineError
 from SegHiResCAMLib.engine.phantom.kidneys import draw_kidneys, draw_lesions, kidney_tissues
-from SegHiResCAMLib.engine.phantom.solids import Array, Field, Solid, waves
+from SegHiResCAMLib.engine.phantom.solids import Array, Field, Solid, column, waves
 from SegHiResCAMLib.engine.phantom.tissue import AIR, BACKGROUND, CYST, KIDNEY, TUMOUR, Tissue
 from SegHiResCAMLib.engine.phantom.trunk import draw_trunk
 
@@ -95,7 +96,7 @@ class _Pose:
 
 
 def _draw_pose(rng: np.random.Generator) -> _Pose:
-    turn = _rotation(np.deg2rad(rng.uniform(-4, 4, 3)))
+    turn = Rotation.from_euler("xyz", rng.uniform(-4, 4, 3), degrees=True).as_matrix()
     return _Pose(turn / rng.uniform(0.92, 1.06), (waves(rng, 190, 4), waves(rng, 190, 4), waves(rng, 190, 4)))
 
 
@@ -104,24 +105,11 @@ def _draw_grid(rng: np.random.Generator) -> tuple[NDArray[np.float64], tuple[int
     in_plane = rng.uniform(2.1, 2.7)
     spacing = np.array([in_plane, in_plane, rng.uniform(2.4, 3.6)])
     size = np.round(FIELD_OF_VIEW / spacing).astype(int)
-    tilt = np.deg2rad(rng.uniform(-12, 12, 3)) * (rng.uniform() < 1 / 3)
+    tilt = rng.uniform(-12, 12, 3) * (rng.uniform() < 1 / 3)
     matrix = np.eye(4)
-    matrix[:3, :3] = _rotation(tilt) * rng.choice([-1, 1], 3) * spacing
+    matrix[:3, :3] = Rotation.from_euler("xyz", tilt, degrees=True).as_matrix() * rng.choice([-1, 1], 3) * spacing
     matrix[:3, 3] = MIDDLE - matrix[:3, :3] @ ((size - 1) / 2)
     return matrix, (int(size[0]), int(size[1]), int(size[2]))
-
-
-def _rotation(angles: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Turns about x, then y, then z (radians)."""
-    turned = np.eye(3)
-    for axis, angle in enumerate(angles):
-        first, second = [other for other in range(3) if other != axis]
-        turn = np.eye(3)
-        turn[[first, first, second, second], [first, second, first, second]] = (
-            np.cos(angle), -np.sin(angle), np.sin(angle), np.cos(angle),
-        )  # fmt: skip
-        turned = turn @ turned
-    return turned
 
 
 def _lay(
@@ -129,17 +117,16 @@ def _lay(
 ) -> tuple[Array, NDArray[np.uint8]]:
     """Lays each tissue over the ones before it; at its surface it takes its share of a voxel."""
     indices = np.indices(shape, dtype=np.float32)
-    points = np.tensordot(affine[:3, :3].astype(np.float32), indices, axes=1) + affine[:3, 3].astype(
-        np.float32
-    ).reshape(3, 1, 1, 1)
-    points = pose(points)
+    points = pose(np.tensordot(affine[:3, :3].astype(np.float32), indices, axes=1) + column(affine[:3, 3], indices))
     shared = pattern(points)
     edge = np.float32(np.linalg.norm(affine[:3, :3], axis=0).min())
     hu = np.full(shape, AIR, np.float32)
     labels = np.zeros(shape, np.uint8)
-    to_voxels = np.linalg.inv(affine[:3, :3]) @ np.linalg.inv(pose.linear)
+    to_anatomy = np.eye(4)
+    to_anatomy[:3, :3] = pose.linear
+    to_voxels = np.linalg.inv(to_anatomy @ affine)
     for tissue in tissues:
-        box = _box(tissue.solid, to_voxels, np.linalg.inv(affine[:3, :3]) @ affine[:3, 3], shape, float(edge))
+        box = _box(tissue.solid, to_voxels, shape, margin=4 * BEND + float(edge))
         there = points[(slice(None), *box)]
         if there.size == 0:
             continue
@@ -153,14 +140,11 @@ def _lay(
     return hu, labels
 
 
-def _box(
-    solid: Solid, to_voxels: NDArray[np.float64], origin: NDArray[np.float64], shape: tuple[int, int, int], edge: float
-) -> tuple[slice, ...]:
+def _box(solid: Solid, to_voxels: NDArray[np.float64], shape: tuple[int, int, int], margin: float) -> tuple[slice, ...]:
     """The voxels that a solid may touch."""
-    margin = 4 * BEND + edge
     low, high = np.maximum(solid.low, -ROOM) - margin, np.minimum(solid.high, ROOM) + margin
     corners = np.array(np.meshgrid(*zip(low, high, strict=True))).reshape(3, -1)
-    voxels = to_voxels @ corners - origin[:, None]
+    voxels = to_voxels[:3, :3] @ corners + to_voxels[:3, 3:]
     first, last = np.floor(voxels.min(axis=1)), np.ceil(voxels.max(axis=1)) + 1
     return tuple(slice(int(max(a, 0)), int(max(min(b, n), 0))) for a, b, n in zip(first, last, shape, strict=True))
 
