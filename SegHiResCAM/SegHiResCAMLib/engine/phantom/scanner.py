@@ -140,7 +140,9 @@ def _lay(
     return hu, labels
 
 
-def _box(solid: Solid, to_voxels: NDArray[np.float64], shape: tuple[int, int, int], margin: float) -> tuple[slice, ...]:
+def _box(
+    solid: Solid, to_voxels: NDArray[np.floating], shape: tuple[int, int, int], margin: float
+) -> tuple[slice, ...]:
     """The voxels that a solid may touch."""
     low, high = np.maximum(solid.low, -ROOM) - margin, np.minimum(solid.high, ROOM) + margin
     corners = np.array(np.meshgrid(*zip(low, high, strict=True))).reshape(3, -1)
