@@ -7,14 +7,13 @@ large the window.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import nn
 
+from SegHiResCAMLib.engine.cam.values import swapped_values
 from SegHiResCAMLib.engine.errors import EngineError
 from SegHiResCAMLib.engine.output import main_output
 
@@ -156,7 +155,7 @@ def _trace(network: nn.Module, channels: int, window: tuple[int, ...]) -> tuple[
         handles.append(module.register_forward_hook(lambda m, i, o, n=name: on_return(m, i, o, n)))
     image = torch.zeros(1, channels, *window, device="meta", requires_grad=True)
     try:
-        with _without_values(network), torch.inference_mode(False), torch.enable_grad():
+        with swapped_values(network, _shape_only), torch.inference_mode(False), torch.enable_grad():
             return seen, _influences(seen, main_output(network(image)))
     except (RuntimeError, ValueError) as error:
         raise EngineError(
@@ -168,30 +167,8 @@ def _trace(network: nn.Module, channels: int, window: tuple[int, ...]) -> tuple[
             handle.remove()
 
 
-@contextmanager
-def _without_values(network: nn.Module) -> Iterator[None]:
-    """Parameters and buffers on the meta device while open; the very same tensors are back afterwards.
-
-    `torch.func.functional_call` would do this, but where modules are shared under several names (DynUNet) it does not put everything
-    back.
-    """
-    kept: list[tuple[dict[str, Any], str, torch.Tensor]] = [
-        (store, name, tensor)
-        for module in network.modules()
-        for store in (module._parameters, module._buffers)
-        for name, tensor in store.items()
-        if tensor is not None
-    ]
-    try:
-        for store, name, tensor in kept:
-            shape_only = tensor.detach().to("meta")
-            store[name] = (
-                nn.Parameter(shape_only, requires_grad=False) if isinstance(tensor, nn.Parameter) else shape_only
-            )
-        yield
-    finally:
-        for store, name, tensor in kept:
-            store[name] = tensor
+def _shape_only(_module: nn.Module, _name: str, tensor: torch.Tensor) -> torch.Tensor:
+    return tensor.to("meta")
 
 
 def _influences(seen: dict[str, _Seen], output: torch.Tensor) -> dict[str, bool]:
