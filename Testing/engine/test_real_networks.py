@@ -18,7 +18,7 @@ from SegHiResCAMLib.engine.explanation import ExplainRequest, Explanation
 from SegHiResCAMLib.engine.models import SegmentationModel, open_model
 from SegHiResCAMLib.engine.preprocessing import prepare, restore
 from SegHiResCAMLib.engine.segmentation import Segmentation, segment
-from SegHiResCAMLib.engine.stack import from_stack, per_image, to_stack
+from SegHiResCAMLib.engine.stack import from_stack, to_stack
 from SegHiResCAMLib.engine.volume import read_volume
 
 pytestmark = pytest.mark.real_data
@@ -134,13 +134,11 @@ def test_the_kits19_network_outlines_both_kidneys_slice_by_slice(
 def test_the_kidney_is_explained_on_the_grid_of_the_ct(
     kidney_model: SegmentationModel, kidneys: Segmentation, ct: MetaTensor
 ) -> None:
-    """Of the right kidney's middle, to save time: slices that the mask does not touch are not computed."""
-    right = kidneys.labels.clone()
-    ras_x = (ct.affine[:3, :3] @ torch.tensor([[0.0], [0.0], [0.0]]).double()).squeeze()
-    assert ras_x.shape == (3,)
-    middle = int(np.median(np.nonzero(right.numpy()[0])[2]))
-    keep = torch.zeros_like(right)
-    keep[..., middle - 2 : middle + 3] = right[..., middle - 2 : middle + 3]
+    """Five slices of it, to save time: slices that the mask does not touch are not computed."""
+    outlined = kidneys.labels
+    middle = int(np.median(np.nonzero(outlined.numpy()[0])[2]))
+    keep = torch.zeros_like(outlined)
+    keep[..., middle - 2 : middle + 3] = outlined[..., middle - 2 : middle + 3]
     answer = explain(ExplainRequest(ct, kidney_model, "kidney", mask=keep), kidneys)
     heatmap = answer.heatmap
     assert heatmap.shape == ct.shape
@@ -169,15 +167,6 @@ def test_the_kits19_network_sees_the_same_slices_in_every_axis_order(
         for prepared in (straight, turned)
     ]
     assert np.array_equal(at_points_of(volume, results[1], codes), results[0].numpy()[0])
-    assert torch.equal(
-        per_image(kidney_model, straight.image, "axial", straight.image.as_tensor()[0])[:, None],
-        _unscaled(stack, straight),
-    )
-
-
-def _unscaled(stack: torch.Tensor, prepared) -> torch.Tensor:
-    """The slices before they were scaled one by one: the stack is in the same order."""
-    return prepared.image.as_tensor().movedim(3, 0).reshape(stack.shape)
 
 
 @KITS19
