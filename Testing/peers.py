@@ -32,7 +32,7 @@ def import_grad_cam() -> Any:
 def grad_cam_raw(
     peer: str, network: torch.nn.Module, inputs: torch.Tensor, pixel_set: torch.Tensor, class_index: int, layer: str
 ) -> torch.Tensor:
-    """The raw map (*grid) of grad-cam's class `peer` ("HiResCAM", "GradCAM"): before its ReLU, scaling and zoom."""
+    """The raw map (*grid) of grad-cam's class `peer` ("HiResCAM", "GradCAM", ...): before its ReLU, scaling and zoom."""
 
     class Recording(getattr(import_grad_cam(), peer)):  # type: ignore[misc]
         def get_cam_image(self, *args: Any) -> np.ndarray:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import torch
 
-from SegHiResCAMLib.engine.cam.leaf import activation_and_gradient, leaf_at
-from SegHiResCAMLib.engine.cam.methods import find_method, single_map
+from SegHiResCAMLib.engine.cam.evidence import collect, explain_batch
+from SegHiResCAMLib.engine.cam.leaf import Target, leaves_at
+from SegHiResCAMLib.engine.cam.methods import find_method
+from SegHiResCAMLib.engine.cam.methods.steps import Gather, HeadWeights
+from SegHiResCAMLib.engine.cam.tail import head_weights
 from SegHiResCAMLib.engine.errors import EngineError
 
 
@@ -24,7 +27,8 @@ def activation_map(
         inputs: (1, C, *spatial).
         pixel_set: Boolean or float (*spatial): which positions are explained, and how much each counts.
         class_index: Output channel.
-        layer: Dotted name of a module, as `network.named_modules()` has it.
+        layer: Dotted name of a module, as `network.named_modules()` has it; `name@1` for its first call, `name[1]` for the second of
+            the tensors it returns.
         method: An identifier of `methods.METHODS`.
 
     Returns:
@@ -41,12 +45,19 @@ def activation_map(
         >>> activation_map(network, image, segment, 2, "model.1.submodule.1").shape
         torch.Size([8, 8, 8])
     """
-    chosen = find_method(method)
+    steps = find_method(method).steps()
     if inputs.ndim < 3 or inputs.shape[0] != 1:
         raise EngineError(
             "inputs-shape", f"The inputs are {tuple(inputs.shape)}, but one item (1, C, *spatial) is needed."
         )
     cotangent = pixel_set.to(device=inputs.device, dtype=inputs.dtype)[None]
-    with leaf_at(network, layer) as leaf:
-        activation, gradient, _ = activation_and_gradient(network, leaf, inputs, cotangent, class_index)
-    return single_map(chosen, activation, gradient)[0]
+    target = Target(class_index)
+    with leaves_at(network, [layer]) as leaves:
+        (evidence,) = explain_batch(network, leaves, inputs, cotangent, target, pixels=float(cotangent.sum()))
+        step = next(steps)
+        while isinstance(step, Gather | HeadWeights):
+            if isinstance(step, HeadWeights):
+                step = steps.send(head_weights(network, leaves[0], inputs, target))
+            else:
+                step = steps.send(collect(None, step, evidence))
+        return step.finish(step.form(evidence))[0]

@@ -3,25 +3,66 @@
 Parameters are frozen and a forward hook hands on a detached copy of the layer's output that requires a gradient. Everything before
 the layer then records no graph, everything after it the least that there is, and one `autograd.grad` runs back just to the leaf.
 The copy protects the leaf from in-place operations that follow.
+
+A layer is named by its dotted path. Where that is not enough, `name@2` is the second call of a module that is called more than once
+in a forward pass (without it, the last call counts), and `name[1]` is the second of the tensors that a module returns.
 """
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
 from SegHiResCAMLib.engine.errors import EngineError
 from SegHiResCAMLib.engine.output import main_output
 
+LAYER_NAME = re.compile(r"(?P<path>[^@\[\]]+)(?:@(?P<call>[1-9]\d*))?(?:\[(?P<element>\d+)\])?")
+
+
+@dataclass(frozen=True)
+class Target:
+    """The logit that is explained: of one class, or of one class rather than another.
+
+    Attributes:
+        channel: Output channel of the class.
+        contrast: Output channel of the class it is set against; None for none.
+        alpha: How much the other class counts (Zhang et al., CVPR 2025, Finer-CAM): z_c - alpha z_j.
+    """
+
+    channel: int
+    contrast: int | None = None
+    alpha: float = 1.0
+
+    def of(self, logits: torch.Tensor) -> torch.Tensor:
+        """The explained logit (B, *spatial) of all logits (B, K, *spatial)."""
+        chosen = logits[:, self.channel]
+        return chosen if self.contrast is None else chosen - self.alpha * logits[:, self.contrast]
+
 
 @dataclass
 class Leaf:
-    """The layer's output in the latest forward pass; None before the layer ran."""
+    """The output of one layer in the latest forward pass.
 
+    Attributes:
+        name: As it was asked for.
+        module: The module at `path`.
+        call: Which of its calls counts, from 1; None for the last.
+        element: Which of the tensors it returns; None where it returns one.
+        calls: How often it was called in the latest forward pass.
+        activation: (B, K, *grid); None before the layer ran.
+    """
+
+    name: str
+    module: torch.nn.Module
+    call: int | None = None
+    element: int | None = None
+    calls: int = 0
     activation: torch.Tensor | None = None
 
     def reached(self) -> torch.Tensor:
@@ -31,100 +72,159 @@ class Leaf:
             EngineError: `layer-not-called`.
         """
         if self.activation is None:
-            raise EngineError(
-                "layer-not-called", "The chosen layer takes no part in this network's prediction. Choose another."
-            )
+            if self.call is not None and self.calls:
+                problem = f"was called {self.calls} time(s) in this prediction, so there is no call {self.call}"
+            else:
+                problem = "takes no part in this network's prediction"
+            raise EngineError("layer-not-called", f"Layer '{self.name}' {problem}. Choose another.")
         return self.activation
+
+    def tensor_of(self, output: Any) -> torch.Tensor:
+        """The tensor that is meant, among what the module returned.
+
+        Raises:
+            EngineError: `layer-not-a-tensor`.
+        """
+        chosen = output
+        if self.element is not None and isinstance(output, list | tuple) and self.element < len(output):
+            chosen = output[self.element]
+        if not isinstance(chosen, torch.Tensor) or (self.element is not None and chosen is output):
+            found = f"returns a {type(output).__name__}" + (
+                f" of {len(output)}" if isinstance(output, list | tuple) else ""
+            )
+            raise EngineError(
+                "layer-not-a-tensor",
+                f"Layer '{self.name}' {found}, and that is not one tensor. Choose a module inside it, or one of what it returns "
+                "where 'layers' lists them, as in name[0].",
+            )
+        return chosen
+
+    def with_tensor(self, output: Any, tensor: torch.Tensor) -> Any:
+        """What the module returned, with `tensor` in place of the one that is meant."""
+        if self.element is None:
+            return tensor
+        return type(output)(tensor if number == self.element else one for number, one in enumerate(output))
 
 
 def find_layer(network: torch.nn.Module, name: str) -> torch.nn.Module:
-    """The module of `network` at the dotted path `name`.
+    """The module of `network` that layer `name` belongs to.
+
+    Raises:
+        EngineError: `layer-unknown`, with names that come close.
+    """
+    return leaf_of(network, name).module
+
+
+def leaf_of(network: torch.nn.Module, name: str) -> Leaf:
+    """The layer of `network` called `name`, not yet run.
 
     Raises:
         EngineError: `layer-unknown`, with names that come close.
     """
     modules = dict(network.named_modules())
-    if name and name in modules:
-        return modules[name]
+    parts = LAYER_NAME.fullmatch(name)
+    if parts and parts["path"] in modules:
+        call, element = (int(parts[key]) if parts[key] else None for key in ("call", "element"))
+        return Leaf(name, modules[parts["path"]], call, element)
     close = difflib.get_close_matches(name, [known for known in modules if known], n=3)
     hint = f" Did you mean {' or '.join(close)}?" if close else ""
     raise EngineError("layer-unknown", f"The network has no layer '{name}'.{hint} The command 'layers' lists them all.")
 
 
 @contextmanager
-def leaf_at(network: torch.nn.Module, layer: str) -> Iterator[Leaf]:
-    """While open, the output of `layer` is the only leaf that requires a gradient. Everything is put back afterwards.
+def leaves_at(network: torch.nn.Module, layers: Sequence[str]) -> Iterator[list[Leaf]]:
+    """While open, the outputs of `layers` are the only tensors that a graph is built for. Everything is put back afterwards.
 
     Args:
         network: Any module; its mode (train or eval) is left as it is.
-        layer: Dotted name of one of its modules. Called more than once in a forward pass, its last call counts.
+        layers: Names. Where one layer comes after another, the gradient flows through it on to the earlier one.
     """
-    module = find_layer(network, layer)
-    leaf = Leaf()
+    leaves = [leaf_of(network, name) for name in layers]
+    alone = len(leaves) == 1
 
-    def hand_on(_module: torch.nn.Module, _inputs: object, output: object) -> torch.Tensor:
-        if not isinstance(output, torch.Tensor):
-            raise EngineError(
-                "layer-not-a-tensor",
-                f"Layer '{layer}' returns a {type(output).__name__}, not one tensor. Choose a module inside it.",
-            )
-        leaf.activation = output.detach().requires_grad_()
-        return leaf.activation.clone()
+    def hand_on(leaf: Leaf, output: Any) -> Any:
+        leaf.calls += 1
+        if leaf.call is not None and leaf.calls != leaf.call:
+            return None
+        tensor = leaf.tensor_of(output)
+        # A later layer's output already hangs on an earlier leaf; cutting it off would hide the way through it.
+        leaf.activation = tensor if tensor.requires_grad and not alone else tensor.detach().requires_grad_()
+        return leaf.with_tensor(output, leaf.activation.clone())
 
     required = [(parameter, parameter.requires_grad) for parameter in network.parameters()]
-    handle = module.register_forward_hook(hand_on)
+    handles = [
+        leaf.module.register_forward_hook(lambda _module, _inputs, output, leaf=leaf: hand_on(leaf, output))
+        for leaf in leaves
+    ]
     try:
         for parameter, _ in required:
             parameter.requires_grad_(False)
-        yield leaf
+        yield leaves
     finally:
-        handle.remove()
+        for handle in handles:
+            handle.remove()
         for parameter, flag in required:
             parameter.requires_grad_(flag)
 
 
-def activation_and_gradient(
-    network: torch.nn.Module, leaf: Leaf, inputs: torch.Tensor, cotangent: torch.Tensor, class_index: int
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """One forward pass and one tail backward pass, inside `leaf_at`.
-
-    Args:
-        network: The one given to `leaf_at`.
-        leaf: What `leaf_at` yields.
-        inputs: (B, C, *spatial).
-        cotangent: (B, *spatial): how much each position's logit counts in S.
-        class_index: Output channel.
-
-    Returns:
-        A and G = dS/dA, both (B, K, *grid), and S = sum(cotangent * logits[:, class_index]) of each item (B).
+def run_forward(network: torch.nn.Module, leaves: Sequence[Leaf], inputs: torch.Tensor, target: Target) -> torch.Tensor:
+    """The explained logit (B, *spatial) of inputs (B, C, *spatial), inside `leaves_at`; the leaves then hold their activations.
 
     Raises:
-        EngineError: The layer has no path to the output, or shapes do not fit.
+        EngineError: `class-unknown`.
     """
-    leaf.activation = None
+    for leaf in leaves:
+        leaf.calls, leaf.activation = 0, None
+    logits = main_output(network(inputs))
+    for channel in (target.channel, target.contrast):
+        if channel is not None and not 0 <= channel < logits.shape[1]:
+            raise EngineError(
+                "class-unknown", f"There is no class {channel}: the network has {logits.shape[1]} output channels."
+            )
+    return target.of(logits)
+
+
+def activations_and_gradients(
+    network: torch.nn.Module, leaves: Sequence[Leaf], inputs: torch.Tensor, cotangent: torch.Tensor, target: Target
+) -> tuple[list[torch.Tensor], list[torch.Tensor], torch.Tensor]:
+    """One forward pass and one tail backward pass, inside `leaves_at`.
+
+    Args:
+        network: The one given to `leaves_at`.
+        leaves: What `leaves_at` yields.
+        inputs: (B, C, *spatial).
+        cotangent: (B, *spatial): how much each position's logit counts in S.
+        target: What is explained.
+
+    Returns:
+        A and G = dS/dA of each leaf, all (B, K, *grid), and S = sum(cotangent * logit) of each item (B).
+
+    Raises:
+        EngineError: A layer has no path to the output, or shapes do not fit.
+    """
     with torch.inference_mode(False), torch.enable_grad():
         # A tensor made under inference_mode cannot take part in a graph; its copy can.
-        logits = main_output(network(inputs.clone() if inputs.is_inference() else inputs))
-        _check_output(logits, cotangent, class_index)
-        chosen = logits[:, class_index]
-        activation = leaf.reached()
-        gradient = None
-        if chosen.requires_grad:
-            (gradient,) = torch.autograd.grad(chosen, activation, cotangent.to(chosen), allow_unused=True)
-    if gradient is None:
+        logit = run_forward(network, leaves, inputs.clone() if inputs.is_inference() else inputs, target)
+        activations = [leaf.reached() for leaf in leaves]
+        score = scores(logit.detach(), cotangent)
+        gradients: tuple[torch.Tensor | None, ...] = (None,)
+        if logit.requires_grad:
+            gradients = torch.autograd.grad(logit, activations, cotangent.to(logit), allow_unused=True)
+    if any(gradient is None for gradient in gradients):
         raise EngineError("layer-without-effect", "The chosen layer has no influence on this output. Choose another.")
-    score = (chosen.detach() * cotangent.to(chosen)).flatten(1).sum(dim=1)
-    return activation.detach(), gradient, score
+    return [one.detach() for one in activations], [one for one in gradients if one is not None], score
 
 
-def _check_output(logits: torch.Tensor, cotangent: torch.Tensor, class_index: int) -> None:
-    if not 0 <= class_index < logits.shape[1]:
-        raise EngineError(
-            "class-unknown", f"There is no class {class_index}: the network has {logits.shape[1]} output channels."
-        )
-    if logits.shape[2:] != cotangent.shape[1:]:
+def scores(logit: torch.Tensor, cotangent: torch.Tensor) -> torch.Tensor:
+    """S = sum(cotangent * logit) of each item (B).
+
+    Raises:
+        EngineError: `pixel-set-shape`.
+    """
+    if logit.shape[1:] != cotangent.shape[1:]:
         raise EngineError(
             "pixel-set-shape",
-            f"The pixel set is {tuple(cotangent.shape[1:])}, the network's output {tuple(logits.shape[2:])}. "
+            f"The pixel set is {tuple(cotangent.shape[1:])}, the network's output {tuple(logit.shape[1:])}. "
             "Give the pixel set on the grid of the output.",
         )
+    return (logit * cotangent.to(logit)).flatten(1).sum(dim=1)

@@ -1,0 +1,134 @@
+"""The table of methods: to add one, write its function and add a line here. The command, the worker and the panel list what stands here."""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+from SegHiResCAMLib.engine.cam.methods.eigen import seg_eigen_cam, seg_eigen_cam_2025, seg_eigengrad_cam
+from SegHiResCAMLib.engine.cam.methods.forward import seg_ablation_cam, seg_cam, seg_score_cam
+from SegHiResCAMLib.engine.cam.methods.gradient import (
+    seg_elementwise_cam,
+    seg_grad_cam,
+    seg_grad_cam_pp,
+    seg_grad_cam_pp_local,
+    seg_hires_grad_cam,
+    seg_layer_cam,
+    seg_xgrad_cam,
+    seg_xres_cam,
+)
+from SegHiResCAMLib.engine.cam.methods.steps import Steps
+from SegHiResCAMLib.engine.errors import EngineError
+
+
+@dataclass(frozen=True)
+class Method:
+    """A CAM method.
+
+    Attributes:
+        title: As the field writes it.
+        summary: What it computes, in one line.
+        source: The paper or program it comes from.
+        steps: Starts it; its keyword arguments are the method's options.
+        walks: How often it goes over the windows.
+        pools_gradient: Whether its weights are means of gradients, which are zero before a normalisation.
+    """
+
+    title: str
+    summary: str
+    source: str
+    steps: Callable[..., Steps]
+    walks: int
+    pools_gradient: bool = False
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """Names of the options and their defaults."""
+        parameters = inspect.signature(self.steps).parameters.values()
+        return {parameter.name: parameter.default for parameter in parameters}
+
+    def with_options(self, options: Mapping[str, Any]) -> Method:
+        """The method with some of its options set.
+
+        Raises:
+            EngineError: `method-option`.
+        """
+        for name, value in options.items():
+            if name not in self.options:
+                known = ", ".join(self.options) or "none"
+                raise EngineError("method-option", f"{self.title} has no option '{name}'. Its options: {known}.")
+            allowed = _allowed(get_type_hints(self.steps)[name], value)
+            if allowed:
+                raise EngineError(
+                    "method-option", f"The option '{name}' of {self.title} must be {allowed}, and {value!r} is not."
+                )
+        return replace(self, steps=partial(self.steps, **options)) if options else self
+
+
+METHODS: dict[str, Method] = {
+    "seg-cam": Method("Seg-CAM", "weights of the 1x1 convolution after the layer", "Zhou et al., CVPR 2016", seg_cam, 1),
+    "seg-grad-cam": Method(
+        "Seg-Grad CAM", "mean gradient of each channel", "Vinogradova et al., AAAI 2020", seg_grad_cam, 2, True
+    ),
+    "seg-grad-cam-pp": Method(
+        "Seg-Grad CAM++", "positive gradients, weighed as in the paper", "Chattopadhay et al., WACV 2018", seg_grad_cam_pp, 3
+    ),
+    "seg-grad-cam-pp-local": Method(
+        "Seg-Grad CAM++ (local)", "the same, weighed as in MONAI and torchcam", "MONAI, GradCAMpp", seg_grad_cam_pp_local, 3
+    ),
+    "seg-xgrad-cam": Method(
+        "Seg-XGrad CAM", "gradients averaged by activation", "Fu et al., BMVC 2020", seg_xgrad_cam, 2, True
+    ),
+    "seg-hires-grad-cam": Method(
+        "Seg-HiRes-Grad CAM", "gradient times activation at every position", "Rheude et al., MELBA 2024:023", seg_hires_grad_cam, 1
+    ),
+    "seg-xres-cam": Method(
+        "Seg-XRes CAM", "gradients pooled over small blocks", "Hasany et al., CVPR Workshops 2023", seg_xres_cam, 1
+    ),
+    "seg-layer-cam": Method(
+        "Seg-Layer CAM", "positive gradient times activation", "Jiang et al., IEEE TIP 2021", seg_layer_cam, 1
+    ),
+    "seg-elementwise-cam": Method(
+        "Seg-ElementWise CAM", "evidence for, none against", "grad-cam, GradCAMElementWise", seg_elementwise_cam, 1
+    ),
+    "seg-eigen-cam": Method(
+        "Seg-Eigen CAM", "main component of the activations, whatever the class", "Muhammad & Yeasin, IJCNN 2020", seg_eigen_cam, 2
+    ),
+    "seg-eigengrad-cam": Method(
+        "Seg-EigenGrad CAM", "main component of gradient times activation", "grad-cam, EigenGradCAM", seg_eigengrad_cam, 2
+    ),
+    "seg-eigen-cam-2025": Method(
+        "Seg-Eigen-CAM (2025)", "main component of |gradient| times activation", "Chung & Ying, Appl. Sci. 2025, 15:7562",
+        seg_eigen_cam_2025, 2,
+    ),
+    "seg-ablation-cam": Method(
+        "Seg-Ablation CAM", "what the score loses without each channel", "Desai & Ramaswamy, WACV 2020", seg_ablation_cam, 2
+    ),
+    "seg-score-cam": Method(
+        "Seg-Score CAM", "the score of the image seen through each channel", "Wang et al., CVPR Workshops 2020", seg_score_cam, 3
+    ),
+}  # fmt: skip
+
+
+def find_method(name: str) -> Method:
+    """The method called `name`.
+
+    Raises:
+        EngineError: `method-unknown`, naming those there are.
+    """
+    if name not in METHODS:
+        raise EngineError("method-unknown", f"There is no method '{name}'. Known methods: {', '.join(METHODS)}.")
+    return METHODS[name]
+
+
+def _allowed(hint: Any, value: Any) -> str:
+    """What an option of this type must be, where `value` is not; empty where it is."""
+    if get_origin(hint) is Literal:
+        return "" if value in get_args(hint) else " or ".join(map(repr, get_args(hint)))
+    if hint is int:
+        return "" if type(value) is int and value >= 1 else "a whole number of 1 or more"
+    return "" if isinstance(value, int | float) and 0 < value < math.inf else "a number above 0"

@@ -1,0 +1,134 @@
+"""The part of a network after a layer, by itself: run again from another activation, or found to be one 1x1 convolution."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import nn
+
+from SegHiResCAMLib.engine.cam.leaf import Leaf, Target, run_forward
+from SegHiResCAMLib.engine.errors import EngineError
+
+Convolution = nn.Conv1d | nn.Conv2d | nn.Conv3d
+
+HARMLESS = ("CloneBackward0", "AliasBackward0", "torch::autograd::AccumulateGrad", "SelectBackward0")
+"""Nodes of a graph that only hand values on (the last chooses the class)."""
+
+
+@contextmanager
+def recording(network: nn.Module, leaf: Leaf) -> Iterator[list[tuple[nn.Module, Any]]]:
+    """While open, one forward pass is recorded up to the leaf: the outermost modules that are done by then, and what they returned.
+
+    That is what the tail needs to run again (`replayed`): the skip connections, and the leaf itself as the last entry. A forward pass
+    must have gone before, so that it is known which call of the layer is the last.
+    """
+    calls: list[tuple[nn.Module, Any]] = []
+    opened: list[int] = []
+    call = leaf.call or leaf.calls
+    done = False
+
+    def begin(_module: nn.Module, _inputs: Any) -> None:
+        opened.append(len(calls))
+
+    def end(module: nn.Module, _inputs: Any, output: Any) -> None:
+        nonlocal done
+        start = opened.pop()
+        if done:
+            return
+        del calls[start:]  # what is inside a module that is done need not run again either
+        calls.append((module, _copy(output)))  # later operations in place must not reach it
+        done = module is leaf.module and leaf.calls == call
+
+    handles = []
+    for module in network.modules():
+        handles += [module.register_forward_pre_hook(begin), module.register_forward_hook(end)]
+    try:
+        yield calls
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+@contextmanager
+def replayed(calls: list[tuple[nn.Module, Any]]) -> Iterator[None]:
+    """While open, a forward pass takes the recorded outputs, in their order, in place of computing them."""
+    queues: dict[nn.Module, deque[Any]] = {}
+    for module, output in calls:
+        queues.setdefault(module, deque()).append(output)
+    for module, queue in queues.items():
+        module.forward = _replaying(queue, module.forward)
+    try:
+        yield
+    finally:
+        for module in queues:
+            del module.forward
+
+
+def head_weights(network: nn.Module, leaf: Leaf, inputs: torch.Tensor, target: Target) -> torch.Tensor:
+    """The weights (K) of the class in the 1x1 convolution that is all there is between the layer and the logits.
+
+    Args:
+        network: Inside `leaves_at`.
+        leaf: The only one.
+        inputs: (B, C, *spatial).
+        target: What is explained.
+
+    Raises:
+        EngineError: `tail-not-1x1`, where anything else lies between.
+    """
+    heads: list[Convolution] = []
+
+    def note(module: Convolution, _inputs: Any) -> None:
+        if leaf.activation is not None:
+            heads.append(module)
+
+    handles = [
+        module.register_forward_pre_hook(note) for module in network.modules() if isinstance(module, Convolution)
+    ]
+    try:
+        with torch.inference_mode(False), torch.enable_grad():
+            logit = run_forward(network, [leaf], inputs.clone(), Target(target.channel))
+    finally:
+        for handle in handles:
+            handle.remove()
+    leaf.reached()
+    nodes = sorted(name for name in _nodes(logit) if name not in HARMLESS)
+    if nodes != ["ConvolutionBackward0"] or len(heads) != 1 or not _is_pointwise(heads[0]):
+        raise EngineError(
+            "tail-not-1x1",
+            f"Seg-CAM reads the weights of a 1x1 convolution that follows the layer, but more than that lies between '{leaf.name}' and "
+            "the output. Choose the layer just before the last 1x1 convolution, or another method, such as seg-hires-grad-cam.",
+        )
+    return target.of(heads[0].weight.detach().flatten(1)[None])[0]
+
+
+def _replaying(queue: deque[Any], forward: Callable[..., Any]) -> Callable[..., Any]:
+    """A forward that answers from the queue first; later calls of the same module compute."""
+    return lambda *args, **kwargs: _copy(queue.popleft()) if queue else forward(*args, **kwargs)
+
+
+def _copy(output: Any) -> Any:
+    if isinstance(output, torch.Tensor):
+        return output.detach().clone()
+    if isinstance(output, list | tuple):
+        return type(output)(_copy(one) for one in output)
+    return output
+
+
+def _nodes(output: torch.Tensor) -> list[str]:
+    """The names of all operations in the graph of `output`."""
+    found, waiting = {}, [output.grad_fn]
+    while waiting:
+        node = waiting.pop()
+        if node is not None and node not in found:
+            found[node] = node.name()
+            waiting += [following for following, _ in node.next_functions]
+    return list(found.values())
+
+
+def _is_pointwise(module: Convolution) -> bool:
+    return all(size == 1 for size in (*module.kernel_size, *module.stride)) and module.groups == 1
