@@ -1,0 +1,187 @@
+"""Requests answered by the engine; the model, the last volume and its segmentation are kept for the next one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+import numpy as np
+import numpy.typing as npt
+from monai.data import MetaTensor
+
+from SegHiResCAMLib.engine.cam.layers import Layer, suggest_layer
+from SegHiResCAMLib.engine.cam.methods import METHODS
+from SegHiResCAMLib.engine.explain import explain, model_layers
+from SegHiResCAMLib.engine.explanation import ExplainRequest
+from SegHiResCAMLib.engine.models import SegmentationModel, open_model
+from SegHiResCAMLib.engine.preprocessing import PreparedVolume, prepare
+from SegHiResCAMLib.engine.progress import Progress, part
+from SegHiResCAMLib.engine.segmentation import Segmentation, segment
+from SegHiResCAMLib.engine.stack import Axis, slice_axis, to_stack
+from SegHiResCAMLib.engine.volume import volume_from_array
+from SegHiResCAMLib.engine.windows import plan_windows
+from SegHiResCAMLib.worker.protocol import Explain, Layers, OpenModel, Segment, Voxels
+
+Arrays = dict[str, npt.NDArray[Any]]
+Answer = tuple[dict[str, Any], Arrays]
+Kind = TypeVar("Kind")
+
+SEGMENTING = 0.4
+"""Share of the progress of an explanation that has to segment first."""
+
+
+class Kept:
+    """The last model, volume and segmentation, each under a key that changes when its content does.
+
+    Args:
+        folder: Where arrays arrive.
+
+    Attributes:
+        reused: What the present request did not have to make again.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.reused: list[str] = []
+        self._made: list[str] = []
+        self._items: dict[str, tuple[Hashable, Any]] = {}
+
+    def begin(self) -> None:
+        """A new request begins."""
+        self.reused, self._made = [], []
+
+    def get(self, what: str, key: Hashable, make: Callable[[], Kind]) -> Kind:
+        """What is kept under this key, or else made now."""
+        if what in self._items and self._items[what][0] == key:
+            if what not in self._made + self.reused:
+                self.reused.append(what)
+            return cast("Kind", self._items[what][1])
+        self._items.pop(what, None)  # first, since the memory may not hold two
+        self.keep(what, key, made := make())
+        return made
+
+    def keep(self, what: str, key: Hashable, made: object) -> None:
+        """Keep what has been made."""
+        self._made.append(what)
+        self._items[what] = (key, made)
+
+
+def answer(request: Any, kept: Kept, progress: Progress) -> Answer:
+    """Facts, ready for JSON, and arrays.
+
+    Raises:
+        EngineError: What the user can mend.
+        Cancelled: The user cancelled.
+    """
+    kept.begin()
+    progress(0.0, "Starting")
+    facts, arrays = ANSWERS[type(request)](request, kept, progress)
+    return facts | {"reused": kept.reused}, arrays
+
+
+def _open_model(request: OpenModel, kept: Kept, _progress: Progress) -> Answer:
+    return _model_facts(_model(request.model, kept)), {}
+
+
+def _layers(request: Layers, kept: Kept, progress: Progress) -> Answer:
+    model = _model(request.model, kept)
+    if request.volume is None:
+        layers = model_layers(model)
+    else:
+        progress(0.1, "Preparing the volume")
+        prepared = _prepared(request, request.volume, model, kept)
+        axis = cast("Axis", request.axis)
+        windows = plan_windows(tuple(to_stack(model, prepared.image, axis).shape[2:]), model.window)
+        spacing = list(prepared.spacing)
+        if model.spatial_dims == 2:
+            del spacing[slice_axis(prepared.image, axis)]
+        layers = model_layers(model, windows, tuple(spacing))
+    suggested, reason = suggest_layer(layers)
+    return {"layers": [_layer_facts(layer) for layer in layers], "suggested": suggested.name, "reason": reason}, {}
+
+
+def _segment(request: Segment, kept: Kept, progress: Progress) -> Answer:
+    model = _model(request.model, kept)
+    found = _segmentation(request, model, kept, progress)
+    progress(1.0, "Segmented")
+    return {"model": _model_facts(model)}, {"labels": found.labels.numpy()[0]}
+
+
+def _explain(request: Explain, kept: Kept, progress: Progress) -> Answer:
+    model = _model(request.model, kept)
+    model.label(request.segment)  # a wrong name is told before minutes of computing
+    found = _segmentation(request, model, kept, part(progress, 0.0, SEGMENTING))
+    start = 0.0 if "segmentation" in kept.reused else SEGMENTING
+    names = ("segment", "method", "layer", "mode", "axis", "device")
+    question = ExplainRequest(
+        volume=_volume(request.volume, kept),
+        model=model,
+        mask=None if request.mask is None else _load(request.mask, kept.folder, "The mask"),
+        **{name: getattr(request, name) for name in names},
+    )
+    explanation = explain(question, found, part(progress, start, 1.0))
+    return explanation.as_dict(), {"signed_map": explanation.signed_map.numpy()[0].astype(np.float32, copy=False)}
+
+
+ANSWERS: dict[type, Callable[[Any, Kept, Progress], Answer]] = {
+    OpenModel: _open_model,
+    Layers: _layers,
+    Segment: _segment,
+    Explain: _explain,
+}
+
+
+def _model(path: str, kept: Kept) -> SegmentationModel:
+    return kept.get("model", _fingerprint(Path(path)), lambda: open_model(path))
+
+
+def _fingerprint(path: Path) -> Hashable:
+    """Changes when any file of the model does."""
+    files = [path, *path.glob("*"), *path.glob("*/*")] if path.is_dir() else [path]
+    stats = [(str(file), file.stat()) for file in sorted(files) if file.is_file()]
+    return str(path), tuple((name, stat.st_size, stat.st_mtime_ns) for name, stat in stats)
+
+
+def _volume(voxels: Voxels, kept: Kept) -> MetaTensor:
+    return kept.get("volume", voxels.key, lambda: _load(voxels, kept.folder, "The volume"))
+
+
+def _load(voxels: Voxels, folder: Path, name: str) -> MetaTensor:
+    return volume_from_array(np.load(folder / voxels.file, allow_pickle=False), np.array(voxels.affine), name)
+
+
+def _segmentation(request: Segment | Explain, model: SegmentationModel, kept: Kept, progress: Progress) -> Segmentation:
+    volume = _volume(request.volume, kept)
+    options: dict[str, Any] = {name: getattr(request, name) for name in ("mode", "axis", "device")}
+    of = _fingerprint(Path(request.model)), request.volume.key
+    found = kept.get(
+        "segmentation", (of, *options.values()), lambda: segment(model, volume, progress=progress, **options)
+    )
+    kept.keep("prepared", of, found.prepared)
+    return found
+
+
+def _prepared(request: Layers, voxels: Voxels, model: SegmentationModel, kept: Kept) -> PreparedVolume:
+    volume = _volume(voxels, kept)
+    of = _fingerprint(Path(request.model)), voxels.key
+    return kept.get("prepared", of, lambda: prepare(model, volume))
+
+
+def _model_facts(model: SegmentationModel) -> dict[str, Any]:
+    return {
+        "name": model.name,
+        "spatial_dims": model.spatial_dims,
+        "in_channels": model.in_channels,
+        "labels": [asdict(label) for label in model.labels],
+        "licence": model.licence,
+        "description": model.description,
+        "sha256": model.sha256,
+        "methods": {name: method.title for name, method in METHODS.items()},
+    }
+
+
+def _layer_facts(layer: Layer) -> dict[str, Any]:
+    names = ("name", "kind", "channels", "grid", "mm", "reason")
+    return {name: getattr(layer, name) for name in names}

@@ -1,0 +1,231 @@
+"""What the worker and its client say to each other: one JSON object a line, arrays beside it as .npy files.
+
+A line is {"id": 3, "kind": "explain", "body": {...}}. Requests go to the worker's stdin, one at a time; it answers on its stdout with any
+number of `Progress` and then one `Result` or `Error` of the same id. `Ready` comes first, unasked, with id 0. `Cancel` names no request of
+its own: its id is that of the request to give up.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import numpy as np
+import numpy.typing as npt
+
+VERSION = 1
+"""Raised whenever a message changes its meaning; client and worker of different versions do not talk."""
+
+
+@dataclass(frozen=True)
+class Voxels:
+    """An array and where it lies. On its way it is a file, and `array` is None; at home it is an array, and `file` is empty.
+
+    Attributes:
+        affine: 4x4 rows, from voxel indices (i, j, k) to RAS millimetres.
+        array: (i, j, k) or (C, i, j, k).
+        file: Name of the .npy file in the private folder. It is made of the content, so equal names hold equal voxels.
+    """
+
+    affine: tuple[tuple[float, ...], ...]
+    array: npt.NDArray[Any] | None = None
+    file: str = ""
+
+    @classmethod
+    def of(cls, array: npt.NDArray[Any], affine: npt.NDArray[np.float64]) -> Voxels:
+        """From numpy arrays."""
+        return cls(tuple(tuple(float(value) for value in row) for row in affine), array)
+
+    def stored(self, folder: Path) -> Voxels:
+        """The same as a file in `folder`, which is written only where it is not there yet."""
+        array = np.asarray(self.array)
+        # MRML's arrays are in Fortran order: their bytes are hashed where they are, without a copy.
+        contiguous = np.ascontiguousarray(array.T if array.flags.f_contiguous else array)
+        head = f"{array.shape} {array.dtype.str} {array.flags.f_contiguous}".encode()
+        name = f"volume-{blake2b(contiguous.data, key=head[:64], digest_size=16).hexdigest()}.npy"
+        if not (folder / name).exists():
+            save_array(array, folder / name)
+        return Voxels(self.affine, file=name)
+
+    @property
+    def key(self) -> tuple[object, ...]:
+        """Equal for equal voxels at equal places."""
+        return self.file, self.affine
+
+
+@dataclass(frozen=True)
+class OpenModel:
+    """Open a model; the result says what it is and which methods there are."""
+
+    model: str
+
+
+@dataclass(frozen=True)
+class Layers:
+    """List a model's layers, for a volume's own grid where one is given."""
+
+    model: str
+    volume: Voxels | None = None
+    axis: str = "axial"
+
+
+@dataclass(frozen=True)
+class Segment:
+    """Outline in a volume what a model knows; the result has the array "labels"."""
+
+    model: str
+    volume: Voxels
+    mode: str = "auto"
+    axis: str = "axial"
+    device: str = "auto"
+
+
+@dataclass(frozen=True)
+class Explain:
+    """Explain a segment; the result has the array "signed_map". Fields mean what they mean in the engine's `ExplainRequest`."""
+
+    model: str
+    volume: Voxels
+    segment: str
+    method: str = "seg-hires-grad-cam"
+    layer: str | None = None
+    mode: str = "auto"
+    axis: str = "axial"
+    device: str = "auto"
+    mask: Voxels | None = None
+
+
+@dataclass(frozen=True)
+class Cancel:
+    """Give up the request of this id."""
+
+
+@dataclass(frozen=True)
+class Shutdown:
+    """End. So does closing the worker's stdin."""
+
+
+@dataclass(frozen=True)
+class Ready:
+    """The worker is there and speaks this version."""
+
+    version: int
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a request is: fraction 0 to 1, a short text, and the seconds that remain where they can be told."""
+
+    fraction: float
+    text: str
+    remaining: float | None = None
+
+
+@dataclass(frozen=True)
+class Result:
+    """A request is done.
+
+    Attributes:
+        facts: Ready for JSON. "reused" lists what was kept from earlier requests: "model", "volume", "segmentation".
+        arrays: By name; on the way the name of the .npy file in the private folder.
+    """
+
+    facts: dict[str, Any]
+    arrays: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Error:
+    """A request has failed.
+
+    Attributes:
+        code: For programs: the engine's codes, or one of `CODES`.
+        sentence: For the user: what is wrong, where, and what to do.
+        trace: For the log; empty where the sentence says it all.
+    """
+
+    code: str
+    sentence: str
+    trace: str = ""
+
+
+CODES = {
+    "cancelled": "The user cancelled.",
+    "engine-missing": "PyTorch, MONAI or another library of the engine cannot be imported.",
+    "memory": "The memory, of the device or the computer, is full.",
+    "disk": "The private folder cannot be written to or read from.",
+    "protocol": "The worker did not understand a request.",
+    "internal": "Anything else: a mistake in the program.",
+    "worker-missing": "The worker cannot be started.",
+    "worker-version": "The worker speaks another version of the protocol.",
+    "worker-died": "The worker ended in the middle of a request.",
+    "closed": "The client was closed before the request was done.",
+}
+
+Request = OpenModel | Layers | Segment | Explain | Cancel | Shutdown
+Event = Ready | Progress | Result | Error
+
+KINDS: dict[str, type[Any]] = {
+    "open_model": OpenModel,
+    "layers": Layers,
+    "segment": Segment,
+    "explain": Explain,
+    "cancel": Cancel,
+    "shutdown": Shutdown,
+    "ready": Ready,
+    "progress": Progress,
+    "result": Result,
+    "error": Error,
+}
+_NAMES = {kind: name for name, kind in KINDS.items()}
+
+
+class NotAMessage(ValueError):  # noqa: N818 - a finding, not a failure: libraries print what they like
+    """A line that is no message of this protocol."""
+
+
+def encode(identifier: int, message: Request | Event) -> str:
+    """One line of JSON with its line break. `Voxels` must be stored."""
+    body = {one.name: _plain(getattr(message, one.name)) for one in fields(message)}
+    line = json.dumps({"id": identifier, "kind": _NAMES[type(message)], "body": body}, allow_nan=False)
+    return line + "\n"
+
+
+def decode(line: str) -> tuple[int, Any]:
+    """The id and the message of a line.
+
+    Raises:
+        NotAMessage: It is none.
+    """
+    try:
+        envelope = json.loads(line)
+        body = {
+            name: Voxels(tuple(map(tuple, value["affine"])), file=value["file"])
+            if name in ("volume", "mask") and value
+            else value
+            for name, value in envelope["body"].items()
+        }
+        return int(envelope["id"]), KINDS[envelope["kind"]](**body)
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as problem:
+        raise NotAMessage(line.rstrip()) from problem
+
+
+def save_array(array: npt.NDArray[Any], path: Path) -> None:
+    """Write a .npy file, whole or not at all."""
+    beside = path.with_name(f".{uuid4().hex}.npy")
+    try:
+        np.save(beside, array, allow_pickle=False)
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Voxels):
+        return {"file": value.file, "affine": value.affine}
+    return dict(value) if isinstance(value, Mapping) else value

@@ -1,0 +1,158 @@
+"""The real worker answers what the engine answers, and keeps what it has made."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from monai.networks.nets import UNet
+from tiny_bundle import LABELS, NETWORK, noise, write_tiny_bundle
+
+from SegHiResCAMLib.engine.explain import explain
+from SegHiResCAMLib.engine.explanation import ExplainRequest
+from SegHiResCAMLib.engine.models import open_model
+from SegHiResCAMLib.engine.segmentation import segment
+from SegHiResCAMLib.engine.volume import volume_from_array
+from SegHiResCAMLib.worker.client import Client
+from SegHiResCAMLib.worker.protocol import Error, Explain, Layers, OpenModel, Progress, Result, Segment, Voxels
+
+
+def ask(client: Client, request: object) -> Result:
+    answer = client.wait(client.submit(request))
+    assert isinstance(answer, Result), answer
+    return answer
+
+
+def refused(client: Client, request: object) -> Error:
+    answer = client.wait(client.submit(request))
+    assert isinstance(answer, Error)
+    return answer
+
+
+def test_a_model_tells_its_labels_and_the_methods(client: Client, a_model: str) -> None:
+    facts = ask(client, OpenModel(a_model)).facts
+    assert (facts["name"], facts["spatial_dims"], facts["in_channels"]) == ("Tiny network", 3, 1)
+    assert [label["name"] for label in facts["labels"]] == list(LABELS)
+    assert facts["labels"][0]["terminology"]["type"]["meaning"] == "Kidney"
+    assert facts["methods"]["seg-hires-grad-cam"] == "Seg-HiRes-Grad CAM"
+
+
+def test_labels_are_those_of_the_engine_on_the_volumes_own_grid(client: Client, a_model: str, a_volume: Voxels) -> None:
+    labels = ask(client, Segment(a_model, a_volume)).arrays["labels"]
+    here = segment(open_model(a_model), volume_from_array(a_volume.array, np.array(a_volume.affine)))
+    assert np.array_equal(labels, here.labels.numpy()[0])
+    assert set(np.unique(labels)) == {0, 1, 2}
+
+
+def test_the_heat_map_is_that_of_the_engine(client: Client, a_model: str, a_volume: Voxels) -> None:
+    there = ask(client, Explain(a_model, a_volume, "tumour", method="seg-grad-cam"))
+    volume = volume_from_array(a_volume.array, np.array(a_volume.affine))
+    here = explain(ExplainRequest(volume, open_model(a_model), "tumour", method="seg-grad-cam"))
+    assert there.arrays["signed_map"].dtype == np.float32
+    np.testing.assert_allclose(there.arrays["signed_map"], here.signed_map.numpy()[0], rtol=0, atol=1e-6)
+    assert there.facts["score"] == pytest.approx(here.score, rel=1e-6)
+    assert there.facts["provenance"]["modelSha256"] == open_model(a_model).sha256
+
+
+def test_a_mask_replaces_the_predicted_segment(client: Client, a_model: str, a_volume: Voxels) -> None:
+    mask = np.zeros(a_volume.array.shape, np.uint8)
+    mask[3:6, 4:8, 2:9] = 1
+    facts = ask(client, Explain(a_model, a_volume, "tumour", mask=Voxels(a_volume.affine, mask))).facts
+    assert facts["pixel_count"] == 3 * 4 * 7
+
+
+def test_arrays_in_either_memory_order_arrive_the_same(client: Client, a_model: str) -> None:
+    array = noise()
+    rows, columns = (Voxels.of(order(array), np.eye(4)) for order in (np.ascontiguousarray, np.asfortranarray))
+    first, second = (ask(client, Segment(a_model, volume)).arrays["labels"] for volume in (rows, columns))
+    assert np.array_equal(first, second)
+
+
+def test_a_second_explanation_loads_and_segments_nothing(client: Client, a_model: str, a_volume: Voxels) -> None:
+    ask(client, Segment(a_model, Voxels.of(noise(seed=3), np.eye(4))))
+    first = ask(client, Explain(a_model, a_volume, "tumour"))
+    second = ask(client, Explain(a_model, a_volume, "kidney"))
+    assert first.facts["reused"] == ["model"]
+    assert second.facts["reused"] == ["model", "volume", "segmentation"]
+
+
+def test_equal_voxels_elsewhere_are_another_volume(client: Client, a_model: str, a_volume: Voxels) -> None:
+    ask(client, Segment(a_model, a_volume))
+    moved = Voxels.of(a_volume.array, np.diag([1.0, 1, 4, 1]))
+    assert ask(client, Segment(a_model, moved)).facts["reused"] == ["model"]
+
+
+def test_a_model_whose_file_has_changed_is_read_again(client: Client, tmp_path: Path, a_volume: Voxels) -> None:
+    bundle = write_tiny_bundle(tmp_path / "model")
+    before = ask(client, Segment(str(bundle), a_volume)).facts["model"]["sha256"]
+    torch.save(UNet(spatial_dims=3, **NETWORK).state_dict(), bundle / "models/model.pt")
+    after = ask(client, Segment(str(bundle), a_volume)).facts
+    assert after["model"]["sha256"] != before
+    assert after["reused"] == ["volume"]
+
+
+def test_layers_are_listed_for_the_volumes_own_spacing(client: Client, a_model: str, a_volume: Voxels) -> None:
+    facts = ask(client, Layers(a_model, a_volume)).facts
+    layers = {layer["name"]: layer for layer in facts["layers"]}
+    assert layers[facts["suggested"]]["grid"] == [8, 8, 8]  # windows of 16 after a stride of 2
+    assert layers[facts["suggested"]]["mm"] == pytest.approx([3.0, 3.0, 6.0])
+
+
+def test_layers_of_a_2d_network_have_two_axes(client: Client, a_flat_model: str, a_volume: Voxels) -> None:
+    facts = ask(client, Layers(a_flat_model, a_volume)).facts
+    suggested = next(layer for layer in facts["layers"] if layer["name"] == facts["suggested"])
+    assert suggested["mm"] == pytest.approx([3.0, 3.0])
+
+
+def test_progress_rises_to_one(client: Client, a_model: str) -> None:
+    told: list[Progress] = []
+    client.wait(client.submit(Explain(a_model, Voxels.of(noise(seed=9), np.eye(4)), "tumour")), told.append)
+    fractions = [progress.fraction for progress in told]
+    assert fractions == sorted(fractions)
+    assert (fractions[0], fractions[-1], told[-1].text) == (0.0, 1.0, "Explained")
+
+
+@pytest.mark.parametrize(
+    ("change", "code", "said"),
+    [
+        ({"segment": "spleen"}, "segment-unknown", "kidney, tumour"),
+        ({"method": "guesswork"}, "method-unknown", "seg-hires-grad-cam"),
+        ({"layer": "model.99"}, "layer-unknown", "model.99"),
+        ({"mode": "slice-wise"}, "mode-unfit", "volumetric"),
+        ({"model": "/nowhere/at/all"}, "model-absent", "/nowhere/at/all"),
+    ],
+)
+def test_what_the_engine_refuses_arrives_as_its_sentence(
+    change: dict[str, str], code: str, said: str, client: Client, a_model: str, a_volume: Voxels
+) -> None:
+    error = refused(client, Explain(**{"model": a_model, "volume": a_volume, "segment": "tumour", **change}))
+    assert error.code == code
+    assert said in error.sentence
+    assert error.trace == ""
+
+
+def test_a_mistake_in_the_program_gives_a_sentence_and_a_trace_for_the_log(
+    client: Client, a_flat_model: str, a_volume: Voxels
+) -> None:
+    error = refused(client, Segment(a_flat_model, a_volume, axis="upside down"))
+    assert error.code == "internal"
+    assert "\n" not in error.sentence
+    assert "Traceback" in error.trace
+    assert "Traceback" in client.log_tail()
+    assert ask(client, OpenModel(a_flat_model))
+
+
+def test_requests_wait_in_line_and_are_answered_in_order(client: Client, a_model: str, a_volume: Voxels) -> None:
+    requests = [client.submit(Explain(a_model, a_volume, name)) for name in ("tumour", "kidney", "tumour")]
+    names = [client.wait(request).facts["segment"] for request in requests]
+    assert names == ["tumour", "kidney", "tumour"]
+
+
+def test_only_the_present_volume_stays_in_the_private_folder(client: Client, a_model: str) -> None:
+    for seed in (1, 2):
+        ask(client, Segment(a_model, Voxels.of(noise(seed=seed), np.eye(4))))
+    files = [file.name for file in client.folder.iterdir()]
+    assert len(files) == 1
+    assert files[0].startswith("volume-")
