@@ -88,7 +88,7 @@ def draw_lesions(
     wanted = [drawn if given is None else given for drawn, given in zip(how_many, (tumours, cysts), strict=True)]
     placed: list[Lesion] = []
     kinds: tuple[list[Lesion], list[Lesion]] = ([], [])
-    for kind, number, (smallest, largest) in zip(kinds, wanted, ((10, 27), (7, 19)), strict=True):
+    for kind, number, (smallest, largest) in zip(kinds, wanted, ((12, 28), (9, 20)), strict=True):
         for _ in range(number):
             lesion = _place(rng, kidneys, placed, smallest, largest)
             placed.append(lesion)
@@ -121,7 +121,7 @@ def kidney_tissues(
 ) -> list[Tissue]:
     """Perirenal fat, kidneys, tumours and cysts, in the order in which they are laid over each other."""
     cortex = rng.uniform(175, 220)
-    medulla = cortex - rng.uniform(25, 75)
+    medulla = cortex - rng.uniform(25, 60)
     room = grown(cavity, -2)
     outlines = {side: kidney.solid(_outline(rng, kidney)) for side, kidney in kidneys.items()}
     masses = [common(_tumour(rng, tumour), room) for tumour in tumours]
@@ -175,7 +175,7 @@ def _tumour(rng: np.random.Generator, tumour: Lesion) -> Solid:
 
 
 def _tumour_tissues(rng: np.random.Generator, mass: Solid, tumour: Lesion) -> list[Tissue]:
-    enhancement = rng.uniform(65, 115)
+    enhancement = rng.uniform(60, 105)
     mottled = waves(rng, rng.uniform(9, 16))
     solid_part = Tissue(mass, enhancement, rng.uniform(10, 22), mottled, TUMOUR)
     if tumour.radius < 15 or rng.uniform() < 0.4:
