@@ -149,7 +149,7 @@ def test_layers_lists_grids_and_suggests_one(model: Path) -> None:
         ({"--model": "absent"}, "no file or folder 'absent'"),
         ({"--segment": "heart"}, "It outlines: kidney, tumour"),
         ({"--layer": "model.9"}, "no layer 'model.9'"),
-        ({"--method": "magic"}, "Known methods: seg-hires-grad-cam"),
+        ({"--method": "magic"}, "Known methods: seg-cam, seg-grad-cam"),
         ({"--mode": "slice-wise"}, "works volumetric"),
         ({"--device": "cuda"}, "cpu"),
         ({"--mask": "absent.nrrd"}, "absent.nrrd does not exist"),

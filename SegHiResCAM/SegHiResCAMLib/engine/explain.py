@@ -12,6 +12,7 @@ import torch
 from SegHiResCAMLib.engine.cam.layers import Layer, list_layers, suggest_layer
 from SegHiResCAMLib.engine.cam.leaf import find_layer
 from SegHiResCAMLib.engine.cam.methods import find_method
+from SegHiResCAMLib.engine.cam.placement import measure_placement
 from SegHiResCAMLib.engine.cam.stitched import stitched_map
 from SegHiResCAMLib.engine.device import choose_device
 from SegHiResCAMLib.engine.errors import EngineError
@@ -66,8 +67,9 @@ def explain(
     windows = plan_windows(tuple(stack.shape[2:]), model.window)
     layer, reason = _choose_layer(request, windows, prepared, axis)
     with _timed(timings, "explanation"):
+        network = model.network.to(device)
         found = stitched_map(
-            model.network.to(device),
+            network,
             stack,
             per_image(model, prepared.image, axis, pixel_set),
             label.channel,
@@ -77,6 +79,7 @@ def explain(
             device=device,
             progress=part(progress, share, 0.95),
             batch=SLICES_AT_ONCE if model.spatial_dims == 2 else 1,
+            placement=measure_placement(network, layer.name, model.in_channels, windows.size, layer.grid),
         )
     progress(0.95, "Returning to the volume's grid")
     with _timed(timings, "restoring"):

@@ -15,6 +15,7 @@ from functools import cached_property
 import torch
 
 from SegHiResCAMLib.engine.cam.evidence import collect, explain_batch
+from SegHiResCAMLib.engine.cam.layout import LayoutTrial
 from SegHiResCAMLib.engine.cam.leaf import Leaf, Target, leaves_at
 from SegHiResCAMLib.engine.cam.methods import Method
 from SegHiResCAMLib.engine.cam.methods.steps import Evidence, Gather, HeadWeights, Map, channel_sums
@@ -60,6 +61,7 @@ def stitched_map(
     device: torch.device,
     progress: Progress,
     batch: int = 1,
+    placement: Placement | None = None,
 ) -> StitchedMap:
     """The raw signed map of a stack of images at one layer; the arguments are those of `stitched_maps`."""
     (found,) = stitched_maps(
@@ -73,6 +75,7 @@ def stitched_map(
         device=device,
         progress=progress,
         batch=batch,
+        placements=None if placement is None else [placement],
     )
     return found
 
@@ -231,23 +234,27 @@ def _evidence(
 ) -> Iterator[tuple[list[Place], list[Evidence]]]:
     """What every window tells of every layer, a batch at a time."""
     score = 0.0
+    found: list[Evidence] = []
+    layouts = LayoutTrial(len(job.windows.size), -(-len(places) // job.batch) if job.device.type == "cpu" else 0)
     for start in range(0, len(places), job.batch):
+        found.clear()  # or the last batch's tensors would stand beside this one's
         chunk = places[start : start + job.batch]
         cotangent = job.cotangent(chunk)
         report = part(progress, start / len(places), (start + len(chunk)) / len(places))
         report(0.0, f"Explaining: window {start + 1} of {len(places)}")
-        found = explain_batch(
-            job.network,
-            leaves,
-            job.inputs(chunk),
-            cotangent,
-            job.target,
-            pixels=job.pixels,
-            gradient=gradient and bool(cotangent.any()),
-            windows=len(job.every),
-            placements=job.placements,
-            progress=report,
-        )
+        with layouts.batch() as layout:
+            found = explain_batch(
+                job.network,
+                leaves,
+                job.inputs(chunk).contiguous(memory_format=layout),
+                cotangent,
+                job.target,
+                pixels=job.pixels,
+                gradient=gradient and bool(cotangent.any()),
+                windows=len(job.every),
+                placements=job.placements,
+                progress=report,
+            )
         score += float(found[0].score.double().sum())
         yield chunk, found
         if gradient:

@@ -1,0 +1,31 @@
+"""The memory layout is tried on a job's first batches and then kept."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+import torch
+
+from SegHiResCAMLib.engine.cam.layout import LayoutTrial
+
+
+def layouts(batches: int, slow: torch.memory_format) -> list[torch.memory_format]:
+    trial, used = LayoutTrial(3, batches), []
+    for _ in range(batches):
+        with trial.batch() as layout:
+            used.append(layout)
+            time.sleep(0.02 if layout == slow else 0.0)
+    return used
+
+
+@pytest.mark.parametrize("slow", [torch.contiguous_format, torch.channels_last_3d])
+def test_the_faster_layout_is_kept(slow: torch.memory_format) -> None:
+    fast = torch.channels_last_3d if slow == torch.contiguous_format else torch.contiguous_format
+    used = layouts(12, slow)
+    assert used[:4] == [torch.contiguous_format] * 2 + [torch.channels_last_3d] * 2
+    assert set(used[4:]) == {fast}
+
+
+def test_a_short_job_keeps_pytorchs_own_layout() -> None:
+    assert set(layouts(5, torch.contiguous_format)) == {torch.contiguous_format}
