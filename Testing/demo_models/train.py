@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -34,7 +35,7 @@ CLASSES = {"kidney": KIDNEY, "tumour": TUMOUR, "cyst": CYST}
 TRAINING_SEEDS = range(1000, 1080)
 TEST_SEEDS = range(5000, 5020)
 CROPS_PER_CLASS = [4, 2, 4, 4]  # background, kidney, tumour, cyst: small structures are seen as often as large ones
-SETTINGS = {
+SETTINGS: dict[str, dict[str, Any]] = {
     "2d": {"bundle": "kidney-phantom-2d", "batch": 8, "steps": 1800, "rate": 4e-3},
     "3d": {"bundle": "kidney-phantom-3d", "batch": 2, "steps": 1800, "rate": 3e-3},
 }
@@ -104,7 +105,7 @@ def to_grid(labels: MetaTensor, like: MetaTensor) -> MetaTensor:
     return resample(labels, dst_affine=like.affine, spatial_size=like.shape[1:])
 
 
-def train(network: torch.nn.Module, preprocessing: Compose, cases: Iterator[Phantom], settings: dict) -> None:
+def train(network: torch.nn.Module, preprocessing: Compose, cases: Iterator[Phantom], settings: dict[str, Any]) -> None:
     """Dice and cross-entropy on crops that favour the small structures; the learning rate rises once and falls."""
     pairs = [on_model_grid(case, preprocessing) for case in cases]
     images = [image.as_tensor() for image, _ in pairs]
@@ -115,7 +116,8 @@ def train(network: torch.nn.Module, preprocessing: Compose, cases: Iterator[Phan
     optimiser = torch.optim.AdamW(network.parameters(), lr=settings["rate"], weight_decay=1e-3)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, settings["rate"], settings["steps"], pct_start=0.15)
     layout = torch.channels_last if len(settings["crop"]) == 2 else torch.channels_last_3d  # faster on processors
-    network.to(memory_format=layout).train()
+    network.to(memory_format=layout)  # type: ignore[call-overload]
+    network.train()
     running = 0.0
     for step in range(1, settings["steps"] + 1):
         batch = [_crop(images, labels, places, settings["crop"], random) for _ in range(settings["batch"])]
