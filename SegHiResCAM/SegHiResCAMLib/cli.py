@@ -139,6 +139,22 @@ def layers(
     answer.print(f"\nSuggested: {suggested.name}, {reason}.")
 
 
+@app.command(epilog="Example: seghirescam methods")
+def methods(as_json: JsonOption = False) -> None:
+    """List the methods: identifier, what each computes, and where it comes from."""
+    with _job():
+        from SegHiResCAMLib.engine.cam.methods import METHODS
+    if as_json:
+        _print_json({name: {"title": m.title, "summary": m.summary, "source": m.source} for name, m in METHODS.items()})
+        return
+    table = Table(box=None, pad_edge=False)
+    for column in ("method", "the map", "source"):
+        table.add_column(column, overflow="fold")
+    for name, method in METHODS.items():
+        table.add_row(name, method.summary, method.source)
+    answer.print(table)
+
+
 @app.command(epilog="Example: seghirescam segment ct.nii.gz --model my-bundle -o ct.seg.nrrd")
 def segment(
     volume: VolumeArgument,
@@ -182,7 +198,7 @@ def explain(
     model: ModelOption,
     segment: Annotated[str, typer.Option("--segment", "-s", metavar="NAME", help="The segment to explain.")],
     output: Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="Folder for the results.")],
-    method: Annotated[str, typer.Option(help="seg-hires-grad-cam or seg-grad-cam.")] = "seg-hires-grad-cam",
+    method: Annotated[str, typer.Option(help="See 'methods'.")] = "seg-hires-grad-cam",
     layer: Annotated[str | None, typer.Option(metavar="NAME", help="See 'layers'; left out, one is suggested.")] = None,
     mode: ModeOption = Mode.auto,
     axis: AxisOption = Axis.axial,

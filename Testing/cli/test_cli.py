@@ -69,7 +69,7 @@ def volume(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.mark.parametrize("command", [[], ["demo"], ["layers"], ["segment"], ["explain"]])
+@pytest.mark.parametrize("command", [[], ["demo"], ["layers"], ["methods"], ["segment"], ["explain"]])
 def test_help_shows_an_example_and_exits_with_0(command: list[str]) -> None:
     code, out, _ = run(*command, "--help")
     assert code == 0
@@ -140,6 +140,13 @@ def test_layers_lists_grids_and_suggests_one(model: Path) -> None:
     by_name = {layer["name"]: layer for layer in facts["layers"]}
     assert by_name[facts["suggested"]]["grid"] == [8, 8, 8]
     assert run("layers", model)[0] == 0
+
+
+def test_methods_lists_every_method_with_its_source() -> None:
+    code, out, _ = run("methods", "--json")
+    assert code == 0
+    assert json.loads(out)["seg-hires-grad-cam"]["source"] == "Rheude et al., MELBA 2024:023"
+    assert "seg-score-cam" in run("methods")[1]
 
 
 @pytest.mark.parametrize(
