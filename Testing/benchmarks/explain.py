@@ -44,6 +44,7 @@ class Case:
     layer: str
     depth: str
     images: tuple[int, ...]
+    batch: int
     rounds: int
 
 
@@ -56,12 +57,12 @@ def cases() -> list[Case]:
     bottom = "model.1.submodule.1.submodule.1.submodule.1.submodule"
     volumetric, slices, basic = unet(3), unet(2), BasicUNet(3, 1, 4)
     return [
-        Case("UNet 3D, 96^3", volumetric, bottom, "deep", (1, 1, 96, 96, 96), 7),
-        Case("UNet 3D, 96^3", volumetric, "model.1.submodule.2", "shallow", (1, 1, 96, 96, 96), 7),
-        Case("UNet 2D, 8 x 256^2", slices, bottom, "deep", (8, 1, 256, 256), 7),
-        Case("UNet 2D, 8 x 256^2", slices, "model.1.submodule.2", "shallow", (8, 1, 256, 256), 7),
-        Case("BasicUNet 3D, 96^3", basic, "down_4", "deep", (1, 1, 96, 96, 96), 3),
-        Case("BasicUNet 3D, 96^3", basic, "upcat_1", "1x1 tail", (1, 1, 96, 96, 96), 3),
+        Case("UNet 3D, 6 windows of 96^3", volumetric, bottom, "deep", (6, 1, 96, 96, 96), 1, 3),
+        Case("UNet 3D, 6 windows of 96^3", volumetric, "model.1.submodule.2", "shallow", (6, 1, 96, 96, 96), 1, 3),
+        Case("UNet 2D, 8 slices of 256^2", slices, bottom, "deep", (8, 1, 256, 256), 8, 7),
+        Case("UNet 2D, 8 slices of 256^2", slices, "model.1.submodule.2", "shallow", (8, 1, 256, 256), 8, 7),
+        Case("BasicUNet 3D, 1 window of 96^3", basic, "down_4", "deep", (1, 1, 96, 96, 96), 1, 3),
+        Case("BasicUNet 3D, 1 window of 96^3", basic, "upcat_1", "1x1 tail", (1, 1, 96, 96, 96), 1, 3),
     ]
 
 
@@ -70,11 +71,12 @@ def candidates(case: Case) -> dict[str, Callable[[], object]]:
     segment = torch.rand(case.images[0], *case.images[2:]) > 0.7
     windows = plan_windows(case.images[2:], WindowSettings())
     method, cpu = find_method("seg-hires-grad-cam"), torch.device("cpu")
-    targets = [lambda output, own=own: (output[1] * own).sum() for own in segment.float()]
+    batches = list(zip(images.split(case.batch), segment.float().split(case.batch), strict=True))
 
-    def forward() -> object:
+    def forward() -> None:
         with torch.no_grad():
-            return case.network(images)
+            for image, _ in batches:
+                case.network(image)
 
     def ours() -> object:
         return stitched_map(
@@ -94,7 +96,7 @@ def candidates(case: Case) -> dict[str, Callable[[], object]]:
         for parameter in case.network.parameters():
             parameter.requires_grad_(True)
         with import_grad_cam().HiResCAM(case.network, [case.network.get_submodule(case.layer)]) as cam:
-            return cam(input_tensor=images, targets=targets)
+            return [cam(image, [lambda out, own=own: (out[1] * own).sum() for own in owns]) for image, owns in batches]
 
     return {"forward": forward, "ours": ours, "grad-cam": peer}
 
