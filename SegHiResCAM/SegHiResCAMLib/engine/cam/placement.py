@@ -170,10 +170,14 @@ def _substitute(module: nn.Module) -> Callable[[nn.Module, Any, Any], torch.Tens
     if isinstance(module, nn.Sigmoid | nn.Softmax):
         return lambda _module, _inputs, output: torch.ones_like(output)
     if isinstance(module, nn.MaxPool2d | nn.MaxPool3d):
-        pool = nn.functional.avg_pool2d if isinstance(module, nn.MaxPool2d) else nn.functional.avg_pool3d
-        return lambda own, inputs, _output: pool(inputs[0], own.kernel_size, own.stride, own.padding, own.ceil_mode)
+        return _mean_for_maximum
     if any(module.children()):
         return None
     kind = type(module).__module__.rsplit(".", 1)[-1]
     passes = kind in {"activation", "batchnorm", "instancenorm", "dropout"} or isinstance(module, nn.GroupNorm)
     return (lambda _module, inputs, _output: inputs[0]) if passes else None
+
+
+def _mean_for_maximum(module: Any, inputs: Any, _output: Any) -> torch.Tensor:
+    pool = nn.functional.avg_pool2d if isinstance(module, nn.MaxPool2d) else nn.functional.avg_pool3d
+    return pool(inputs[0], module.kernel_size, module.stride, module.padding, module.ceil_mode)
