@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import monai
 import torch
 
-from SegHiResCAMLib.engine.cam.layers import Layer, list_layers, suggest_layer
+from SegHiResCAMLib.engine.cam.layers import Layer, layer_named, list_layers, suggest_layer
 from SegHiResCAMLib.engine.cam.leaf import find_layer
 from SegHiResCAMLib.engine.cam.methods import find_method
 from SegHiResCAMLib.engine.cam.placement import measure_placement
@@ -139,12 +139,7 @@ def _choose_layer(request: ExplainRequest, windows: Windows, prepared: PreparedV
     if request.layer is None:
         layer, why = suggest_layer(layers)
         return layer, f"suggested: {why}"
-    layer = next(layer for layer in layers if layer.name == request.layer)
-    if layer.reason:
-        raise EngineError(
-            "layer-unusable", f"Layer '{layer.name}' cannot be explained: it {layer.reason}. Choose another."
-        )
-    return layer, "chosen by the user"
+    return layer_named(layers, request.layer), "chosen by the user"
 
 
 def _stack_spacing(model: SegmentationModel, prepared: PreparedVolume, axis: Axis) -> tuple[float, ...]:

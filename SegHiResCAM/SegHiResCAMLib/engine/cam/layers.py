@@ -7,31 +7,28 @@ large the window.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
-from typing import Any
+import re
+from dataclasses import dataclass
 
-import torch
 from torch import nn
 
-from SegHiResCAMLib.engine.cam.values import swapped_values
+from SegHiResCAMLib.engine.cam.graph import pointwise_tails, receptive_fields, went_into
+from SegHiResCAMLib.engine.cam.trace import Call, Trace, trace
 from SegHiResCAMLib.engine.errors import EngineError
-from SegHiResCAMLib.engine.output import main_output
 
 READABLE_GRID = 8
 """Positions along every axis of a window below which a map is too coarse to be read."""
-
-# Their output depends on the mean of what they are given, channel by channel or group by group, also in eval mode.
-NORMALISATIONS = (nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d, nn.GroupNorm)
 
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 
 
 @dataclass(frozen=True)
 class Layer:
-    """One module of a network.
+    """What a module returns: something that can be explained, or a reason why not.
 
     Attributes:
-        name: Dotted path, as `network.named_modules()` has it.
+        name: Dotted path, as `network.named_modules()` has it; `name@1` is the first call of a module that is called several times,
+            `name[1]` the second of the tensors that it returns.
         kind: Class name.
         channels: Of its output; 0 where it has none.
         grid: Positions of its output along each axis of a window; empty where it has none.
@@ -40,6 +37,12 @@ class Layer:
         is_block: Whether it is a building block of the network: convolutions that change the grid once at most, whose output is
             neither a mere concatenation nor about to be normalised.
         order: When its output is ready, counted over the forward pass.
+        receptive_field: Positions of the input that one position sees along each axis, through convolutions, pooling and interpolation
+            (a normalisation's statistics see the whole window besides); empty where it cannot be told, as behind attention.
+        receptive_field_mm: The same in millimetres.
+        feeds_normalisation: Its output goes into nothing but normalisations of single channels, so that its mean gradient is zero:
+            Seg-Grad and Seg-XGrad CAM are void here.
+        tail_is_trivial: What follows looks at every position alone, so that the map is the pixel set itself.
     """
 
     name: str
@@ -50,34 +53,20 @@ class Layer:
     reason: str = ""
     is_block: bool = False
     order: int = -1
-
-
-@dataclass
-class _Seen:
-    """What the hooks saw of one module."""
-
-    outputs: list[Any] = field(default_factory=list)
-    handed_on: list[torch.Tensor] = field(default_factory=list)  # kept, so that no later tensor takes an id over
-    returns_its_input: bool = False
+    receptive_field: tuple[int, ...] = ()
+    receptive_field_mm: tuple[float, ...] = ()
     feeds_normalisation: bool = False
-    positions_in: int = 0
-    order: int = -1
+    tail_is_trivial: bool = False
 
-    @property
-    def output(self) -> Any:
-        """Of the last call."""
-        return self.outputs[-1]
-
-    @property
-    def is_map(self) -> bool:
-        """Whether the last call returned one tensor with spatial axes."""
-        return bool(self.outputs) and isinstance(self.output, torch.Tensor) and self.output.ndim > 2
+    def is_coarser_than(self, extent_mm: float) -> bool:
+        """Whether one position is larger than something of this extent, such as the segment to be explained."""
+        return bool(self.mm) and max(self.mm) > extent_mm
 
 
 def list_layers(
     network: nn.Module, channels: int, window: tuple[int, ...], spacing: tuple[float, ...] | None = None
 ) -> list[Layer]:
-    """Every module of `network` but the network itself, in the order of `named_modules`.
+    """Everything that the modules of `network` return, in the order of `named_modules`; the network itself is left out.
 
     Args:
         network: In the mode it is explained in.
@@ -88,12 +77,35 @@ def list_layers(
     Raises:
         EngineError: `window-unfit`, when the network cannot take a window of this size.
     """
-    seen, influences = _trace(network, channels, window)
-    return [
-        _describe(name, module, seen, influences.get(name, False), window, spacing)
-        for name, module in network.named_modules()
-        if name
-    ]
+    traced = trace(network, channels, window)
+    try:
+        wider: Trace | None = trace(network, channels, tuple(2 * length for length in window))
+    except EngineError:  # it takes windows of one size only
+        wider = None
+    found = _Found(traced, wider, window, spacing)
+    layers: list[Layer] = []
+    for path, module in network.named_modules():
+        if path:
+            layers += _rows(path, module, found)
+    return layers
+
+
+def layer_named(layers: list[Layer], name: str) -> Layer:
+    """The layer called `name`; of a module that is called several times, the last call where none is named.
+
+    Raises:
+        EngineError: `layer-unknown`, `layer-unusable`.
+    """
+    found = [layer for layer in layers if layer.name == name or re.fullmatch(rf"{re.escape(name)}@\d+", layer.name)]
+    if not found:
+        raise EngineError(
+            "layer-unknown", f"The network has no layer '{name}'. The command 'layers' lists those that there are."
+        )
+    if found[-1].reason:
+        raise EngineError(
+            "layer-unusable", f"Layer '{name}' cannot be explained: it {found[-1].reason}. Choose another."
+        )
+    return found[-1]
 
 
 def suggest_layer(layers: list[Layer]) -> tuple[Layer, str]:
@@ -120,112 +132,101 @@ def suggest_layer(layers: list[Layer]) -> tuple[Layer, str]:
     return chosen, why
 
 
-def _trace(network: nn.Module, channels: int, window: tuple[int, ...]) -> tuple[dict[str, _Seen], dict[str, bool]]:
-    """Run the network on the meta device; return what the hooks saw and which modules influence the output."""
-    seen = {name: _Seen() for name, _ in network.named_modules()}
-    producer: dict[int, list[str]] = {}  # id of a tensor that was handed on -> the modules that returned it
-    clock = 0
+class _Found:
+    """What the traces of a network say of all its layers."""
 
-    def on_call(module: nn.Module, inputs: tuple[object, ...], name: str) -> None:
-        first = inputs[0] if inputs else None
-        if isinstance(first, torch.Tensor):
-            seen[name].positions_in = math.prod(first.shape[2:])
-            if isinstance(module, NORMALISATIONS):
-                for source in producer.get(id(first), []):
-                    seen[source].feeds_normalisation = True
+    def __init__(
+        self, traced: Trace, wider: Trace | None, window: tuple[int, ...], spacing: tuple[float, ...] | None
+    ) -> None:
+        self.calls = traced.calls
+        self.wider = wider
+        self.window = window
+        self.spacing = spacing
+        self.reaching = set(traced.order)
+        self.pointwise = pointwise_tails(traced.order, traced.users, traced.norms)
+        self.before_norm = went_into(traced.order, traced.users, traced.norms, any)
+        self.only_before_channel_norm = went_into(traced.order, traced.users, traced.channel_norms, all)
+        self.fields = receptive_fields(traced.order, len(window))
 
-    def on_return(_module: nn.Module, inputs: tuple[object, ...], output: object, name: str) -> object:
-        nonlocal clock
-        clock += 1
-        record = seen[name]
-        record.order = clock
-        record.outputs.append(output)
-        if not isinstance(output, torch.Tensor):
+    def output_when_wider(self, path: str, call: int, element: int | None) -> tuple[int, ...] | None:
+        """The shape of the same output for a window of twice the size, where the network takes one."""
+        if self.wider is None:
             return None
-        record.returns_its_input = any(output is given for given in inputs)
-        # A copy keeps in-place operations that follow away from the output, and every module's output a tensor of its own.
-        copy = output.clone()
-        record.handed_on.append(copy)
-        producer[id(copy)] = [name, *producer.get(id(output), [])]
-        return copy
-
-    handles = []
-    for name, module in network.named_modules():
-        handles.append(module.register_forward_pre_hook(lambda m, i, n=name: on_call(m, i, n)))
-        handles.append(module.register_forward_hook(lambda m, i, o, n=name: on_return(m, i, o, n)))
-    image = torch.zeros(1, channels, *window, device="meta", requires_grad=True)
-    try:
-        with swapped_values(network, _shape_only), torch.inference_mode(False), torch.enable_grad():
-            return seen, _influences(seen, main_output(network(image)))
-    except (RuntimeError, ValueError) as error:
-        raise EngineError(
-            "window-unfit",
-            f"The network cannot take an input of {_times(window)} positions: {str(error).splitlines()[0]}",
-        ) from error
-    finally:
-        for handle in handles:
-            handle.remove()
+        calls = self.wider.calls[path]
+        return calls[call].outputs[element].shape if call < len(calls) and element in calls[call].outputs else ()
 
 
-def _shape_only(_module: nn.Module, _name: str, tensor: torch.Tensor) -> torch.Tensor:
-    return tensor.to("meta")
-
-
-def _influences(seen: dict[str, _Seen], output: torch.Tensor) -> dict[str, bool]:
-    """Which modules' last outputs the network's output depends on."""
-    last = {
-        name: record.output
-        for name, record in seen.items()
-        if record.outputs and isinstance(record.output, torch.Tensor) and record.output.requires_grad
-    }
-    gradients = torch.autograd.grad(output.sum(), list(last.values()), allow_unused=True)
-    return {name: gradient is not None for name, gradient in zip(last, gradients, strict=True)}
-
-
-def _describe(
-    name: str,
-    module: nn.Module,
-    seen: dict[str, _Seen],
-    influences: bool,
-    window: tuple[int, ...],
-    spacing: tuple[float, ...] | None,
-) -> Layer:
+def _rows(path: str, module: nn.Module, found: _Found) -> list[Layer]:
+    """A row for every tensor that every call of a module returns; one row with the reason where there is none."""
+    calls = found.calls[path]
     kind = type(module).__name__
-    reason = _why_not(module, seen[name], influences, len(window))
+    if not calls:
+        return [Layer(path, kind, reason="takes no part in the prediction")]
+    rows = []
+    for number, call in enumerate(calls):
+        name = f"{path}@{number + 1}" if len(calls) > 1 else path
+        if call.handed_through or isinstance(module, nn.Identity):
+            rows.append(Layer(name, kind, reason="hands its input through"))
+            continue
+        listed = [
+            _row(name if element is None else f"{name}[{element}]", path, module, number, element, found)
+            for element in call.outputs
+        ]
+        if None not in call.outputs:  # several tensors: those that are no maps are not worth a line each
+            reason = f"returns a {call.kind}, not one tensor"
+            listed = [layer for layer in listed if not layer.reason] or [Layer(name, kind, reason=reason)]
+        rows += listed
+    return rows
+
+
+def _row(name: str, path: str, module: nn.Module, number: int, element: int | None, found: _Found) -> Layer:
+    kind, call = type(module).__name__, found.calls[path][number]
+    output = call.outputs[element]
+    reason = _why_not(output.shape, found.output_when_wider(path, number, element), len(found.window))
+    if not reason and output.node not in found.reaching:
+        reason = "has no influence on the prediction"
     if reason:
         return Layer(name, kind, reason=reason)
-    output = seen[name].output
-    grid = tuple(output.shape[2:])
-    mm = tuple(step * n / g for step, n, g in zip(spacing, window, grid, strict=True)) if spacing else ()
-    return Layer(name, kind, output.shape[1], grid, mm, is_block=_is_block(name, module, seen), order=seen[name].order)
+    grid, spacing = output.shape[2:], found.spacing
+    field = found.fields[output.node]
+    sees = tuple(round(extent) for extent in field.extent) if field else ()
+    return Layer(
+        name,
+        kind,
+        output.shape[1],
+        grid,
+        tuple(step * n / g for step, n, g in zip(spacing, found.window, grid, strict=True)) if spacing else (),
+        is_block=_is_block(path, module, call, element, found),
+        order=call.order,
+        receptive_field=sees,
+        receptive_field_mm=tuple(step * n for step, n in zip(spacing, sees, strict=True)) if spacing and sees else (),
+        feeds_normalisation=output.node in found.only_before_channel_norm,
+        tail_is_trivial=output.node in found.pointwise and grid == found.window,
+    )
 
 
-def _why_not(module: nn.Module, record: _Seen, influences: bool, dims: int) -> str:
-    if not record.outputs:
-        return "takes no part in the prediction"
-    output = record.output
-    if not isinstance(output, torch.Tensor):
-        return f"returns a {type(output).__name__}, not one tensor"
-    if record.returns_its_input or isinstance(module, nn.Identity):
-        return "hands its input through"
-    if output.ndim != dims + 2:
-        return f"returns {output.ndim} dimensions, not a map with {dims} axes"
-    return "" if influences else "has no influence on the prediction"
+def _why_not(shape: tuple[int, ...], wider: tuple[int, ...] | None, axes: int) -> str:
+    if len(shape) != axes + 2:
+        return f"returns {len(shape)} dimensions, not a map with {axes} axes"
+    # Transformers keep channels last, or windows in the batch: there it is not the axes of a map that grow with the image.
+    if shape[0] != 1 or (wider is not None and wider[:2] != shape[:2]):
+        return "returns no map with its channels on the first axis"
+    return ""
 
 
-def _is_block(name: str, module: nn.Module, seen: dict[str, _Seen]) -> bool:
+def _is_block(path: str, module: nn.Module, call: Call, element: int | None, found: _Found) -> bool:
     """Convolutions with norms or activations that change the grid once at most, ending neither in a concatenation nor at a norm."""
     parts = [inner for inner in module.modules() if not any(inner.children())]
     convolutions = sum(isinstance(inner, CONVOLUTIONS) for inner in parts)
     if module in parts or convolutions == 0 or convolutions == len(parts):
         return False
-    own = seen[name]
-    output = own.output
-    if own.feeds_normalisation or (output.grad_fn is not None and output.grad_fn.name().startswith("CatBackward")):
+    output = call.outputs[element]
+    if output.node in found.before_norm or output.concatenated:
         return False
-    ends = min(own.positions_in, math.prod(output.shape[2:]))
-    inside = [record for inner, record in seen.items() if inner.startswith(f"{name}.")]
-    return all(math.prod(record.output.shape[2:]) >= ends for record in inside if record.is_map)
+    ends = min(call.positions_in, math.prod(output.shape[2:]))
+    inside = [calls[-1] for inner, calls in found.calls.items() if inner.startswith(f"{path}.") and calls]
+    shapes = [one.outputs[None].shape for one in inside if None in one.outputs]
+    return all(math.prod(shape[2:]) >= ends for shape in shapes if len(shape) > 2)
 
 
 def _times(sizes: tuple[int, ...]) -> str:

@@ -175,7 +175,7 @@ def run_forward(network: torch.nn.Module, leaves: Sequence[Leaf], inputs: torch.
     """
     for leaf in leaves:
         leaf.calls, leaf.activation = 0, None
-    logits = main_output(network(inputs))
+    logits = main_output(network(inputs), inputs.ndim - 2)
     for channel in (target.channel, target.contrast):
         if channel is not None and not 0 <= channel < logits.shape[1]:
             raise EngineError(

@@ -80,11 +80,10 @@ def head_weights(network: nn.Module, leaf: Leaf, inputs: torch.Tensor, target: T
     Raises:
         EngineError: `tail-not-1x1`, where anything else lies between.
     """
-    heads: list[Convolution] = []
+    convolutions: list[tuple[int, Convolution]] = []  # and how often the layer had been called before
 
     def note(module: Convolution, _inputs: Any) -> None:
-        if leaf.activation is not None:
-            heads.append(module)
+        convolutions.append((leaf.calls, module))
 
     handles = [
         module.register_forward_pre_hook(note) for module in network.modules() if isinstance(module, Convolution)
@@ -96,6 +95,7 @@ def head_weights(network: nn.Module, leaf: Leaf, inputs: torch.Tensor, target: T
         for handle in handles:
             handle.remove()
     leaf.reached()
+    heads = [module for calls, module in convolutions if calls >= (leaf.call or leaf.calls)]
     nodes = sorted(name for name in _nodes(logit) if name not in HARMLESS)
     if nodes != ["ConvolutionBackward0"] or len(heads) != 1 or not _is_pointwise(heads[0]):
         raise EngineError(
