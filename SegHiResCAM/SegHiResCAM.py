@@ -1,0 +1,197 @@
+"""The Slicer module SegHiResCAM: registration, parameters and scripting; the panel, the computing and the scene are in SegHiResCAMLib."""
+
+import shutil
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import slicer
+from slicer import vtkMRMLScalarVolumeNode, vtkMRMLSegmentationNode
+from slicer.i18n import tr as _
+from slicer.i18n import translate
+from slicer.parameterNodeWrapper import Choice, WithinRange, parameterNodeWrapper
+from slicer.ScriptedLoadableModule import (
+    ScriptedLoadableModule,
+    ScriptedLoadableModuleLogic,
+    ScriptedLoadableModuleTest,
+    ScriptedLoadableModuleWidget,
+)
+
+
+class SegHiResCAM(ScriptedLoadableModule):
+    """What Slicer's module menu knows."""
+
+    def __init__(self, parent):
+        super().__init__(parent)
+        parent.title = "SegHiResCAM"
+        parent.categories = [translate("qSlicerAbstractCoreModule", "Segmentation")]
+        parent.dependencies = []
+        parent.contributors = ["SegHiResCAM developers"]
+        parent.helpText = _(
+            "Shows why a segmentation network outlined a structure: heat maps of Seg-HiRes-Grad CAM and other methods over CT and MR "
+            "volumes. For research use: a heat map shows what the network's output depended on, it is no diagnosis."
+        )
+        parent.acknowledgementText = _(
+            "Seg-HiRes-Grad CAM was introduced by Rheude et al., Machine Learning for Biomedical Imaging 2024:023. "
+            "Networks are read with MONAI."
+        )
+
+
+@parameterNodeWrapper
+class SegHiResCAMParameterNode:
+    """Every choice of the user, saved with the scene. No layer is the suggested one; lowerFraction hides what lies under it."""
+
+    inputVolume: vtkMRMLScalarVolumeNode
+    modelPath: Path
+    mode: Annotated[str, Choice(["auto", "slice-wise", "volumetric"])] = "auto"
+    axis: Annotated[str, Choice(["axial", "coronal", "sagittal"])] = "axial"
+    device: Annotated[str, Choice(["auto", "cuda", "mps", "cpu"])] = "auto"
+    segmentation: vtkMRMLSegmentationNode
+    segmentName: str = ""
+    method: str = "seg-hires-grad-cam"
+    layer: str = ""
+    heatmap: vtkMRMLScalarVolumeNode
+    overlayVisible: bool = True
+    opacity: Annotated[float, WithinRange(0, 1)] = 0.5
+    lowerFraction: Annotated[float, WithinRange(0, 1)] = 0.15
+
+
+class SegHiResCAMLogic(ScriptedLoadableModuleLogic):
+    """Scripting without the panel.
+
+    An example::
+
+        logic = slicer.util.getModuleLogic("SegHiResCAM")
+        segmentation = logic.segment(volumeNode, "/models/kits19")
+        heatmap = logic.explain(volumeNode, "/models/kits19", "tumour", segmentationNode=segmentation)
+        logic.showOverlay(heatmap, opacity=0.6)
+        logic.export(heatmap, "/results/why-tumour")
+
+    Computing happens in a process of its own, which keeps model and volume for the next request. With ``wait=False`` a request returns a
+    job at once; ``onDone``, ``onError`` and ``onProgress`` are called from ``poll()``, which a timer calls.
+    """
+
+    def __init__(self, command: list[str] | None = None):
+        super().__init__()
+        from SegHiResCAMLib.logic.explainer import Explainer
+        from SegHiResCAMLib.worker.client import Client, worker_command
+
+        self.explainer = Explainer(Client(command or worker_command(pythonExecutable())))
+
+    def getParameterNode(self):
+        """The typed parameter node of the scene."""
+        return SegHiResCAMParameterNode(super().getParameterNode())
+
+    def segment(
+        self, volumeNode, modelPath, *, mode="auto", axis="axial", device="auto", wait=True, **callbacks
+    ) -> Any:
+        """Outline what a model knows.
+
+        :param callbacks: onProgress(fraction, text, secondsLeft), onDone(node), onError(error).
+        :returns: vtkMRMLSegmentationNode beside the volume; with ``wait=False`` the job.
+        :raises ExplainerError: the sentence says what is wrong and what to do.
+        """
+        job = self.explainer.segment(
+            volumeNode, str(modelPath), mode=mode, axis=axis, device=device, **_snakeCase(callbacks)
+        )
+        return self.explainer.wait(job) if wait else job
+
+    def explain(
+        self, volumeNode, modelPath, segmentName, *, segmentationNode=None, pixelSet=None, wait=True, **options
+    ) -> Any:
+        """Explain why a model outlined a segment.
+
+        :param segmentationNode: what the heat map belongs to.
+        :param pixelSet: id of a segment in it to explain in place of the voxels that the model itself outlines.
+        :param options: method, layer, mode, axis, device; and callbacks as for ``segment``.
+        :returns: the heat map, a vtkMRMLScalarVolumeNode beside the volume; with ``wait=False`` the job.
+        :raises ExplainerError: the sentence says what is wrong and what to do.
+        """
+        job = self.explainer.explain(
+            volumeNode,
+            str(modelPath),
+            segmentName,
+            segmentation=segmentationNode,
+            pixel_set=pixelSet,
+            **_snakeCase(options),
+        )
+        return self.explainer.wait(job) if wait else job
+
+    def poll(self):
+        """Move jobs on that were started with ``wait=False``."""
+        self.explainer.poll()
+
+    def showOverlay(self, heatmapNode, *, visible=True, opacity=0.5, jump=True):
+        """Show a heat map over its volume, its segmentation as outlines, and jump to its peak; or show again what was there before."""
+        from SegHiResCAMLib.scene.heatmap import INPUT_VOLUME, SEGMENTATION, peak_position
+        from SegHiResCAMLib.scene.overlay import hide_overlay, jump_slices, show_overlay
+
+        if not visible:
+            hide_overlay(slicer.mrmlScene)
+            return
+        volume, segmentation = (heatmapNode.GetNodeReference(role) for role in (INPUT_VOLUME, SEGMENTATION))
+        show_overlay(slicer.mrmlScene, volume or heatmapNode, heatmapNode, segmentation, opacity)
+        if jump:
+            jump_slices(slicer.mrmlScene, peak_position(heatmapNode).position)
+
+    def export(self, heatmapNode, folder) -> list[Path]:
+        """Write a heat map, its segmentation and its provenance into a folder."""
+        from SegHiResCAMLib.logic.export import export_heatmap
+
+        return export_heatmap(heatmapNode, Path(folder))
+
+
+class SegHiResCAMWidget(ScriptedLoadableModuleWidget):
+    """Hands over to the panel."""
+
+    def setup(self):
+        """Called when the user opens the module for the first time; needs neither torch nor a main window."""
+        super().setup()
+        from SegHiResCAMLib.panel.panel import Panel
+
+        self.logic = SegHiResCAMLogic()
+        self.panel = Panel(self.logic, self.resourcePath("UI/SegHiResCAM.ui"), self.parent)
+        self.layout.addWidget(self.panel.widget)
+
+    def enter(self):
+        """Called each time the user opens the module."""
+        self.panel.enter()
+
+    def exit(self):
+        """Called each time the user opens another module."""
+        self.panel.exit()
+
+    def cleanup(self):
+        """Called when the module is reloaded and when Slicer ends."""
+        self.panel.cleanup()
+        self.logic.explainer.close()
+
+    def onReload(self):
+        """Reload the library as well."""
+        for name in [name for name in sys.modules if name.split(".")[0] == "SegHiResCAMLib"]:
+            del sys.modules[name]
+        super().onReload()
+
+
+def pythonExecutable() -> str:
+    """The Python that computes: in the desktop PythonSlicer, since there sys.executable may be Slicer itself."""
+    return (hasattr(slicer.app, "slicerHome") and shutil.which("PythonSlicer")) or sys.executable
+
+
+def _snakeCase(options):
+    names = {"onProgress": "on_progress", "onDone": "on_done", "onError": "on_error"}
+    return {names.get(name, name): value for name, value in options.items()}
+
+
+class SegHiResCAMTest(ScriptedLoadableModuleTest):
+    """Run by "Reload and Test"; everything else is in Testing/."""
+
+    def runTest(self):
+        """Called by Slicer."""
+        self.test_choicesAreSavedInTheScene()
+
+    def test_choicesAreSavedInTheScene(self):
+        """A second logic reads what a first one has written."""
+        slicer.mrmlScene.Clear()
+        SegHiResCAMLogic().getParameterNode().opacity = 0.25
+        self.assertEqual(SegHiResCAMLogic().getParameterNode().opacity, 0.25)

@@ -1,0 +1,226 @@
+"""Scripting the module: nodes come back where they belong, and the scene is unharmed by whatever goes wrong."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import slicer
+from tiny_bundle import LABELS
+
+from SegHiResCAMLib.engine.explain import explain
+from SegHiResCAMLib.engine.explanation import ExplainRequest
+from SegHiResCAMLib.engine.models import open_model
+from SegHiResCAMLib.engine.volume import volume_from_array
+from SegHiResCAMLib.logic.job import ExplainerError
+from SegHiResCAMLib.scene.errors import SceneError
+from SegHiResCAMLib.scene.heatmap import heatmap_provenance
+from SegHiResCAMLib.scene.segments import segment_array, segment_ids
+from SegHiResCAMLib.scene.volumes import volume_array
+
+
+def nodes(scene: Any) -> list[str]:
+    return [scene.GetNthNode(index).GetID() for index in range(scene.GetNumberOfNodes())]
+
+
+def folder_of(node: Any) -> str:
+    hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(node.GetScene())
+    return hierarchy.GetItemName(hierarchy.GetItemParent(hierarchy.GetItemByDataNode(node)))
+
+
+def explained_here(volume: Any, model: str) -> Any:
+    """The engine's own answer, without worker or scene."""
+    array, affine = volume_array(volume)
+    return explain(ExplainRequest(volume_from_array(array, affine), open_model(model), "tumour"))
+
+
+def test_a_segmentation_lies_beside_its_volume_with_names_and_colours(logic: Any, a_volume: Any, a_model: str) -> None:
+    segmentation = logic.segment(a_volume, a_model)
+    assert segmentation.GetName() == "Tiny network segmentation"
+    assert segment_ids(segmentation) == list(LABELS)
+    assert segmentation.GetTransformNodeID() == a_volume.GetTransformNodeID()
+    assert folder_of(segmentation) == "Patient"
+    tumour = segmentation.GetSegmentation().GetSegment("tumour")
+    assert tumour.GetColor() == pytest.approx((0.180, 0.800, 0.443))
+    labels = explained_here(a_volume, a_model).segmentation.labels.numpy()[0]
+    for value, name in enumerate(LABELS, start=1):
+        assert np.array_equal(segment_array(segmentation, name, a_volume), labels == value)
+
+
+def test_a_heat_map_has_the_volumes_geometry_transform_and_folder(logic: Any, a_volume: Any, a_model: str) -> None:
+    segmentation = logic.segment(a_volume, a_model)
+    heatmap = logic.explain(a_volume, a_model, "tumour", segmentationNode=segmentation)
+    array, affine = volume_array(heatmap)
+    there, where = volume_array(a_volume)
+    assert array.shape == there.shape
+    assert np.array_equal(affine, where)
+    assert heatmap.GetTransformNodeID() == a_volume.GetTransformNodeID()
+    assert folder_of(heatmap) == "Patient"
+    assert heatmap.GetNodeReference("SegHiResCAM.inputVolume") is a_volume
+    assert heatmap.GetNodeReference("SegHiResCAM.segmentation") is segmentation
+    assert heatmap.GetName() == "Seg-HiRes-Grad CAM, tumour, Tiny network"
+
+
+def test_a_heat_map_is_the_engines_and_says_how_it_was_made(logic: Any, a_volume: Any, a_model: str) -> None:
+    heatmap = logic.explain(a_volume, a_model, "tumour")
+    here = explained_here(a_volume, a_model)
+    np.testing.assert_allclose(volume_array(heatmap)[0], here.heatmap.numpy()[0], rtol=0, atol=1e-6)
+    facts = heatmap_provenance(heatmap)
+    assert {key: facts[key] for key in here.provenance} == here.provenance
+    assert float(facts["score"]) == pytest.approx(here.score, rel=1e-6)
+    assert float(facts["maximum"]) == pytest.approx(here.peak[0], rel=1e-5)
+    assert int(facts["pixelCount"]) == here.pixel_count
+
+
+def test_the_users_own_segment_can_be_the_pixel_set(logic: Any, a_volume: Any, a_model: str) -> None:
+    segmentation = logic.segment(a_volume, a_model)
+    kidney = int(segment_array(segmentation, "kidney", a_volume).sum())
+    heatmap = logic.explain(a_volume, a_model, "tumour", segmentationNode=segmentation, pixelSet="kidney")
+    assert int(heatmap_provenance(heatmap)["pixelCount"]) == kidney
+
+
+def test_a_heat_map_reopened_from_a_scene_still_knows_where_it_comes_from(
+    logic: Any, scene: Any, a_volume: Any, a_model: str, tmp_path: Path
+) -> None:
+    from SegHiResCAMLib.scene.save import save_scene
+
+    heatmap = logic.explain(a_volume, a_model, "tumour", segmentationNode=logic.segment(a_volume, a_model))
+    name, array, facts = heatmap.GetName(), volume_array(heatmap)[0].copy(), heatmap_provenance(heatmap)
+    logic.getParameterNode().heatmap = heatmap
+    save_scene(scene, tmp_path / "scene.mrb")
+    scene.Clear(0)
+    assert scene.ReadFromMRB(str(tmp_path / "scene.mrb"))
+    reopened = logic.getParameterNode().heatmap
+    assert (reopened.GetName(), heatmap_provenance(reopened)) == (name, facts)
+    assert reopened.GetNodeReference("SegHiResCAM.inputVolume").GetName() == "CT"
+    assert np.array_equal(np.sort(volume_array(reopened)[0], axis=None), np.sort(array, axis=None))
+
+
+def test_the_overlay_comes_and_goes_with_the_views_as_they_were(
+    logic: Any, scene: Any, a_volume: Any, a_model: str
+) -> None:
+    heatmap = logic.explain(a_volume, a_model, "tumour")
+    view = scene.GetFirstNodeByClass("vtkMRMLSliceCompositeNode")
+    view.SetBackgroundVolumeID(None)
+    logic.showOverlay(heatmap, opacity=0.7)
+    assert view.GetBackgroundVolumeID() == a_volume.GetID()
+    assert view.GetForegroundVolumeID() == heatmap.GetID()
+    assert view.GetForegroundOpacity() == 0.7
+    logic.showOverlay(heatmap, visible=False)
+    assert view.GetForegroundVolumeID() is None
+    assert view.GetBackgroundVolumeID() is None
+
+
+def test_an_export_has_the_map_its_segmentation_and_its_provenance(
+    logic: Any, a_volume: Any, a_model: str, tmp_path: Path
+) -> None:
+    heatmap = logic.explain(a_volume, a_model, "tumour", segmentationNode=logic.segment(a_volume, a_model))
+    written = logic.export(heatmap, tmp_path / "out")
+    assert sorted(file.name for file in written) == ["explanation.json", "heatmap.nrrd", "segmentation.seg.nrrd"]
+    assert sorted(file.name for file in (tmp_path / "out").iterdir()) == sorted(file.name for file in written)
+    facts = json.loads((tmp_path / "out/explanation.json").read_text())
+    assert facts["provenance"]["segment"] == "tumour"
+    again = slicer.vtkMRMLScalarVolumeNode()
+    storage = slicer.vtkMRMLNRRDStorageNode()
+    storage.SetFileName(str(tmp_path / "out/heatmap.nrrd"))
+    assert storage.ReadData(again)
+    assert heatmap_provenance(again) == facts["provenance"]
+
+
+def test_only_heat_maps_are_exported(logic: Any, a_volume: Any, tmp_path: Path) -> None:
+    with pytest.raises(SceneError, match="CT is no heat map"):
+        logic.export(a_volume, tmp_path / "out")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_without_waiting_callbacks_come_from_the_poll(logic: Any, a_volume: Any, a_model: str) -> None:
+    told: list[Any] = []
+    job = logic.segment(
+        a_volume,
+        a_model,
+        wait=False,
+        onProgress=lambda *progress: told.append(progress[0]),
+        onDone=told.append,
+    )
+    assert told == []
+    while not job.done:
+        start = time.perf_counter()
+        logic.poll()
+        assert time.perf_counter() - start < 1.0
+        time.sleep(0.01)
+    assert told[-1] is job.result
+    assert told[-1].IsA("vtkMRMLSegmentationNode")
+    assert told[:-1] == sorted(told[:-1])
+
+
+def test_what_cannot_be_done_is_a_sentence_and_the_scene_stays(
+    logic: Any, scene: Any, a_volume: Any, a_model: str
+) -> None:
+    before = nodes(scene)
+    with pytest.raises(ExplainerError, match="It outlines: kidney, tumour") as caught:
+        logic.explain(a_volume, a_model, "spleen")
+    assert caught.value.code == "segment-unknown"
+    with pytest.raises(ExplainerError, match="/nowhere"):
+        logic.segment(a_volume, "/nowhere")
+    empty = scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "Empty")
+    with pytest.raises(SceneError, match="Empty has no voxels"):
+        logic.segment(empty, a_model)
+    scene.RemoveNode(empty)
+    assert nodes(scene) == before
+
+
+def test_a_volume_that_was_removed_meanwhile_gets_no_result(
+    logic: Any, scene: Any, a_volume: Any, a_model: str
+) -> None:
+    errors: list[Any] = []
+    job = logic.segment(a_volume, a_model, wait=False, onError=errors.append)
+    scene.RemoveNode(a_volume)
+    before = nodes(scene)
+    with pytest.raises(ExplainerError, match="CT was removed meanwhile"):
+        logic.explainer.wait(job)
+    assert [error.code for error in errors] == ["scene"]
+    assert nodes(scene) == before
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals")
+def test_a_killed_worker_is_a_sentence_the_scene_is_unharmed_and_the_next_call_works(
+    logic: Any, scene: Any, a_volume: Any, a_model: str
+) -> None:
+    logic.segment(a_volume, a_model)
+    before = nodes(scene)
+    os.kill(logic.explainer.client.worker_pid, signal.SIGSTOP)  # so that it cannot be done before it is killed
+    job = logic.explain(a_volume, a_model, "tumour", wait=False)
+    os.kill(logic.explainer.client.worker_pid, signal.SIGKILL)
+    with pytest.raises(ExplainerError, match="ended unexpectedly") as caught:
+        logic.explainer.wait(job)
+    assert caught.value.code == "worker-died"
+    assert nodes(scene) == before
+    assert logic.explain(a_volume, a_model, "tumour").IsA("vtkMRMLScalarVolumeNode")
+
+
+def test_the_module_describes_itself_and_its_own_test_passes(module: Any, scene: Any) -> None:
+    import types
+    import unittest
+
+    parent = types.SimpleNamespace(path=module.__file__)
+    module.SegHiResCAM(parent)
+    assert parent.title == "SegHiResCAM"
+    assert all((parent.categories, parent.contributors, parent.helpText, parent.acknowledgementText))
+    found = unittest.defaultTestLoader.loadTestsFromTestCase(module.SegHiResCAMTest)
+    result = unittest.TextTestRunner(verbosity=0).run(found)
+    assert result.testsRun == 1
+    assert result.wasSuccessful()
+
+
+def test_choices_out_of_range_are_refused(logic: Any) -> None:
+    parameters = logic.getParameterNode()
+    for name, wrong in {"opacity": 1.5, "mode": "sideways", "device": "abacus"}.items():
+        with pytest.raises(ValueError, match=str(wrong)):
+            setattr(parameters, name, wrong)
