@@ -89,7 +89,7 @@ def candidates(case: Case) -> dict[str, Callable[[], object]]:
             windows,
             device=cpu,
             progress=silent,
-            batch=len(images),
+            batch=case.batch,
         )
 
     def peer() -> object:
