@@ -2,7 +2,7 @@
 
 from SegHiResCAMLib.engine.errors import Cancelled, EngineError
 from SegHiResCAMLib.engine.explain import explain
-from SegHiResCAMLib.engine.explanation import Explanation, ExplainRequest
+from SegHiResCAMLib.engine.explanation import ExplainRequest, Explanation
 from SegHiResCAMLib.engine.models import Label, SegmentationModel, open_model
 from SegHiResCAMLib.engine.segmentation import Segmentation, segment
 from SegHiResCAMLib.engine.volume import read_volume, write_volume
