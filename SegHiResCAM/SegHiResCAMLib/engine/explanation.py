@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,7 +12,10 @@ import torch
 from monai.data import MetaTensor
 
 from SegHiResCAMLib.engine.cam.layers import Layer
+from SegHiResCAMLib.engine.cam.pixel_sets import Mask, PixelSet, PredictedSegment
+from SegHiResCAMLib.engine.cam.refine import Combination
 from SegHiResCAMLib.engine.device import DeviceName
+from SegHiResCAMLib.engine.diagnoses import Diagnosis
 from SegHiResCAMLib.engine.models.model import Label, SegmentationModel
 from SegHiResCAMLib.engine.segmentation import Segmentation
 from SegHiResCAMLib.engine.stack import Axis, Mode
@@ -29,7 +34,13 @@ class ExplainRequest:
         mode: "auto", "slice-wise" or "volumetric".
         axis: Of slices, for 2D networks.
         device: "auto", "cuda", "mps" or "cpu".
-        mask: The pixel set as a mask (1, i, j, k) in any geometry; None explains the voxels the model itself gave the segment.
+        mask: Voxels to explain (1, i, j, k) in any geometry, 0 and 1 or how much each one counts.
+        pixel_set: Which positions are explained; None takes the mask where there is one, else what the model outlined.
+        method_options: Of the method, by name, as `Method.options` lists them.
+        contrast: A segment, or "background", that this one is set against: why this rather than that? None for none.
+        contrast_weight: How much the other one counts.
+        refine_with: Further layers, whose maps are combined with that of `layer`.
+        refine: How they are combined: their "product" or their "mean".
     """
 
     volume: MetaTensor
@@ -41,6 +52,17 @@ class ExplainRequest:
     axis: Axis = "axial"
     device: DeviceName = "auto"
     mask: MetaTensor | None = None
+    pixel_set: PixelSet | None = None
+    method_options: Mapping[str, Any] = field(default_factory=dict)
+    contrast: str | None = None
+    contrast_weight: float = 1.0
+    refine_with: tuple[str, ...] = ()
+    refine: Combination = "product"
+
+    @property
+    def explained(self) -> PixelSet:
+        """The pixel set, chosen or by default."""
+        return self.pixel_set or (PredictedSegment() if self.mask is None else Mask())
 
 
 @dataclass(frozen=True)
@@ -60,6 +82,7 @@ class Explanation:
         windows_touched: Windows that the pixel set touches.
         timings: Seconds of each step.
         provenance: What is needed to do it again: model, SHA-256, method, layer, pixel set, versions. Nothing of the patient.
+        diagnoses: What to know before believing the map, the gravest first.
     """
 
     signed_map: MetaTensor
@@ -74,6 +97,7 @@ class Explanation:
     windows_touched: int
     timings: dict[str, float] = field(default_factory=dict)
     provenance: dict[str, str] = field(default_factory=dict)
+    diagnoses: tuple[Diagnosis, ...] = ()
 
     @property
     def heatmap(self) -> MetaTensor:
@@ -94,7 +118,7 @@ class Explanation:
         return {
             "segment": self.label.name,
             "method": self.provenance["methodId"],
-            "score": self.score,
+            "score": self.score if math.isfinite(self.score) else None,  # JSON knows no other numbers
             "pixel_count": self.pixel_count,
             "maximum": maximum,
             "minimum": float(self.signed_map.min()),
@@ -111,4 +135,5 @@ class Explanation:
             "windows_touched": self.windows_touched,
             "timings_s": self.timings,
             "provenance": self.provenance,
+            "diagnoses": [{"code": one.code, "sentence": one.sentence} for one in self.diagnoses],
         }

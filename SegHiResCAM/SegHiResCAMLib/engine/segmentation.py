@@ -71,11 +71,27 @@ def segment(
     return Segmentation(labels=labels, model_labels=model_labels, prepared=prepared, axis=axis)
 
 
-@torch.no_grad()
 def predict_labels(
     model: SegmentationModel, prepared: PreparedVolume, *, axis: Axis, device: DeviceName, progress: Progress
 ) -> torch.Tensor:
     """Label map (x, y, z), int16, on the model's grid."""
+    labels = predict_values(
+        model, prepared, lambda logits: decide(model, logits), axis=axis, device=device, progress=progress
+    )
+    return _largest_components(labels) if model.largest_component else labels
+
+
+@torch.no_grad()
+def predict_values(
+    model: SegmentationModel,
+    prepared: PreparedVolume,
+    form: Callable[[torch.Tensor], torch.Tensor],
+    *,
+    axis: Axis,
+    device: DeviceName,
+    progress: Progress,
+) -> torch.Tensor:
+    """Values (x, y, z) on the model's grid, made by `form` of stitched logits: (B, K, *spatial) -> (B, *spatial)."""
     target = choose_device(device, model.spatial_dims)
     network = model.network.to(target)
     stack = to_stack(model, prepared.image, axis)
@@ -83,12 +99,11 @@ def predict_labels(
     at_once = SLICES_AT_ONCE if model.spatial_dims == 2 else 1
     calls = math.ceil(len(stack) / at_once) * len(windows.boxes)
     predictor = _counted(network, calls, progress)
-    decided = [
-        decide(model, predict_windows(predictor, images.to(target), windows, at_once)).cpu()
+    found = [
+        form(predict_windows(predictor, images.to(target), windows, at_once)).cpu()
         for images in torch.split(stack, at_once)
     ]
-    labels = from_stack(model, prepared.image, axis, torch.cat(decided))
-    return _largest_components(labels) if model.largest_component else labels
+    return from_stack(model, prepared.image, axis, torch.cat(found))
 
 
 def decide(model: SegmentationModel, logits: torch.Tensor) -> torch.Tensor:

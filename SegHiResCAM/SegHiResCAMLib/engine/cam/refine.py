@@ -1,0 +1,26 @@
+"""One map of several layers: deep layers know what, shallow ones know where."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+
+Combination = Literal["product", "mean"]
+
+
+def refined(maps: Sequence[torch.Tensor], combination: Combination) -> torch.Tensor:
+    """The product or the mean of the heat maps of several layers, each ReLU(map) / its maximum over the whole volume.
+
+    The product keeps what every layer finds (as grad-cam's RefineCAM means it), the mean what any of them does.
+
+    Args:
+        maps: Raw signed maps of one shape.
+        combination: How they are put together.
+
+    Returns:
+        Values from 0 to 1; a layer without any evidence counts as zero everywhere.
+    """
+    scaled = torch.stack([one.clamp(min=0) / one.max().clamp(min=torch.finfo(one.dtype).tiny) for one in maps])
+    return scaled.prod(dim=0) if combination == "product" else scaled.mean(dim=0)

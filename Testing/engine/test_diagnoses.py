@@ -1,0 +1,174 @@
+"""Every diagnosis on a case that has what it names, and silence where there is nothing to say."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import pytest
+import torch
+from monai.data import MetaTensor
+from monai.networks.nets import BasicUNet
+from monai.transforms import Compose, EnsureTyped
+from torch import nn
+
+from SegHiResCAMLib.engine.cam.pixel_sets import Empty, PixelSet, Sphere, WholeImage
+from SegHiResCAMLib.engine.diagnoses import extent_of
+from SegHiResCAMLib.engine.errors import EngineError
+from SegHiResCAMLib.engine.explain import explain
+from SegHiResCAMLib.engine.explanation import ExplainRequest, Explanation
+from SegHiResCAMLib.engine.models.model import Label, SegmentationModel, WindowSettings
+
+WHOLE_IMAGE = WholeImage()
+
+
+def answer(
+    network: nn.Module, *, layer: str, method: str = "seg-hires-grad-cam", size: int = 16, spacing: float = 1.0,
+    pixel_set: PixelSet | None = WHOLE_IMAGE, dims: int = 3, image: torch.Tensor | None = None,
+) -> Explanation:  # fmt: skip
+    model = SegmentationModel(
+        name="Case", network=network.eval().requires_grad_(False), spatial_dims=dims, in_channels=1,
+        labels=(Label("cyst", 1, 1, (0, 1, 0)),), activation="softmax", preprocessing=Compose([EnsureTyped("image")]),
+        window=WindowSettings(None), sha256="0" * 64, source="here",
+    )  # fmt: skip
+    torch.manual_seed(0)
+    values = torch.rand(1, size, size, size) if image is None else image
+    affine = torch.diag(torch.tensor([spacing, spacing, spacing, 1.0], dtype=torch.float64))
+    volume = MetaTensor(values, affine=affine)
+    return explain(ExplainRequest(volume, model, "cyst", method, layer, device="cpu", pixel_set=pixel_set))
+
+
+def codes(explanation: Explanation) -> set[str]:
+    assert all(one.sentence.endswith(".") for one in explanation.diagnoses)
+    return {one.code for one in explanation.diagnoses}
+
+
+def sentence(explanation: Explanation, code: str) -> str:
+    return next(one.sentence for one in explanation.diagnoses if one.code == code)
+
+
+class Strided(nn.Module):
+    """One strided convolution and a way back up, with weights of one sign: the evidence has the sign of the head."""
+
+    def __init__(self, stride: int = 2, head: float = 1.0, bias: float = 0.0) -> None:
+        super().__init__()
+        self.down = nn.Conv3d(1, 2, 3, stride, 1)
+        self.up = nn.Upsample(scale_factor=stride)
+        self.head = nn.Conv3d(2, 2, 3, padding=1)
+        with torch.no_grad():
+            for module, weight in ((self.down, 0.1), (self.head, head)):
+                module.weight.fill_(weight)
+                module.bias.zero_()
+            self.head.bias[1] = bias
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        return self.head(self.up(self.down(image)))
+
+
+def test_a_map_that_can_be_read_needs_no_word() -> None:
+    found = answer(Strided(), layer="down", pixel_set=Sphere((8.0, 8.0, 8.0), 5.0))
+    assert found.diagnoses == ()
+    assert found.score > 0
+    assert found.heatmap.max() > 0
+
+
+def test_where_everything_speaks_against_it_the_signed_map_is_offered() -> None:
+    found = answer(Strided(head=-1.0, bias=1000.0), layer="down")
+    assert found.heatmap.max() == 0
+    assert found.signed_map.min() < 0
+    assert codes(found) == {"all-negative"}
+    assert "signed map" in sentence(found, "all-negative")
+
+
+def test_a_negative_score_is_named() -> None:
+    found = answer(Strided(head=-1.0), layer="down")
+    assert found.score < 0
+    assert codes(found) == {"all-negative", "score-negative"}
+    assert f"{found.score:.4g}" in sentence(found, "score-negative")
+
+
+def test_a_layer_without_influence_here_is_named() -> None:
+    """A dead ReLU: the layer is connected, but no gradient comes through."""
+    network = nn.Sequential(nn.Conv3d(1, 2, 3, padding=1), nn.ReLU(), nn.Conv3d(2, 2, 3, padding=1))
+    with torch.no_grad():
+        network[0].weight.fill_(0.1)
+        network[0].bias.fill_(-1000.0)
+        network[2].bias.fill_(1.0)
+    assert codes(answer(network, layer="0")) == {"all-zero"}
+
+
+@pytest.mark.parametrize(
+    ("method", "void"),
+    [("seg-grad-cam", True), ("seg-xgrad-cam", True), ("seg-hires-grad-cam", False), ("seg-layer-cam", False)],
+)
+@pytest.mark.parametrize(("layer", "before_norm"), [("conv_0.conv_1.conv", True), ("down_1", False)])
+def test_mean_gradients_before_a_normalisation_are_found_out_by_their_numbers(method, void, layer, before_norm) -> None:
+    torch.manual_seed(2)
+    network = BasicUNet(2, 1, 2, features=(4, 4, 4, 8, 8, 4))
+    found = answer(network, layer=layer, method=method, dims=2, image=torch.rand(1, 32, 32, 2))
+    assert ("feeds-normalisation" in codes(found)) == (void and before_norm)
+    if void and before_norm:
+        assert layer in sentence(found, "feeds-normalisation")
+
+
+def test_a_grid_too_coarse_for_the_segment_is_named_with_both_sizes() -> None:
+    """One position of a layer of stride 4 at 4.5 mm is 18 mm; the ball is 9 mm."""
+    ball = Sphere((36.0, 36.0, 36.0), 5.0)
+    coarse = answer(Strided(4), layer="down", spacing=4.5, pixel_set=ball)
+    volume = coarse.pixel_count * 4.5**3
+    diameter = (6 * volume / math.pi) ** (1 / 3)
+    assert 6 < diameter < 13
+    assert sentence(coarse, "grid-too-coarse").startswith(
+        f"One position of layer 'down' is 18 mm, the sphere is {diameter:.0f} mm"
+    )
+    assert codes(answer(Strided(4), layer="down", spacing=1.0, pixel_set=Sphere((8.0, 8.0, 8.0), 5.0))) == set()
+
+
+def test_the_extent_is_the_diameter_of_a_ball_or_in_slices_of_the_largest_disc() -> None:
+    grid = torch.stack(torch.meshgrid(*[torch.arange(40.0)] * 3, indexing="ij"))
+    ball = ((grid - 20) ** 2).sum(0) <= 15**2
+    assert extent_of(ball[None], (1.0, 1.0, 1.0)) == pytest.approx(30, rel=0.01)
+    assert extent_of(ball[None], (0.5, 0.5, 4.0)) == pytest.approx(30, rel=0.01)  # the same volume
+    assert extent_of(ball, (2.0, 0.5)) == pytest.approx(30, rel=0.01)
+    assert extent_of(torch.zeros(1, 4, 4, 4), (1.0, 1.0, 1.0)) == 0
+
+
+def test_a_trivial_tail_is_named() -> None:
+    torch.manual_seed(2)
+    network = BasicUNet(2, 1, 2, features=(4, 4, 4, 8, 8, 4))
+    image = torch.rand(1, 32, 32, 2)
+    ball = Sphere((16.0, 16.0, 0.0), 10.0)
+    found = answer(network, layer="upcat_1", dims=2, image=image, pixel_set=ball)
+    assert "tail-trivial" in codes(found)
+    outside = found.signed_map.as_tensor()[0].abs() > 0
+    assert int(outside.sum()) <= found.pixel_count
+    assert "tail-trivial" not in codes(answer(network, layer="upcat_2", dims=2, image=image, pixel_set=ball))
+
+
+def test_an_empty_pixel_set_is_an_error_unless_it_was_asked_for() -> None:
+    network = Strided(head=-1.0)  # the background wins everywhere, or nobody does: no cyst
+    with pytest.raises(EngineError) as raised:
+        answer(network, layer="down", pixel_set=None)
+    assert raised.value.code == "pixel-set-empty"
+    found = answer(network, layer="down", pixel_set=Empty())
+    assert codes(found) == {"pixel-set-empty"}
+    assert (found.signed_map == 0).all()
+    assert found.score == 0
+
+
+def test_values_that_are_no_numbers_are_counted_and_shown_as_zero() -> None:
+    """Activations near the largest number that single precision holds overflow when they are multiplied by gradients."""
+    network = Strided()
+    with torch.no_grad():
+        network.down.weight[0] = 1e38
+        network.head.weight.fill_(50.0)
+    found = answer(network, layer="down")
+    assert "not-finite" in codes(found)
+    assert torch.isfinite(found.signed_map).all()
+    json.dumps(found.as_dict(), allow_nan=False)
+
+
+def test_diagnoses_travel_with_the_facts() -> None:
+    found = answer(Strided(head=-1.0, bias=1000.0), layer="down")
+    (only,) = found.as_dict()["diagnoses"]
+    assert only == {"code": "all-negative", "sentence": found.diagnoses[0].sentence}
