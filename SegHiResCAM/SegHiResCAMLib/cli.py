@@ -310,6 +310,8 @@ def _print_explanation(explanation: Explanation) -> None:
         f"score {explanation.score:.4g} over {explanation.pixel_count} positions; "
         f"{explanation.windows_touched} of {explanation.windows} windows explained"
     )
+    for diagnosis in explanation.diagnoses:
+        answer.print(f"  [yellow]Note:[/yellow] {diagnosis.sentence}")
 
 
 def _print_files(files: list[Path]) -> None:
