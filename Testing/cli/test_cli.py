@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 
 from SegHiResCAMLib.cli import app
 from SegHiResCAMLib.engine.volume import read_volume, write_volume
+from SegHiResCAMLib.resources import resource
 
 FILES = ["heatmap.nrrd", "segmentation.seg.nrrd", "overlay.png", "scene.mrb", "explanation.json"]
 NETWORK = {"spatial_dims": 3, "in_channels": 1, "out_channels": 3, "channels": [4, 8, 16], "strides": [2, 2]}
@@ -140,6 +141,13 @@ def test_layers_lists_grids_and_suggests_one(model: Path) -> None:
     by_name = {layer["name"]: layer for layer in facts["layers"]}
     assert by_name[facts["suggested"]]["grid"] == [8, 8, 8]
     assert run("layers", model)[0] == 0
+
+
+@pytest.mark.parametrize(("name", "spacing"), [("kidney-phantom-3d", [3, 3, 3]), ("kidney-phantom-2d", [2, 2])])
+def test_layers_tells_the_millimetres_of_a_model_with_a_fixed_spacing(name: str, spacing: list[int]) -> None:
+    facts = json.loads(run("layers", resource("Models", name), "--json")[1])
+    second = next(layer for layer in facts["layers"] if layer["name"] == "model.1.submodule.0")
+    assert second["mm"] == [4 * step for step in spacing]
 
 
 def test_methods_lists_every_method_with_its_source() -> None:

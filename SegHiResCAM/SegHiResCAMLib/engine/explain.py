@@ -9,6 +9,7 @@ from contextlib import contextmanager
 
 import monai
 import torch
+from monai.transforms import Orientationd, Resized, Spacingd, Zoomd
 
 from SegHiResCAMLib.engine.cam.layers import Layer, layer_named, list_layers, suggest_layer
 from SegHiResCAMLib.engine.cam.leaf import Target, find_layer
@@ -128,14 +129,34 @@ def explain(
 def model_layers(
     model: SegmentationModel, windows: Windows | None = None, spacing: tuple[float, ...] | None = None
 ) -> list[Layer]:
-    """The layers of a model, for windows of a given plan or, without one, of the size its description names."""
-    size = windows.size if windows else model.window.size or (nominal_size(model),) * model.spatial_dims
-    return list_layers(model.network, model.in_channels, size, spacing)
+    """The layers of a model, for windows of a given plan or, without one, of the size and spacing its description names."""
+    if windows is None:
+        size = model.window.size or (nominal_size(model),) * model.spatial_dims
+        return list_layers(model.network, model.in_channels, size, nominal_spacing(model))
+    return list_layers(model.network, model.in_channels, windows.size, spacing)
 
 
 def nominal_size(model: SegmentationModel) -> int:
     """Positions along an axis for a model whose window is the whole image: 128, rounded up to what the network takes."""
     return -(-128 // model.window.multiple) * model.window.multiple
+
+
+def nominal_spacing(model: SegmentationModel) -> tuple[float, ...] | None:
+    """Millimetres between positions of the network's input where the model's preprocessing ends on a fixed spacing, else None.
+
+    For a 2D network, of its axial slices.
+    """
+    spacing, axes = None, "RAS"
+    for step in model.preprocessing.transforms:
+        if isinstance(step, Orientationd):
+            axes = step.ornt_transform.axcodes or axes
+        elif isinstance(step, Spacingd):
+            spacing = tuple(float(length) for length in step.spacing_transform.pixdim)
+        elif isinstance(step, Resized | Zoomd):
+            spacing = None
+    if spacing is None or len(spacing) != 3 or min(spacing) <= 0:
+        return None
+    return tuple(step for step, axis in zip(spacing, axes, strict=True) if model.spatial_dims == 3 or axis not in "SI")
 
 
 def _pixel_set(request: ExplainRequest, label: Label, segmentation: Segmentation, progress: Progress) -> torch.Tensor:
