@@ -41,12 +41,12 @@ def attention_unet(dims: int) -> nn.Module:
     return AttentionUnet(dims, 1, 3, (4, 6, 8), (2, 2))
 
 
-NETWORKS = {  # how it is built, size of the image along each axis, a deep block
-    "UNet": (unet, 16, "model.1.submodule.1.submodule"),
-    "BasicUNet": (basic_unet, 32, "down_3"),
-    "DynUNet": (dyn_unet, 16, "bottleneck"),
-    "SegResNet": (seg_res_net, 16, "down_layers.2"),
-    "AttentionUnet": (attention_unet, 16, "model.1.submodule.1.submodule"),
+NETWORKS = {  # how it is built, size of the image along the first axis and the others, a deep block
+    "UNet": (unet, (16, 16), "model.1.submodule.1.submodule"),
+    "BasicUNet": (basic_unet, (32, 16), "down_3"),
+    "DynUNet": (dyn_unet, (16, 16), "bottleneck"),
+    "SegResNet": (seg_res_net, (16, 16), "down_layers.2"),
+    "AttentionUnet": (attention_unet, (16, 16), "model.1.submodule.1.submodule"),
 }
 
 

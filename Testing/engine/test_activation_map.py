@@ -47,8 +47,8 @@ CASES = [
 def case(build, dims: int, dtype: torch.dtype = torch.float32):
     torch.manual_seed(3)
     network = build(dims).eval().to(dtype)
-    size = 32 if build is basic_unet else 16
-    image = torch.randn(1, 1, *(size,) * dims, dtype=dtype)
+    longest = 32 if build is basic_unet else 16
+    image = torch.randn(1, 1, longest, *(16,) * (dims - 1), dtype=dtype)
     with torch.no_grad():
         labels = network(image).argmax(dim=1)[0]
     largest = int(labels.flatten().bincount().argmax())

@@ -28,9 +28,9 @@ GENERAL = [name for name in METHODS if name != "seg-cam"]  # seg-cam needs a 1x1
 def case(name: str, dims: int, dtype: torch.dtype):
     """A network, an image, a segment of it, its class, and the layer."""
     torch.manual_seed(3)
-    build, size, layer = NETWORKS[name]
+    build, (first, others), layer = NETWORKS[name]
     network = build(dims).eval().to(dtype).requires_grad_(False)
-    image = torch.randn(1, 1, *(size,) * dims, dtype=dtype)
+    image = torch.randn(1, 1, first, *(others,) * (dims - 1), dtype=dtype)
     labels = network(image).argmax(dim=1)[0]
     index = int(labels.flatten().bincount().argmax())
     return network, image, labels == index, index, layer
