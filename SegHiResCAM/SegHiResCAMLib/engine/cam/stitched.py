@@ -235,29 +235,34 @@ def _evidence(
     """What every window tells of every layer, a batch at a time."""
     score = 0.0
     found: list[Evidence] = []
-    layouts = LayoutTrial(len(job.windows.size), -(-len(places) // job.batch) if job.device.type == "cpu" else 0)
-    for start in range(0, len(places), job.batch):
-        found.clear()  # or the last batch's tensors would stand beside this one's
-        chunk = places[start : start + job.batch]
-        cotangent = job.cotangent(chunk)
-        report = part(progress, start / len(places), (start + len(chunk)) / len(places))
-        report(0.0, f"Explaining: window {start + 1} of {len(places)}")
-        with layouts.batch() as layout:
-            found = explain_batch(
-                job.network,
-                leaves,
-                job.inputs(chunk).contiguous(memory_format=layout),
-                cotangent,
-                job.target,
-                pixels=job.pixels,
-                gradient=gradient and bool(cotangent.any()),
-                windows=len(job.every),
-                placements=job.placements,
-                progress=report,
-            )
-        score += float(found[0].score.double().sum())
-        yield chunk, found
-        if gradient:
-            job.tally.add_gradients(found)
+    layouts = LayoutTrial(
+        job.network, len(job.windows.size), -(-len(places) // job.batch) if job.device.type == "cpu" else 0
+    )
+    try:
+        for start in range(0, len(places), job.batch):
+            found.clear()  # or the last batch's tensors would stand beside this one's
+            chunk = places[start : start + job.batch]
+            cotangent = job.cotangent(chunk)
+            report = part(progress, start / len(places), (start + len(chunk)) / len(places))
+            report(0.0, f"Explaining: window {start + 1} of {len(places)}")
+            with layouts.batch() as layout:
+                found = explain_batch(
+                    job.network,
+                    leaves,
+                    job.inputs(chunk).contiguous(memory_format=layout),
+                    cotangent,
+                    job.target,
+                    pixels=job.pixels,
+                    gradient=gradient and bool(cotangent.any()),
+                    windows=len(job.every),
+                    placements=job.placements,
+                    progress=report,
+                )
+            score += float(found[0].score.double().sum())
+            yield chunk, found
+            if gradient:
+                job.tally.add_gradients(found)
+    finally:
+        layouts.put_back()
     job.tally.score = score if job.tally.score is None else job.tally.score
     job.tally.grids = [tuple(evidence.activation.shape[2:]) for evidence in found]
