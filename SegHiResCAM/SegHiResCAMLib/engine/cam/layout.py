@@ -1,7 +1,7 @@
-"""Which memory layout of the input makes a network's convolutions faster here, found out on the windows of the job itself.
+"""Which memory layout of input and weights makes a network's convolutions faster here, found out on the windows of the job itself.
 
-Volumetric convolutions of few channels run backward up to four times faster when channels lie together, wide ones slower; which
-is so depends on network, processor and library, so it is timed. Nothing is computed only to be timed.
+Volumetric convolutions of few channels often run faster when channels lie together, wide ones slower; which is so depends on network,
+processor and library, so it is timed. Nothing is computed only to be timed.
 """
 
 from __future__ import annotations
