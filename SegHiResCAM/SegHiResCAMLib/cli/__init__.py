@@ -1,0 +1,16 @@
+"""The command `seghirescam`; may import engine and scene, both only when a command needs them, so that --help is instant.
+
+One module a group of commands; importing it adds them, in the order in which --help lists them.
+"""
+
+from SegHiResCAMLib.cli.application import app
+
+from SegHiResCAMLib.cli import demo  # noqa: F401, isort: skip
+from SegHiResCAMLib.cli import segment  # noqa: F401, isort: skip
+from SegHiResCAMLib.cli import explain  # noqa: F401, isort: skip
+from SegHiResCAMLib.cli import layers  # noqa: F401, isort: skip
+
+
+def main() -> None:
+    """Entry point."""
+    app()

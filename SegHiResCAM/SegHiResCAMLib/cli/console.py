@@ -1,0 +1,103 @@
+"""What a command shows: progress, answers, and one sentence for whatever goes wrong."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+if TYPE_CHECKING:
+    from SegHiResCAMLib.engine.explanation import Explanation
+
+DEBUG = "SEGHIRESCAM_DEBUG"
+RESEARCH_ONLY = "For research use. A heat map shows what a network's output depended on; it is no diagnosis."
+
+told = Console(stderr=True, highlight=False)
+answer = Console(highlight=False)
+
+
+@contextmanager
+def job() -> Iterator[Callable[[float, str], None]]:
+    """A progress bar, and one sentence with exit code 1 for whatever goes wrong."""
+    # Libraries warn developers; what this program has to say to users comes from its own modules.
+    warnings.simplefilter("ignore")
+    warnings.filterwarnings("always", module="SegHiResCAMLib")
+    warnings.showwarning = lambda message, *_: told.print(f"[yellow]Note:[/yellow] {message}")
+    bar = Progress(
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        console=told,
+        transient=True,
+        disable=not told.is_terminal,
+    )
+    task = bar.add_task("Starting", total=1.0)
+    try:
+        with bar:
+            yield lambda fraction, text: bar.update(task, completed=fraction, description=text)
+    except (typer.Exit, SystemExit):
+        raise
+    except KeyboardInterrupt:
+        fail("Cancelled. No file was left half written.")
+    except Exception as error:
+        if os.environ.get(DEBUG):
+            raise
+        sentence = getattr(error, "sentence", None)
+        if sentence is None:
+            kind = type(error).__name__
+            sentence = f"This should not have happened ({kind}: {error}). With {DEBUG}=1 in the environment, the trace is shown."
+        fail(sentence)
+
+
+@contextmanager
+def open_scene() -> Iterator[Any]:
+    """A MRML scene without the desktop application."""
+    from SegHiResCAMLib.scene.headless import headless_application
+
+    with headless_application() as application:
+        yield application.scene
+
+
+def fail(sentence: str) -> None:
+    """Say what is wrong and end with exit code 1."""
+    told.print(f"[red]{sentence}[/red]", soft_wrap=True)
+    raise typer.Exit(1)
+
+
+def print_json(facts: Any) -> None:
+    """Facts for programs, on standard output."""
+    sys.stdout.write(json.dumps(facts, indent=2, allow_nan=False) + "\n")
+
+
+def print_explanation(explanation: Explanation) -> None:
+    """What an explanation found, and what to know before believing it."""
+    facts = explanation.provenance
+    maximum, (right, front, up) = explanation.peak
+    answer.print(
+        f"\n[bold]{facts['method']}[/bold] of '{facts['segment']}' at layer {facts['layer']} "
+        f"({explanation.layer_reason})\n"
+        f"  peak {maximum:.4g} logit units at R {right:.1f}, A {front:.1f}, S {up:.1f} mm; "
+        f"score {explanation.score:.4g} over {explanation.pixel_count} positions; "
+        f"{explanation.windows_touched} of {explanation.windows} windows explained"
+    )
+    for diagnosis in explanation.diagnoses:
+        answer.print(f"  [yellow]Note:[/yellow] {diagnosis.sentence}")
+
+
+def print_files(files: list[Path]) -> None:
+    """Where the results are."""
+    answer.print("\nWritten:")
+    for file in files:
+        answer.print(f"  {file}", soft_wrap=True)
+    answer.print(f"\n[dim]{RESEARCH_ONLY}[/dim]")

@@ -1,0 +1,34 @@
+"""The main job on an embedded example."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from SegHiResCAMLib.cli.application import app
+from SegHiResCAMLib.cli.console import answer, job, open_scene, print_explanation, print_files, print_json
+from SegHiResCAMLib.cli.options import JsonOption
+
+
+@app.command(epilog="Example: seghirescam demo -o my-demo")
+def demo(
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="Folder for the results.")] = Path(
+        "demo-output"
+    ),
+    as_json: JsonOption = False,
+) -> None:
+    """Explain the tumour of a phantom patient that comes with the program, with both methods side by side."""
+    with job() as progress, open_scene() as scene:
+        from SegHiResCAMLib.demo import run_demo
+
+        files, explanations, dice = run_demo(scene, output, progress)
+    if as_json:
+        print_json(explanations[0].as_dict() | {"dice": dice, "files": [str(file) for file in files]})
+        return
+    scores = ", ".join(f"{name} {score:.2f}" for name, score in dice.items())
+    answer.print(f"The network outlined a phantom patient (Dice against the truth: {scores}).")
+    for explanation in explanations:
+        print_explanation(explanation)
+    print_files(files)

@@ -1,0 +1,40 @@
+"""Arguments and options that several commands share."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Annotated
+
+import typer
+
+
+class Mode(str, Enum):  # noqa: D101 - the help of the option says it
+    auto = "auto"
+    slice_wise = "slice-wise"
+    volumetric = "volumetric"
+
+
+class Axis(str, Enum):  # noqa: D101
+    axial = "axial"
+    coronal = "coronal"
+    sagittal = "sagittal"
+
+
+class Device(str, Enum):  # noqa: D101
+    auto = "auto"
+    cuda = "cuda"
+    mps = "mps"
+    cpu = "cpu"
+
+
+VolumeArgument = Annotated[
+    str, typer.Argument(metavar="VOLUME", help="NIfTI, NRRD, MetaImage, picture, or DICOM folder.")
+]
+ModelOption = Annotated[str, typer.Option("--model", "-m", metavar="MODEL", help="Folder of a MONAI bundle.")]
+ModeOption = Annotated[Mode, typer.Option(help="How the network goes through the volume; auto fits the network.")]
+AxisOption = Annotated[Axis, typer.Option(help="Direction of slices, for 2D networks, in patient space.")]
+DeviceOption = Annotated[Device, typer.Option(help="Where to compute; auto takes a GPU where there is one.")]
+SeriesOption = Annotated[
+    str | None, typer.Option(metavar="UID", help="SeriesInstanceUID, for a folder of several series.")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print the facts as JSON on standard output, for programs.")]

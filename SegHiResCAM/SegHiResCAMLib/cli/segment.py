@@ -1,0 +1,60 @@
+"""Outline in a volume what a model knows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from SegHiResCAMLib.cli.application import app
+from SegHiResCAMLib.cli.console import answer, job, open_scene, print_files, print_json
+from SegHiResCAMLib.cli.options import (
+    Axis,
+    AxisOption,
+    Device,
+    DeviceOption,
+    JsonOption,
+    Mode,
+    ModelOption,
+    ModeOption,
+    SeriesOption,
+    VolumeArgument,
+)
+
+
+@app.command(epilog="Example: seghirescam segment ct.nii.gz --model my-bundle -o ct.seg.nrrd")
+def segment(
+    volume: VolumeArgument,
+    model: ModelOption,
+    output: Annotated[
+        Path, typer.Option("-o", "--output", metavar="OUT", help="A .seg.nrrd, .nrrd, .nii.gz, .nii or .mha file.")
+    ],
+    mode: ModeOption = Mode.auto,
+    axis: AxisOption = Axis.axial,
+    device: DeviceOption = Device.auto,
+    series: SeriesOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Outline in a volume what a model knows, on the volume's own grid."""
+    with job() as progress, open_scene() as scene:
+        import numpy as np
+
+        from SegHiResCAMLib.engine.models import open_model
+        from SegHiResCAMLib.engine.segmentation import segment as run
+        from SegHiResCAMLib.engine.volume import read_volume
+        from SegHiResCAMLib.results import check_segmentation_name, write_segmentation
+
+        check_segmentation_name(output)
+        progress(0.0, "Reading")
+        opened, read = open_model(model), read_volume(volume, series=series)
+        found = run(opened, read, mode=mode.value, axis=axis.value, device=device.value, progress=progress)
+        write_segmentation(scene, output, read, opened, found)
+        millilitres = float(np.abs(np.linalg.det(read.affine.numpy()[:3, :3]))) / 1000
+        volumes = {one.name: int((found.labels == one.value).sum()) * millilitres for one in opened.labels}
+    if as_json:
+        print_json({"file": str(output), "volumes_ml": volumes})
+        return
+    for name, amount in volumes.items():
+        answer.print(f"{name}: {amount:.1f} ml")
+    print_files([output])
