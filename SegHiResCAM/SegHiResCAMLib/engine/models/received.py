@@ -1,0 +1,40 @@
+"""What arrives in the place of a file: nothing, an empty file, or the pointer that Git LFS leaves."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from SegHiResCAMLib.engine.errors import EngineError
+
+_LFS = b"version https://git-lfs"
+
+
+def check_received(path: Path, what: str, prefix: str) -> None:
+    """Refuse a file that is not there, holds nothing, or only points to what it should hold.
+
+    Args:
+        path: As the user gave it.
+        what: What it is called in sentences: "weights file".
+        prefix: Of the error codes: "weights".
+
+    Raises:
+        EngineError: `…-absent`, `…-unreadable`, `…-empty`, `…-lfs`.
+    """
+    if not path.is_file():
+        raise EngineError(f"{prefix}-absent", f"There is no {what} '{path}'. Check its name and folder.")
+    try:
+        with path.open("rb") as file:
+            start = file.read(len(_LFS))
+    except OSError as error:
+        raise EngineError(
+            f"{prefix}-unreadable", f"The {what} '{path}' cannot be opened: {error.strerror}. Ask its owner."
+        ) from error
+    size = path.stat().st_size
+    if not size:
+        raise EngineError(f"{prefix}-empty", f"The {what} '{path}' is empty (0 bytes). Copy or download it again.")
+    if start == _LFS:
+        raise EngineError(
+            f"{prefix}-lfs",
+            f"The {what} '{path}' is a Git LFS pointer of {size} bytes, which stands for the real file. Run 'git lfs pull' where it was "
+            "cloned, or download the file itself.",
+        )
