@@ -1,0 +1,131 @@
+"""Numbers that say where a heat map lies: how much of it in and around the segment, its peak, its effective volume.
+
+"Within 5 mm" is Euclidean distance in the patient, from voxel centre to the nearest voxel centre of the segment. A voxel is within r of the
+segment where a ball of radius r drawn round it in patient space meets the segment, so on the grid this is a dilation by that ball's voxels. It is
+exact on any grid, anisotropic, oblique or sheared, where distance maps know orthogonal grids only.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from monai.data import MetaTensor
+from scipy.signal import fftconvolve
+
+from SegHiResCAMLib.engine.errors import EngineError
+
+NEAR_MM, AROUND_MM = 5.0, 10.0
+
+ROUNDING_MM = 1e-6
+"""Of affines: a voxel 5 mm away must not be lost to the last digit of 10 x 0.5 mm."""
+
+ML_PER_MM3 = 1e-3
+
+
+@dataclass(frozen=True)
+class Measurements:
+    """Of the positive part h of a heat map, over all voxels of the volume. None: not defined (a blank map, an empty segment).
+
+    Attributes:
+        share_inside: Of the sum of h, the part in the segment's voxels, 0 to 1.
+        share_within_5_mm: The part in the segment and up to 5 mm away from it.
+        share_within_10_mm: The part in the segment and up to 10 mm away from it.
+        peak: The highest value, in the map's units; 0 for a blank map.
+        peak_ras_mm: Where it is; the first such voxel where there are several.
+        effective_volume_ml: (sum h)^2 / sum h^2 voxels, the volume of a uniform map that is as concentrated: the participation ratio
+            (Bell & Dean 1970; Kish's effective sample size). It does not depend on the map's units.
+        segment_volume_ml: To compare that with.
+    """
+
+    share_inside: float | None
+    share_within_5_mm: float | None
+    share_within_10_mm: float | None
+    peak: float
+    peak_ras_mm: tuple[float, float, float] | None
+    effective_volume_ml: float | None
+    segment_volume_ml: float
+
+    def as_dict(self) -> dict[str, Any]:
+        """Ready for JSON."""
+        return asdict(self) | {"peak_ras_mm": self.peak_ras_mm and list(self.peak_ras_mm)}
+
+
+def measure(heatmap: MetaTensor, segment_mask: torch.Tensor) -> Measurements:
+    """Measure a heat map against a segment.
+
+    Args:
+        heatmap: (1, i, j, k) with RAS affine in mm, signed or not: what is negative counts as 0.
+        segment_mask: (1, i, j, k) or (i, j, k) on the same grid; what is not 0 is the segment.
+
+    Raises:
+        EngineError: `measure-shape`, the mask has another shape than the map.
+    """
+    values = heatmap.as_tensor().detach().cpu().numpy()[0]
+    mask = segment_mask.detach().cpu().numpy().astype(bool)
+    mask = mask[0] if mask.ndim == 4 else mask
+    if mask.shape != values.shape:
+        sentence = (
+            f"The segment has {_times(mask.shape)} voxels and the heat map {_times(values.shape)}, "
+            "so one cannot be measured in the other. Bring both to one grid."
+        )
+        raise EngineError("measure-shape", sentence)
+    values = np.maximum(values, 0)
+    affine = heatmap.affine.cpu().numpy()
+    voxel_ml = abs(float(np.linalg.det(affine[:3, :3]))) * ML_PER_MM3
+    total = float(values.sum(dtype=np.float64))
+    peak = np.unravel_index(int(values.argmax()), values.shape)
+    inside = near = around = None
+    if total > 0 and mask.any():
+        regions = (mask, *(_within(mask, affine[:3, :3], radius) for radius in (NEAR_MM, AROUND_MM)))
+        inside, near, around = (float(values[region].sum(dtype=np.float64)) / total for region in regions)
+    return Measurements(
+        share_inside=inside,
+        share_within_5_mm=near,
+        share_within_10_mm=around,
+        peak=float(values[peak]),
+        peak_ras_mm=_position(affine, peak) if total > 0 else None,
+        effective_volume_ml=_participation_ratio(values) * voxel_ml if total > 0 else None,
+        segment_volume_ml=int(mask.sum()) * voxel_ml,
+    )
+
+
+def _within(mask: npt.NDArray[np.bool_], axes: npt.NDArray[np.float64], radius: float) -> npt.NDArray[np.bool_]:
+    """The voxels up to `radius` mm away from those of the mask; the columns of `axes` are the voxels' edges in mm."""
+    ball = _ball(axes, radius)
+    margins = np.array(ball.shape) // 2
+    found = np.argwhere(mask)
+    low = np.maximum(found.min(axis=0) - margins, 0)
+    high = np.minimum(found.max(axis=0) + margins + 1, mask.shape)
+    box = tuple(slice(start, stop) for start, stop in zip(low, high, strict=True))
+    hits = fftconvolve(mask[box].astype(np.float32), ball.astype(np.float32), mode="same")
+    grown = np.zeros_like(mask)
+    grown[box] = hits > 0.5  # whole numbers, but for rounding
+    return grown
+
+
+def _ball(axes: npt.NDArray[np.float64], radius: float) -> npt.NDArray[np.bool_]:
+    """Which voxels a ball round the middle one holds."""
+    reach = radius + ROUNDING_MM
+    # Along index i the ball ends where its tangent plane is normal to row i of the inverse.
+    margins = np.floor(reach * np.linalg.norm(np.linalg.inv(axes), axis=1)).astype(int)
+    steps = np.stack(np.meshgrid(*(np.arange(-margin, margin + 1) for margin in margins), indexing="ij"), axis=-1)
+    ball: npt.NDArray[np.bool_] = np.linalg.norm(steps @ axes.T, axis=-1) <= reach
+    return ball
+
+
+def _participation_ratio(values: npt.NDArray[np.float32]) -> float:
+    scaled = values.astype(np.float64) / values.max()  # so that no square underflows
+    return float(scaled.sum() ** 2 / np.square(scaled).sum())
+
+
+def _position(affine: npt.NDArray[np.float64], index: tuple[np.intp, ...]) -> tuple[float, float, float]:
+    x, y, z = (affine @ [*index, 1.0])[:3]
+    return float(x), float(y), float(z)
+
+
+def _times(shape: tuple[int, ...]) -> str:
+    return " x ".join(map(str, shape))

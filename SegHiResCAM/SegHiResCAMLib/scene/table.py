@@ -1,0 +1,61 @@
+"""A heat map's measurements as a table node, which Slicer shows and saves as CSV."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import vtk
+
+from SegHiResCAMLib.scene.placement import add_to_hierarchy
+
+COLUMNS = ("Measurement", "Value", "Unit")
+
+MAP_UNITS = "units of the map"
+
+ROWS = {
+    "share_inside": [("Map inside the segment", "%", 100)],
+    "share_within_5_mm": [("Map within 5 mm of the segment", "%", 100)],
+    "share_within_10_mm": [("Map within 10 mm of the segment", "%", 100)],
+    "peak": [("Peak", MAP_UNITS, 1)],
+    "peak_ras_mm": [(f"Peak position {axis}", "mm", 1) for axis in "RAS"],
+    "effective_volume_ml": [("Effective volume of the map", "ml", 1)],
+    "segment_volume_ml": [("Volume of the segment", "ml", 1)],
+}
+"""Of each measurement, or coordinate of a point: what it is called, its unit, and the factor to that. Others keep their own name."""
+
+
+def add_measurements_table(
+    scene: Any, measurements: Mapping[str, float | Sequence[float] | None], name: str, *, units: str = "logit units"
+) -> Any:
+    """Add a table with one row a measurement.
+
+    Args:
+        scene: The vtkMRMLScene.
+        measurements: By name, as the engine's `Measurements.as_dict()` gives them; None leaves the value empty.
+        name: Of the node.
+        units: Of the heat map.
+
+    Returns:
+        The vtkMRMLTableNode. Values are text, so that one that does not exist is empty and not "nan".
+    """
+    rows = [COLUMNS, *_rows(measurements, units)]
+    table = scene.AddNewNodeByClass("vtkMRMLTableNode", name)
+    for title, *texts in zip(*rows, strict=True):
+        column = vtk.vtkStringArray()
+        column.SetName(title)
+        for text in texts:
+            column.InsertNextValue(text)
+        table.AddColumn(column)
+    table.SetUseColumnTitleAsColumnHeader(True)
+    add_to_hierarchy(scene, table)
+    return table
+
+
+def _rows(measurements: Mapping[str, float | Sequence[float] | None], units: str) -> Iterator[tuple[str, str, str]]:
+    for key, measured in measurements.items():
+        rows = ROWS.get(key, [(key, "", 1)])
+        values = measured if isinstance(measured, Sequence) else [measured] * len(rows)
+        for (title, unit, factor), value in zip(rows, values, strict=True):
+            text = "" if value is None else f"{value * factor:.6g}"
+            yield title, text, units if unit == MAP_UNITS else unit

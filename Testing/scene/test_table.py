@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+import csv
+from dataclasses import fields
+from typing import Any
+
+import slicer
+
+from SegHiResCAMLib.engine.measurements import Measurements
+from SegHiResCAMLib.scene.table import ROWS, add_measurements_table
+
+MEASURED = Measurements(0.5, 0.625, 1.0, 12.3456789, (-31.25, 12.5, 845.125), 7.25, 0.001)
+BLANK = Measurements(None, None, None, 0.0, None, None, 0.0)
+
+
+def _rows(table: Any) -> list[tuple[str, ...]]:
+    columns = range(table.GetNumberOfColumns())
+    return [tuple(table.GetCellText(row, column) for column in columns) for row in range(table.GetNumberOfRows())]
+
+
+def test_every_measurement_has_its_title() -> None:
+    assert list(ROWS) == [field.name for field in fields(Measurements)]
+
+
+def test_a_table_tells_each_measurement_with_its_unit(scene: Any) -> None:
+    table = add_measurements_table(scene, MEASURED.as_dict(), "Tumour")
+    assert table.GetName() == "Tumour"
+    assert [table.GetColumnName(column) for column in range(3)] == ["Measurement", "Value", "Unit"]
+    assert _rows(table) == [
+        ("Map inside the segment", "50", "%"),
+        ("Map within 5 mm of the segment", "62.5", "%"),
+        ("Map within 10 mm of the segment", "100", "%"),
+        ("Peak", "12.3457", "logit units"),
+        ("Peak position R", "-31.25", "mm"),
+        ("Peak position A", "12.5", "mm"),
+        ("Peak position S", "845.125", "mm"),
+        ("Effective volume of the map", "7.25", "ml"),
+        ("Volume of the segment", "0.001", "ml"),
+    ]
+
+
+def test_what_does_not_exist_is_empty(scene: Any) -> None:
+    values = {title: value for title, value, _ in _rows(add_measurements_table(scene, BLANK.as_dict(), "Blank"))}
+    assert [title for title, value in values.items() if value] == ["Peak", "Volume of the segment"]
+
+
+def test_other_measurements_keep_their_own_name(scene: Any) -> None:
+    assert _rows(add_measurements_table(scene, {"dice": 0.5}, "Other")) == [("dice", "0.5", "")]
+
+
+def test_the_peak_has_the_units_of_its_map(scene: Any) -> None:
+    table = add_measurements_table(scene, {"peak": 1.0}, "Refined", units="share of the maximum")
+    assert _rows(table) == [("Peak", "1", "share of the maximum")]
+
+
+def test_a_table_is_found_in_the_data_tree_and_saved_as_csv(scene: Any, tmp_path: Any) -> None:
+    table = add_measurements_table(scene, MEASURED.as_dict(), "Tumour")
+    hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(scene)
+    assert hierarchy.GetItemByDataNode(table) != hierarchy.GetInvalidItemID()
+    storage = slicer.vtkMRMLTableStorageNode()
+    storage.SetFileName(str(tmp_path / "table.csv"))
+    assert storage.WriteData(table)
+    with (tmp_path / "table.csv").open(encoding="utf-8", newline="") as file:
+        assert [tuple(row) for row in csv.reader(file)] == [("Measurement", "Value", "Unit"), *_rows(table)]
