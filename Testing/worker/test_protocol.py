@@ -35,13 +35,18 @@ from SegHiResCAMLib.worker.protocol import (
 EYE = tuple(map(tuple, np.eye(4).tolist()))
 STORED = Voxels(EYE, file="volume-1.npy")
 
-# The wire of version 1, word for word: whoever changes a line here raises VERSION.
+# The wire of version 2, word for word: whoever changes a line here raises VERSION.
 LINES = [
     (OpenModel("m"), "open_model", {"model": "m"}),
     (
         Layers("m", STORED),
         "layers",
-        {"model": "m", "volume": {"file": "volume-1.npy", "affine": np.eye(4).tolist()}, "axis": "axial"},
+        {
+            "model": "m",
+            "volume": {"file": "volume-1.npy", "affine": np.eye(4).tolist()},
+            "axis": "axial",
+            "extent_mm": None,
+        },
     ),
     (
         Segment("m", STORED, mode="slice-wise", device="cpu"),
@@ -67,11 +72,17 @@ LINES = [
             "axis": "axial",
             "device": "auto",
             "mask": None,
+            "pixel_set": None,
+            "method_options": {},
+            "contrast": None,
+            "contrast_weight": 1.0,
+            "refine_with": [],
+            "refine": "product",
         },
     ),
     (Cancel(), "cancel", {}),
     (Shutdown(), "shutdown", {}),
-    (Ready(VERSION), "ready", {"version": 1}),
+    (Ready(VERSION), "ready", {"version": 2}),
     (Progress(0.5, "½ done", 3.0), "progress", {"fraction": 0.5, "text": "½ done", "remaining": 3.0}),
     (
         Result({"score": 1.5}, {"labels": "result-1-labels.npy"}),
@@ -126,6 +137,10 @@ def test_the_words_of_an_explanation_are_those_of_the_engine() -> None:
     for field in fields(Explain):
         assert field.name in engine
         assert field.default == engine[field.name]
+
+
+def test_an_explanation_can_be_asked_for_with_everything_the_engine_knows() -> None:
+    assert {field.name for field in fields(Explain)} == {field.name for field in fields(ExplainRequest)}
 
 
 def test_equal_voxels_are_stored_once_under_the_same_name(tmp_path: Path) -> None:

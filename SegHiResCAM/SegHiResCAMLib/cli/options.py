@@ -30,7 +30,10 @@ class Device(str, Enum):  # noqa: D101
 VolumeArgument = Annotated[
     str, typer.Argument(metavar="VOLUME", help="NIfTI, NRRD, MetaImage, picture, or DICOM folder.")
 ]
-ModelOption = Annotated[str, typer.Option("--model", "-m", metavar="MODEL", help="Folder of a MONAI bundle.")]
+ModelArgument = Annotated[str, typer.Argument(metavar="MODEL", help="File, folder or catalogue name of a model.")]
+ModelOption = Annotated[
+    str, typer.Option("--model", "-m", metavar="MODEL", help="File, folder or catalogue name of a model.")
+]
 ModeOption = Annotated[Mode, typer.Option(help="How the network goes through the volume; auto fits the network.")]
 AxisOption = Annotated[Axis, typer.Option(help="Direction of slices, for 2D networks, in patient space.")]
 DeviceOption = Annotated[Device, typer.Option(help="Where to compute; auto takes a GPU where there is one.")]

@@ -9,9 +9,8 @@ from contextlib import contextmanager
 
 import monai
 import torch
-from monai.transforms import Orientationd, Resized, Spacingd, Zoomd
 
-from SegHiResCAMLib.engine.cam.layers import Layer, layer_named, list_layers, suggest_layer
+from SegHiResCAMLib.engine.cam.layers import Layer, layer_named, suggest_layer
 from SegHiResCAMLib.engine.cam.leaf import Target, find_layer
 from SegHiResCAMLib.engine.cam.methods import Method, find_method
 from SegHiResCAMLib.engine.cam.pixel_set_json import pixel_set_to_json
@@ -23,11 +22,12 @@ from SegHiResCAMLib.engine.device import choose_device
 from SegHiResCAMLib.engine.diagnoses import Facts, diagnose, extent_of
 from SegHiResCAMLib.engine.errors import EngineError
 from SegHiResCAMLib.engine.explanation import ExplainRequest, Explanation
-from SegHiResCAMLib.engine.models.model import Label, SegmentationModel
-from SegHiResCAMLib.engine.preprocessing import PreparedVolume, restore
+from SegHiResCAMLib.engine.model_layers import model_layers, stack_spacing
+from SegHiResCAMLib.engine.models.model import Label
+from SegHiResCAMLib.engine.preprocessing import restore
 from SegHiResCAMLib.engine.progress import Progress, part, silent
 from SegHiResCAMLib.engine.segmentation import Segmentation, predict_values, segment
-from SegHiResCAMLib.engine.stack import Axis, from_stack, per_image, slice_axis, to_stack
+from SegHiResCAMLib.engine.stack import Axis, from_stack, per_image, to_stack
 from SegHiResCAMLib.engine.windows import Windows, plan_windows
 
 SLICES_AT_ONCE = 4
@@ -74,7 +74,7 @@ def explain(
     per_slice = per_image(model, prepared.image, axis, pixel_set)
     stack = to_stack(model, prepared.image, axis)
     windows = plan_windows(tuple(stack.shape[2:]), model.window)
-    spacing = _stack_spacing(model, prepared, axis)
+    spacing = stack_spacing(model, prepared, axis)
     layers, reason = _choose_layers(request, windows, spacing)
     with _timed(timings, "explanation"):
         network = model.network.to(device)
@@ -124,39 +124,6 @@ def explain(
         provenance=_provenance(request, method, label, layers, axis),
         diagnoses=diagnose(facts),
     )
-
-
-def model_layers(
-    model: SegmentationModel, windows: Windows | None = None, spacing: tuple[float, ...] | None = None
-) -> list[Layer]:
-    """The layers of a model, for windows of a given plan or, without one, of the size and spacing its description names."""
-    if windows is None:
-        size = model.window.size or (nominal_size(model),) * model.spatial_dims
-        return list_layers(model.network, model.in_channels, size, nominal_spacing(model))
-    return list_layers(model.network, model.in_channels, windows.size, spacing)
-
-
-def nominal_size(model: SegmentationModel) -> int:
-    """Positions along an axis for a model whose window is the whole image: 128, rounded up to what the network takes."""
-    return -(-128 // model.window.multiple) * model.window.multiple
-
-
-def nominal_spacing(model: SegmentationModel) -> tuple[float, ...] | None:
-    """Millimetres between positions of the network's input where the model's preprocessing ends on a fixed spacing, else None.
-
-    For a 2D network, of its axial slices.
-    """
-    spacing, axes = None, "RAS"
-    for step in model.preprocessing.transforms:
-        if isinstance(step, Orientationd):
-            axes = step.ornt_transform.axcodes or axes
-        elif isinstance(step, Spacingd):
-            spacing = tuple(float(length) for length in step.spacing_transform.pixdim)
-        elif isinstance(step, Resized | Zoomd):
-            spacing = None
-    if spacing is None or len(spacing) != 3 or min(spacing) <= 0:
-        return None
-    return tuple(step for step, axis in zip(spacing, axes, strict=True) if model.spatial_dims == 3 or axis not in "SI")
 
 
 def _pixel_set(request: ExplainRequest, label: Label, segmentation: Segmentation, progress: Progress) -> torch.Tensor:
@@ -211,14 +178,6 @@ def _choose_layers(request: ExplainRequest, windows: Windows, spacing: tuple[flo
     else:
         layer, reason = layer_named(layers, request.layer), "chosen by the user"
     return [layer, *(layer_named(layers, name) for name in request.refine_with)], reason
-
-
-def _stack_spacing(model: SegmentationModel, prepared: PreparedVolume, axis: Axis) -> tuple[float, ...]:
-    """Millimetres between positions along each axis of the network's input."""
-    spacing = list(prepared.spacing)
-    if model.spatial_dims == 2:
-        del spacing[slice_axis(prepared.image, axis)]
-    return tuple(spacing)
 
 
 def _provenance(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -11,17 +11,18 @@ import numpy as np
 import numpy.typing as npt
 from monai.data import MetaTensor
 
-from SegHiResCAMLib.engine.cam.layers import Layer, suggest_layer
+from SegHiResCAMLib.engine.cam.layers import suggest_layer
 from SegHiResCAMLib.engine.cam.methods import METHODS
-from SegHiResCAMLib.engine.explain import explain, model_layers
+from SegHiResCAMLib.engine.cam.pixel_set_json import pixel_set_from_json
+from SegHiResCAMLib.engine.explain import explain
 from SegHiResCAMLib.engine.explanation import ExplainRequest
+from SegHiResCAMLib.engine.model_layers import model_layers, volume_layers
 from SegHiResCAMLib.engine.models import SegmentationModel, open_model
 from SegHiResCAMLib.engine.preprocessing import PreparedVolume, prepare
 from SegHiResCAMLib.engine.progress import Progress, part
 from SegHiResCAMLib.engine.segmentation import Segmentation, segment
-from SegHiResCAMLib.engine.stack import Axis, slice_axis, to_stack
+from SegHiResCAMLib.engine.stack import Axis
 from SegHiResCAMLib.engine.volume import volume_from_array
-from SegHiResCAMLib.engine.windows import plan_windows
 from SegHiResCAMLib.worker.protocol import Explain, Layers, OpenModel, Segment, Voxels
 
 Arrays = dict[str, npt.NDArray[Any]]
@@ -92,14 +93,10 @@ def _layers(request: Layers, kept: Kept, progress: Progress) -> Answer:
     else:
         progress(0.1, "Preparing the volume")
         prepared = _prepared(request, request.volume, model, kept)
-        axis = cast("Axis", request.axis)
-        windows = plan_windows(tuple(to_stack(model, prepared.image, axis).shape[2:]), model.window)
-        spacing = list(prepared.spacing)
-        if model.spatial_dims == 2:
-            del spacing[slice_axis(prepared.image, axis)]
-        layers = model_layers(model, windows, tuple(spacing))
+        layers = volume_layers(model, prepared, cast("Axis", request.axis))
     suggested, reason = suggest_layer(layers)
-    return {"layers": [_layer_facts(layer) for layer in layers], "suggested": suggested.name, "reason": reason}, {}
+    told = [layer.as_dict(request.extent_mm) for layer in layers]
+    return {"layers": told, "suggested": suggested.name, "reason": reason}, {}
 
 
 def _segment(request: Segment, kept: Kept, progress: Progress) -> Answer:
@@ -114,12 +111,15 @@ def _explain(request: Explain, kept: Kept, progress: Progress) -> Answer:
     model.label(request.segment)  # a wrong name is told before minutes of computing
     found = _segmentation(request, model, kept, part(progress, 0.0, SEGMENTING))
     start = 0.0 if "segmentation" in kept.reused else SEGMENTING
-    names = ("segment", "method", "layer", "mode", "axis", "device")
+    handed_on = {one.name: getattr(request, one.name) for one in fields(request)}
     question = ExplainRequest(
-        volume=_volume(request.volume, kept),
-        model=model,
-        mask=None if request.mask is None else _load(request.mask, kept.folder, "The mask"),
-        **{name: getattr(request, name) for name in names},
+        **handed_on
+        | {
+            "volume": _volume(request.volume, kept),
+            "model": model,
+            "mask": request.mask and _load(request.mask, kept.folder, "The mask"),
+            "pixel_set": request.pixel_set and pixel_set_from_json(request.pixel_set),
+        }
     )
     explanation = explain(question, found, part(progress, start, 1.0))
     return explanation.as_dict(), {"signed_map": explanation.signed_map.numpy()[0].astype(np.float32, copy=False)}
@@ -180,8 +180,3 @@ def _model_facts(model: SegmentationModel) -> dict[str, Any]:
         "sha256": model.sha256,
         "methods": {name: method.title for name, method in METHODS.items()},
     }
-
-
-def _layer_facts(layer: Layer) -> dict[str, Any]:
-    names = ("name", "kind", "channels", "grid", "mm", "reason")
-    return {name: getattr(layer, name) for name in names}

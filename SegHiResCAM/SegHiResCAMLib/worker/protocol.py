@@ -18,7 +18,7 @@ from uuid import uuid4
 import numpy as np
 import numpy.typing as npt
 
-VERSION = 1
+VERSION = 2
 """Raised whenever a message changes its meaning; client and worker of different versions do not talk."""
 
 
@@ -67,11 +67,12 @@ class OpenModel:
 
 @dataclass(frozen=True)
 class Layers:
-    """List a model's layers, for a volume's own grid where one is given."""
+    """List a model's layers, for a volume's own grid where one is given, and marked for a segment of a size in mm where one is given."""
 
     model: str
     volume: Voxels | None = None
     axis: str = "axial"
+    extent_mm: float | None = None
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,10 @@ class Segment:
 
 @dataclass(frozen=True)
 class Explain:
-    """Explain a segment; the result has the array "signed_map". Fields mean what they mean in the engine's `ExplainRequest`."""
+    """Explain a segment; the result has the array "signed_map".
+
+    Fields mean what they mean in the engine's `ExplainRequest`; the pixel set is in its JSON form, points in RAS millimetres.
+    """
 
     model: str
     volume: Voxels
@@ -98,6 +102,12 @@ class Explain:
     axis: str = "axial"
     device: str = "auto"
     mask: Voxels | None = None
+    pixel_set: dict[str, Any] | None = None
+    method_options: dict[str, Any] = field(default_factory=dict)
+    contrast: str | None = None
+    contrast_weight: float = 1.0
+    refine_with: tuple[str, ...] = ()
+    refine: str = "product"
 
 
 @dataclass(frozen=True)
@@ -204,12 +214,7 @@ def decode(line: str) -> tuple[int, Any]:
     """
     try:
         envelope = json.loads(line)
-        body = {
-            name: Voxels(tuple(map(tuple, value["affine"])), file=value["file"])
-            if name in ("volume", "mask") and value
-            else value
-            for name, value in envelope["body"].items()
-        }
+        body = {name: _from_plain(name, value) for name, value in envelope["body"].items()}
         return int(envelope["id"]), KINDS[envelope["kind"]](**body)
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as problem:
         raise NotAMessage(line.rstrip()) from problem
@@ -229,3 +234,9 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Voxels):
         return {"file": value.file, "affine": value.affine}
     return dict(value) if isinstance(value, Mapping) else value
+
+
+def _from_plain(name: str, value: Any) -> Any:
+    if name in ("volume", "mask") and value:
+        return Voxels(tuple(map(tuple, value["affine"])), file=value["file"])
+    return tuple(value) if name == "refine_with" else value

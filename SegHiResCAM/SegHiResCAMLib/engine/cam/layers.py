@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from torch import nn
 
@@ -20,6 +21,21 @@ READABLE_GRID = 8
 """Positions along every axis of a window below which a map is too coarse to be read."""
 
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
+
+
+@dataclass(frozen=True)
+class Mark:
+    """What to know of a layer before choosing it.
+
+    Attributes:
+        code: A stable identifier in kebab-case, for programs; that of the diagnosis that a map of the layer would carry.
+        title: In a few words, for tables.
+        sentence: For people.
+    """
+
+    code: str
+    title: str
+    sentence: str
 
 
 @dataclass(frozen=True)
@@ -61,6 +77,35 @@ class Layer:
     def is_coarser_than(self, extent_mm: float) -> bool:
         """Whether one position is larger than something of this extent, such as the segment to be explained."""
         return bool(self.mm) and max(self.mm) > extent_mm
+
+    def marks(self, extent_mm: float | None = None) -> tuple[Mark, ...]:
+        """What speaks against this layer; `extent_mm` is the size of the segment to be explained, where one is known."""
+        found = []
+        if self.feeds_normalisation:
+            sentence = "Its output feeds a normalisation, so Seg-Grad and Seg-XGrad CAM are mathematically zero here."
+            found.append(Mark("feeds-normalisation", "feeds a normalisation", sentence))
+        if self.tail_is_trivial:
+            sentence = "What follows looks at every position alone, so the map is the segment itself."
+            found.append(Mark("tail-trivial", "tail is trivial", sentence))
+        if extent_mm and self.is_coarser_than(extent_mm):
+            sentence = f"One position is {max(self.mm):.0f} mm, the segment is {extent_mm:.0f} mm: the map cannot show detail inside it."
+            found.append(Mark("grid-too-coarse", "coarser than the segment", sentence))
+        return tuple(found)
+
+    def as_dict(self, extent_mm: float | None = None) -> dict[str, Any]:
+        """The facts, ready for JSON."""
+        return {
+            "name": self.name,
+            "kind": self.kind,
+            "reason": self.reason,
+            "channels": self.channels,
+            "grid": list(self.grid),
+            "mm": list(self.mm),
+            "receptive_field": list(self.receptive_field),
+            "receptive_field_mm": list(self.receptive_field_mm),
+            "is_block": self.is_block,
+            "marks": [asdict(mark) for mark in self.marks(extent_mm)],
+        }
 
 
 def list_layers(
