@@ -1,14 +1,16 @@
 """What a scripted module finds when 3D Slicer loads it with --no-main-window: `slicer.mrmlScene`, `slicer.app`, `qt` and `ctk`.
 
-Here qt and ctk are empty stand-ins: logic, parameters and tests of a module must not need more.
+`module_without_qt` gives it empty qt and ctk: logic, parameters and tests of a module must not need more. `panel_desktop` gives it
+widgets that work, offscreen.
 """
 
 from __future__ import annotations
 
 import importlib.util
 import sys
+import time
 import types
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -31,6 +33,14 @@ _WIDGETS = [
     "qMRMLSubjectHierarchyTreeView",
     "qMRMLWidget",
 ]
+_DIALOGS = (
+    "errorDisplay",
+    "warningDisplay",
+    "infoDisplay",
+    "messageBox",
+    "confirmOkCancelDisplay",
+    "confirmYesNoDisplay",
+)
 
 
 class _Stub(types.ModuleType):
@@ -46,23 +56,166 @@ class _Stub(types.ModuleType):
 @contextmanager
 def module_without_qt(application: HeadlessApplication) -> Iterator[Any]:
     """The module's Python file, loaded as 3D Slicer loads it."""
-    before = {name: sys.modules.get(name) for name in ("qt", "ctk", "SegHiResCAM")}
-    sys.modules.update(qt=_Stub("qt"), ctk=_Stub("ctk"))
-    slicer.mrmlScene = application.scene
-    slicer.app = types.SimpleNamespace(translate=lambda _context, text: text, layoutManager=lambda: None)
-    for name in _WIDGETS:
-        setattr(slicer, name, type(name, (), {}))
-    slicer_python.install()
-    try:
+    widgets = {name: type(name, (), {}) for name in _WIDGETS}
+    app = types.SimpleNamespace(translate=lambda _context, text: text, layoutManager=lambda: None)
+    with _surroundings(application, app, _Stub("qt"), _Stub("ctk"), widgets):
         yield load_module()
+
+
+class Desktop:
+    """The module with its panel, and somebody who uses it.
+
+    Attributes:
+        module: SegHiResCAM.py.
+        widget: Its SegHiResCAMWidget.
+        ui: The panel's widgets by name.
+    """
+
+    def __init__(self, module: Any) -> None:
+        from harness import pythonqt
+
+        self.qt = pythonqt
+        self.calls, self.dialogs = pythonqt.CALLS, pythonqt.DIALOGS
+        self.calls.clear()
+        self.dialogs.clear()
+        self.module = module
+        parent = slicer.qMRMLWidget()
+        parent.setLayout(pythonqt.QtWidgets.QVBoxLayout())
+        parent.setMRMLScene(slicer.mrmlScene)
+        parent.__dict__["isEntered"] = True
+        self.widget = module.SegHiResCAMWidget(parent)
+        self.widget.setup()
+        self.parent = parent
+
+    @property
+    def ui(self) -> Any:
+        return self.widget.panel.ui
+
+    @property
+    def errors(self) -> list[Exception]:
+        """What slots have raised."""
+        return [call.error for call in self.calls if call.error is not None]
+
+    def wait(self, until: Callable[[], Any], seconds: float = 60) -> None:
+        """Let the application run until something is true."""
+        deadline = time.monotonic() + seconds
+        while not until():
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"after {seconds} s: {self.ui.statusLabel.text}")
+            self.qt.APPLICATION.processEvents()
+            time.sleep(0.002)
+
+    def picture(self, path: Path, width: int = 460) -> None:
+        """Draw the panel as it is."""
+        self.parent.resize(width, 10)
+        self.parent.show()
+        self.qt.APPLICATION.processEvents()
+        self.parent.resize(width, self.parent.sizeHint().height())
+        self.qt.APPLICATION.processEvents()
+        self.parent.grab().save(str(path))
+
+    def close(self) -> None:
+        """As when Slicer ends."""
+        self.widget.cleanup()
+        self.parent.deleteLater()
+        self.qt.APPLICATION.sendPostedEvents(None, self.qt.QtCore.QEvent.Type.DeferredDelete)
+
+
+@contextmanager
+def panel_desktop(application: HeadlessApplication) -> Iterator[Desktop]:
+    """The module with a panel that works."""
+    from harness import ctk_widgets, mrml_widgets, pythonqt, stand_ins  # noqa: F401 - the widgets register themselves
+
+    widgets = {name: stand_ins.STAND_INS.get(name, type(name, (), {})) for name in _WIDGETS}
+    qt = pythonqt.qt_module()
+    qt.QUiLoader = stand_ins.UiLoader
+    with _surroundings(application, _App(application), qt, ctk_widgets.ctk_module(), widgets):
+        desktop = Desktop(load_module())
+        try:
+            yield desktop
+        finally:
+            desktop.close()
+
+
+class _App:
+    """`slicer.app` without a main window; what it does not have, the QApplication has."""
+
+    def __init__(self, application: HeadlessApplication) -> None:
+        from harness import pythonqt
+
+        self._application, self._qt = application, pythonqt
+
+    def translate(self, _context: str, text: str) -> str:
+        return text
+
+    def layoutManager(self) -> None:
+        return None
+
+    def testingEnabled(self) -> bool:
+        return True
+
+    def moduleManager(self) -> Any:
+        return types.SimpleNamespace(connect=lambda *_: True, disconnect=lambda *_: True)
+
+    def applicationLogic(self) -> Any:
+        return self._application.core
+
+    def settings(self) -> Any:
+        return self._qt.QtCore.QSettings()
+
+    userSettings = settings
+
+    def pauseRender(self) -> None:
+        pass
+
+    resumeRender = pauseRender
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        return getattr(self._qt.APPLICATION, name)
+
+
+@contextmanager
+def _surroundings(
+    application: HeadlessApplication, app: Any, qt: Any, ctk: Any, widgets: dict[str, Any]
+) -> Iterator[None]:
+    """Everything that 3D Slicer adds to slicer-core, and away again."""
+    before = {name: sys.modules.get(name) for name in ("qt", "ctk", "SegHiResCAM")}
+    dialogs = {name: getattr(slicer.util, name) for name in _DIALOGS}
+    sys.modules.update(qt=qt, ctk=ctk)
+    slicer.mrmlScene, slicer.app = application.scene, app
+    slicer.modules = types.SimpleNamespace(seghirescam=types.SimpleNamespace(path=str(MODULE), name="SegHiResCAM"))
+    for name, kind in widgets.items():
+        setattr(slicer, name, kind)
+    for name in _DIALOGS:
+        setattr(slicer.util, name, _recorder(name))
+    slicer_python.install()
+    # What has seen another qt must not be met again.
+    for name in [name for name in sys.modules if name.startswith("SegHiResCAMLib.panel")]:
+        del sys.modules[name]
+    try:
+        yield
     finally:
         slicer_python.uninstall()
-        for name in ("mrmlScene", "app", *_WIDGETS):
+        for name in ("mrmlScene", "app", "modules", *widgets):
             delattr(slicer, name)
+        for name, function in dialogs.items():
+            setattr(slicer.util, name, function)
         for name, module in before.items():
             sys.modules.pop(name, None)
             if module is not None:
                 sys.modules[name] = module
+
+
+def _recorder(name: str) -> Callable[..., bool]:
+    def display(text: str = "", *_arguments: Any, **_options: Any) -> bool:
+        from harness import pythonqt
+
+        pythonqt.DIALOGS.append((name, [text]))
+        return False
+
+    return display
 
 
 def load_module() -> Any:

@@ -9,12 +9,13 @@ import importlib
 import os
 import sys
 import types
-import typing
 import unittest
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import slicer
+
+from harness.parameter_node import Choice, WithinRange, parameterNodeWrapper
 
 SOURCE = "SEGHIRESCAM_SLICER_SOURCE"
 NAMES = ("i18n", "ScriptedLoadableModule", "parameterNodeWrapper")
@@ -81,58 +82,6 @@ class ScriptedLoadableModuleWidget:
 
 class ScriptedLoadableModuleTest(unittest.TestCase):
     pass
-
-
-class WithinRange:
-    def __init__(self, lower: float, upper: float) -> None:
-        self.lower, self.upper = lower, upper
-
-    def validate(self, value: Any) -> None:
-        if not self.lower <= value <= self.upper:
-            raise ValueError(f"{value} is not within {self.lower} and {self.upper}")
-
-
-class Choice:
-    def __init__(self, choices: list[Any]) -> None:
-        self.choices = choices
-
-    def validate(self, value: Any) -> None:
-        if value not in self.choices:
-            raise ValueError(f"{value} is none of {self.choices}")
-
-
-def parameterNodeWrapper(declared: type) -> type:
-    """Attributes of the class become parameters and node references of a vtkMRMLScriptedModuleNode."""
-    wrapper = type(declared.__name__, (), {"__init__": _init, "__doc__": declared.__doc__})
-    for name, hint in typing.get_type_hints(declared, include_extras=True).items():
-        kind, *validators = typing.get_args(hint) if typing.get_origin(hint) is Annotated else (hint,)
-        setattr(wrapper, name, _attribute(name, kind, validators, getattr(declared, name, None)))
-    return wrapper
-
-
-def _init(self: Any, node: Any) -> None:
-    self.parameterNode = node
-
-
-def _attribute(name: str, kind: type, validators: list[Any], default: Any) -> property:
-    if kind.__name__.startswith("vtkMRML"):
-        return property(
-            lambda self: self.parameterNode.GetNodeReference(name),
-            lambda self, node: self.parameterNode.SetNodeReferenceID(name, node.GetID() if node else None),
-        )
-    default = kind() if default is None else default
-    read = (lambda text: text == "True") if kind is bool else kind
-
-    def get(self: Any) -> Any:
-        text = self.parameterNode.GetParameter(name)
-        return read(text) if text else default
-
-    def set(self: Any, value: Any) -> None:
-        for validator in validators:
-            validator.validate(value)
-        self.parameterNode.SetParameter(name, str(value))
-
-    return property(get, set)
 
 
 I18N = {"tr": lambda text: text, "translate": lambda _context, text: text}

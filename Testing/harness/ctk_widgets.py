@@ -1,0 +1,133 @@
+"""Stand-ins for the ctk widgets of 3D Slicer: their properties and signals, and looks near enough for a picture."""
+
+from __future__ import annotations
+
+import types
+from pathlib import Path
+from typing import Any
+
+from harness.pythonqt import QtCore, QtGui, QtWidgets
+from harness.stand_ins import STAND_INS, stand_in
+
+Signal = QtCore.Signal
+QWidget = QtWidgets.QWidget
+_HEADER = 24  # pixels
+
+
+@stand_in(text="", collapsed=False, checked=True)
+class ctkCollapsibleButton(QWidget):
+    contentsCollapsed = Signal(bool)
+
+    def __init__(self, parent: Any = None) -> None:
+        QWidget.__init__(self, parent if isinstance(parent, QWidget) else None)
+        self.setContentsMargins(4, _HEADER + 2, 4, 4)
+
+    def _on_collapsed(self, collapsed: bool, before: bool) -> None:
+        for child in self.children():
+            if isinstance(child, QWidget):
+                child.setVisible(not collapsed)
+        self.setMaximumHeight(_HEADER if collapsed else 16777215)
+        if collapsed != before:
+            self.contentsCollapsed.emit(collapsed)
+
+    def paintEvent(self, _event: Any) -> None:
+        option = QtWidgets.QStyleOptionButton()
+        option.rect = QtCore.QRect(0, 0, self.rect.width(), _HEADER - 2)
+        option.text = ("▸ " if self.collapsed else "▾ ") + self.text
+        painter = QtGui.QPainter(self)
+        QtWidgets.QApplication.style().drawControl(QtWidgets.QStyle.ControlElement.CE_PushButton, option, painter, self)
+        painter.end()
+
+    def mousePressEvent(self, event: Any) -> None:
+        if event.position().y() < _HEADER:
+            self.collapsed = not self.collapsed
+
+
+@stand_in(minimum=0.0, maximum=99.0, value=0.0, singleStep=1.0, pageStep=10.0, decimals=2, suffix="")
+class ctkSliderWidget(QWidget):
+    """The value stays within its bounds, and its change is told once."""
+
+    valueChanged = Signal(float)
+
+    def __init__(self, parent: Any = None) -> None:
+        QWidget.__init__(self, parent)
+        layout = QtWidgets.QHBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        self._slider = QtWidgets.QSlider(QtCore.Qt.Orientation.Horizontal)
+        self._slider.setRange(0, 1000)
+        self._number = QtWidgets.QDoubleSpinBox()
+        layout.addWidget(self._slider, 1)
+        layout.addWidget(self._number)
+        self._number.valueChanged.connect(self.setValue)
+        self._slider.sliderMoved.connect(
+            lambda step: self.setValue(self.minimum + (self.maximum - self.minimum) * step / 1000)
+        )
+
+    def _on_value(self, value: float, before: float) -> None:
+        within = min(max(value, self.minimum), self.maximum)
+        self.__dict__["_values"]["value"] = within
+        self._draw()
+        if within != before:
+            self.valueChanged.emit(within)
+
+    def _on_minimum(self, *_: Any) -> None:
+        self.value = self.value
+
+    _on_maximum = _on_minimum
+    _on_singleStep = _on_decimals = _on_suffix = _on_minimum
+
+    def _draw(self) -> None:
+        blocked = self._number.blockSignals(True)
+        self._number.setDecimals(self.decimals)
+        self._number.setSingleStep(self.singleStep)
+        self._number.setSuffix(self.suffix)
+        self._number.setRange(self.minimum, self.maximum)
+        self._number.setValue(self.value)
+        self._number.blockSignals(blocked)
+        width = self.maximum - self.minimum
+        self._slider.setValue(round(1000 * (self.value - self.minimum) / width) if width else 0)
+
+
+@stand_in(currentPath="", filters=0, settingKey="", showHistoryButton=True, showBrowseButton=True)
+class ctkPathLineEdit(QWidget):
+    currentPathChanged = Signal(str)
+    Dirs, Files, Readable = 1, 2, 16
+
+    def __init__(self, parent: Any = None) -> None:
+        QWidget.__init__(self, parent)
+        layout = QtWidgets.QHBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        self._line = QtWidgets.QLineEdit()
+        layout.addWidget(self._line)
+        layout.addWidget(QtWidgets.QPushButton("…"))
+        self._line.textChanged.connect(self.setCurrentPath)
+
+    def _on_currentPath(self, path: str, before: str) -> None:
+        if self._line.text != path:
+            self._line.setText(path)
+        if path != before:
+            self.currentPathChanged.emit(path)
+
+
+@stand_in(directory="", caption="")
+class ctkDirectoryButton(QtWidgets.QPushButton):
+    directoryChanged = Signal(str)
+
+    def _on_directory(self, directory: str, before: str) -> None:
+        absolute = self.__dict__["_values"]["directory"] = str(Path(directory).absolute()) if directory else ""
+        self.text = absolute
+        if absolute != before:
+            self.directoryChanged.emit(absolute)
+
+
+def ctk_module() -> types.ModuleType:
+    """The module `ctk`; what has no stand-in is an empty class, since Slicer's own files name many in annotations."""
+
+    class CtkModule(types.ModuleType):
+        def __getattr__(self, name: str) -> Any:
+            if name.startswith("__"):
+                raise AttributeError(name)
+            setattr(self, name, STAND_INS.get(name) or type(name, (), {}))
+            return getattr(self, name)
+
+    return CtkModule("ctk")
