@@ -14,6 +14,7 @@ from typing import Any, TypeGuard
 import torch
 
 from SegHiResCAMLib.engine.errors import EngineError
+from SegHiResCAMLib.engine.models.pickled_numbers import STAND_INS
 
 MAX_BYTES = 8 << 30
 """No segmentation network is larger."""
@@ -32,9 +33,27 @@ def read_weights(path: str | Path) -> dict[str, torch.Tensor]:
         EngineError: `weights-…`, when the file is absent, empty, truncated, a Git LFS pointer, a TorchScript archive or no checkpoint,
             when unpickling it would run code, or when weights are not finite.
     """
+    return weights_in(read_checkpoint(path), path)
+
+
+def read_checkpoint(path: str | Path) -> Any:
+    """All that a PyTorch or safetensors file holds: mappings, lists, texts, numbers and tensors on the CPU.
+
+    Raises:
+        EngineError: As `read_weights`, but for what only `weights_in` looks at.
+    """
     path = Path(path)
     _check_file(path)
-    content = _load_safetensors(path) if path.suffix.lower() == ".safetensors" else _load(path)
+    return _load_safetensors(path) if path.suffix.lower() == ".safetensors" else _load(path)
+
+
+def weights_in(content: Any, path: str | Path) -> dict[str, torch.Tensor]:
+    """The state dict in what `read_checkpoint` gave; `path` is for error sentences.
+
+    Raises:
+        EngineError: `weights-unknown`, `weights-large`, `weights-not-finite`.
+    """
+    path = Path(path)
     weights = _without_prefixes(_state_dict(content, path))
     # A stride of zero, or one storage under many names, makes any size out of little; tied weights double it at most.
     if sum(tensor.numel() * tensor.element_size() for tensor in weights.values()) > 2 * path.stat().st_size:
@@ -113,7 +132,7 @@ def _load(path: Path) -> Any:
     if zipped:
         _check_archive(path)
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), torch.serialization.safe_globals(STAND_INS):
             warnings.simplefilter("ignore")  # about unusual pickles, to programmers
             return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
