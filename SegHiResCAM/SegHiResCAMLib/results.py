@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from SegHiResCAMLib.engine.errors import EngineError
 from SegHiResCAMLib.engine.volume import WRITERS, write_volume
-from SegHiResCAMLib.scene.heatmap import add_heatmap, peak_position
+from SegHiResCAMLib.scene.heatmap import add_heatmap, node_facts, peak_position
 from SegHiResCAMLib.scene.overlay import jump_slices, show_overlay
-from SegHiResCAMLib.scene.picture import comparison_picture, slice_picture
+from SegHiResCAMLib.scene.picture import comparison_picture, gallery_picture, slice_picture
 from SegHiResCAMLib.scene.save import save_scene, save_segmentation, written_beside
 from SegHiResCAMLib.scene.segments import Segment, add_segmentation, segment_ids
 from SegHiResCAMLib.scene.volumes import add_volume
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 HEATMAP, SEGMENTATION, OVERLAY, COMPARISON = "heatmap.nrrd", "segmentation.seg.nrrd", "overlay.png", "comparison.png"
 SCENE, FACTS = "scene.mrb", "explanation.json"
+COLUMNS = 4
+"""Maps that are compared in all three directions; more share one slice."""
+
 HEADER_PREFIX = "SegHiResCAM."
 """Of NRRD header fields: Slicer's NRRD reader makes node attributes of them, under the names the scene gives them too."""
 
@@ -56,7 +59,7 @@ def write_explanations(
             scene,
             explanation.heatmap.numpy()[0],
             explanation.heatmap.affine.numpy(),
-            _facts_for_nodes(explanation),
+            node_facts(explanation.as_dict()),
             volume_node,
             segmentation=segmentation_node,
         )
@@ -65,14 +68,15 @@ def write_explanations(
     show_overlay(scene, volume_node, heatmap_nodes[0], segmentation_node)
     jump_slices(scene, peak_position(heatmap_nodes[0]).position)
 
-    header = {f"{HEADER_PREFIX}{key}": value for key, value in _facts_for_nodes(first).items()}
+    header = {f"{HEADER_PREFIX}{key}": value for key, value in node_facts(first.as_dict()).items()}
     write_volume(first.heatmap, folder / HEATMAP, header)
     save_segmentation(segmentation_node, folder / SEGMENTATION)
     outlined = [segment_ids(segmentation_node)[model.labels.index(first.label)]]
     slice_picture(folder / OVERLAY, volume_node, heatmap_nodes[0], segmentation_node, segments=outlined)
     written = [folder / HEATMAP, folder / SEGMENTATION, folder / OVERLAY]
     if len(explanations) > 1:
-        comparison_picture(folder / COMPARISON, volume_node, heatmap_nodes, segmentation_node, segments=outlined)
+        draw = comparison_picture if len(explanations) <= COLUMNS else gallery_picture
+        draw(folder / COMPARISON, volume_node, heatmap_nodes, segmentation_node, segments=outlined)
         written.append(folder / COMPARISON)
     save_scene(scene, folder / SCENE)
     facts = [explanation.as_dict() for explanation in explanations]
@@ -115,14 +119,3 @@ def _add_segmentation(scene: Any, model: SegmentationModel, segmentation: Segmen
     return add_segmentation(
         scene, labels.numpy()[0], labels.affine.numpy(), segments, volume_node, name=f"{model.name} segmentation"
     )
-
-
-def _facts_for_nodes(explanation: Explanation) -> dict[str, str]:
-    maximum, position = explanation.peak
-    return explanation.provenance | {
-        "score": repr(explanation.score),
-        "maximum": repr(maximum),
-        "minimum": repr(float(explanation.signed_map.min())),
-        "peakRas": " ".join(f"{coordinate:.3f}" for coordinate in position),
-        "pixelCount": str(explanation.pixel_count),
-    }

@@ -123,6 +123,99 @@ def test_a_mask_is_explained_instead_of_what_the_model_outlines(model: Path, vol
     assert "mask" in facts["provenance"]["pixelSet"]
 
 
+def explained(model: Path, volume: Path, folder: Path, *more: object) -> dict:
+    """The facts of an explanation of the kidney."""
+    code, out, err = run("explain", volume, "-m", model, "-s", "kidney", "-o", folder, "--json", *more)
+    assert code == 0, err
+    return json.loads(out)
+
+
+def test_one_label_of_a_mask_of_several_is_explained(model: Path, volume: Path, tmp_path: Path) -> None:
+    given = read_volume(volume)
+    mask = MetaTensor(torch.zeros_like(given.as_tensor()), affine=given.affine)
+    mask[0, 10:14, 10:14, 8:10], mask[0, 24:27, 10:14, 8:10] = 1, 2
+    write_volume(mask, tmp_path / "labels.nrrd")
+    facts = explained(model, volume, tmp_path / "why", "--mask", tmp_path / "labels.nrrd", "--mask-value", 2)
+    assert facts["pixel_count"] == 24
+    arguments = ("--mask", tmp_path / "labels.nrrd", "--mask-value", 7, "-s", "kidney", "-m", model, "-o", tmp_path / "x")
+    code, _, err = run("explain", volume, *arguments)
+    assert code == 1
+    assert "has no voxel of value 7. Its values: 0, 1, 2." in " ".join(err.split())
+
+
+def test_a_weighted_mask_counts_voxels_by_its_values(model: Path, volume: Path, tmp_path: Path) -> None:
+    given = read_volume(volume)
+    for name, weight in (("one", 1.0), ("quarter", 0.25)):
+        mask = MetaTensor(torch.zeros_like(given.as_tensor()), affine=given.affine)
+        mask[0, 24:28, 10:14, 8:10] = weight
+        write_volume(mask, tmp_path / f"{name}.nrrd")
+    whole, quarter, lit = (
+        explained(model, volume, tmp_path / "why", "--mask", tmp_path / f"{name}.nrrd", *more)["score"]
+        for name, more in (("one", ["--weighted"]), ("quarter", ["--weighted"]), ("quarter", []))
+    )
+    assert quarter == pytest.approx(whole / 4, rel=1e-5)
+    assert lit == pytest.approx(whole, rel=1e-6)
+
+
+def test_pixels_are_chosen_in_patient_millimetres(model: Path, volume: Path, tmp_path: Path) -> None:
+    centre = (read_volume(volume).affine.numpy() @ [20, 20, 10, 1])[:3]
+    text = ",".join(f"{coordinate:.3f}" for coordinate in centre)
+    assert explained(model, volume, tmp_path / "point", "--pixels", f"points:{text}")["pixel_count"] == 1
+    facts = explained(model, volume, tmp_path / "sphere", "--pixels", f"sphere:{text},9")
+    voxel = abs(np.linalg.det(read_volume(volume).affine.numpy()[:3, :3]))
+    assert facts["pixel_count"] * voxel == pytest.approx(4 / 3 * np.pi * 9**3, rel=0.1)
+    assert json.loads(facts["provenance"]["pixelSetJson"])["radius"] == 9
+
+
+def test_contrast_refinement_and_options_reach_the_map(model: Path, volume: Path, tmp_path: Path) -> None:
+    facts = explained(
+        model, volume, tmp_path / "why", "--method", "seg-xres-cam", "--set", "pool=3", "--set", "mode=max",
+        "--contrast", "tumour", "--contrast-weight", 0.5, "--layer", "model.1.submodule.0", "--refine-with", "model.0",
+        "--refine", "mean",
+    )["provenance"]  # fmt: skip
+    assert json.loads(facts["methodOptions"]) == {"pool": 3, "mode": "max"}
+    assert facts["contrast"] == "tumour, weight 0.5"
+    assert facts["refinedBy"] == "mean with model.0"
+    heatmap = read_volume(tmp_path / "why" / "heatmap.nrrd")
+    assert 0 < float(heatmap.max()) <= 1 + 1e-6
+
+
+@pytest.mark.parametrize(
+    ("more", "says"),
+    [
+        (["--set", "pool"], "write an option as name=value"),
+        (["--method", "seg-xres-cam", "--set", "pool=0"], "must be a whole number of 1 or more"),
+        (["--pixels", "sphere:1,2"], "sphere"),
+        (["--pixels", "component:900,0,0"], "outside the part of the volume"),
+        (["--contrast", "kidney"], "cannot be set against itself"),
+        (["--compare", "magic"], "Known methods"),
+        (["--refine-with", "model.9"], "no layer 'model.9'"),
+    ],
+)
+def test_options_that_cannot_be_are_refused_with_a_sentence(
+    model: Path, volume: Path, tmp_path: Path, more: list[str], says: str
+) -> None:
+    code, _, err = run("explain", volume, "-m", model, "-s", "kidney", "-o", tmp_path / "why", *more)
+    assert code == 1
+    assert says in " ".join(err.split())
+    assert not (tmp_path / "why").exists()
+
+
+def test_methods_are_compared_and_those_that_do_not_fit_are_told(model: Path, volume: Path, tmp_path: Path) -> None:
+    facts = explained(model, volume, tmp_path / "two", "--compare", "seg-grad-cam")
+    assert [one["method"] for one in facts["compared_with"]] == ["seg-grad-cam"]
+    assert (tmp_path / "two" / "comparison.png").exists()
+    code, out, err = run(
+        "explain", volume, "-m", model, "-s", "kidney", "-o", tmp_path / "all", "--json", "--compare", "all",
+        "--layer", "model.1.submodule.0",
+    )  # fmt: skip
+    assert code == 0, err
+    methods = [one["method"] for one in json.loads(out)["compared_with"]]
+    assert len(methods) == len(set(methods)) == 12
+    assert "Left out: seg-cam." in " ".join(err.split())
+    assert (tmp_path / "all" / "comparison.png").exists()
+
+
 @pytest.mark.parametrize("name", ["out.seg.nrrd", "out.nii.gz", "out.nrrd"])
 def test_segment_writes_labels_on_the_volumes_own_grid(model: Path, volume: Path, tmp_path: Path, name: str) -> None:
     code, out, err = run("segment", volume, "--model", model, "-o", tmp_path / name, "--json")
@@ -141,6 +234,25 @@ def test_layers_lists_grids_and_suggests_one(model: Path) -> None:
     by_name = {layer["name"]: layer for layer in facts["layers"]}
     assert by_name[facts["suggested"]]["grid"] == [8, 8, 8]
     assert run("layers", model)[0] == 0
+
+
+def test_layers_that_cannot_be_explained_are_told_on_request(model: Path) -> None:
+    usable, everything = (json.loads(run("layers", model, "--json", *more)[1])["layers"] for more in ([], ["--all"]))
+    assert all(not layer["reason"] for layer in usable)
+    assert {layer["name"] for layer in everything} > {layer["name"] for layer in usable}
+    assert "--all lists them with the reason" in " ".join(run("layers", model)[1].split())
+
+
+def test_layers_tells_grid_and_millimetres_of_a_volume_and_marks_what_is_coarser_than_a_segment(
+    model: Path, volume: Path
+) -> None:
+    out = run("layers", model, "--json", "--volume", volume, "--segment-size", 5)[1]
+    by_name = {layer["name"]: layer for layer in json.loads(out)["layers"]}
+    spacing = np.linalg.norm(read_volume(volume).affine.numpy()[:3, :3], axis=0)
+    assert sorted(by_name["model.0"]["mm"]) == pytest.approx(sorted(2 * spacing), rel=1e-4)
+    marks = {name: [mark["code"] for mark in layer["marks"]] for name, layer in by_name.items()}
+    assert "grid-too-coarse" in marks["model.0"]
+    assert "tail-trivial" in marks["model"]
 
 
 @pytest.mark.parametrize(("name", "spacing"), [("kidney-phantom-3d", [3, 3, 3]), ("kidney-phantom-2d", [2, 2])])

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import ast
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from SegHiResCAMLib.cli.application import app
-from SegHiResCAMLib.cli.console import job, open_scene, print_explanation, print_files, print_json
+from SegHiResCAMLib.cli.console import job, open_scene, print_explanation, print_files, print_json, told
+from SegHiResCAMLib.cli.inputs import read_inputs
 from SegHiResCAMLib.cli.options import (
     Axis,
     AxisOption,
+    Combine,
     Device,
     DeviceOption,
     JsonOption,
@@ -20,56 +23,157 @@ from SegHiResCAMLib.cli.options import (
     ModelOption,
     ModeOption,
     SeriesOption,
-    VolumeArgument,
+    VolumesArgument,
 )
+from SegHiResCAMLib.cli.pixel_sets import PIXELS_HELP, pixel_set_of
+
+if TYPE_CHECKING:
+    from monai.data import MetaTensor
+
+    from SegHiResCAMLib.engine.explanation import ExplainRequest, Explanation
+    from SegHiResCAMLib.engine.progress import Progress
+
+EVERY = "all"
+"""Stands for every method in --compare."""
 
 
 @app.command(epilog="Example: seghirescam explain ct-dicom/ --model my-bundle --segment tumour -o why-tumour")
 def explain(
-    volume: VolumeArgument,
+    volume: VolumesArgument,
     model: ModelOption,
     segment: Annotated[str, typer.Option("--segment", "-s", metavar="NAME", help="The segment to explain.")],
     output: Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="Folder for the results.")],
-    method: Annotated[str, typer.Option(help="See 'methods'.")] = "seg-hires-grad-cam",
+    method: Annotated[str, typer.Option(metavar="METHOD", help="See 'methods'.")] = "seg-hires-grad-cam",
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="NAME=VALUE", help="An option of the method, as 'methods' lists them."),
+    ] = None,
+    compare: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="METHOD", help=f"Another method to set beside it, as often as you like; '{EVERY}' for all."
+        ),
+    ] = None,
     layer: Annotated[str | None, typer.Option(metavar="NAME", help="See 'layers'; left out, one is suggested.")] = None,
-    mode: ModeOption = Mode.auto,
-    axis: AxisOption = Axis.axial,
-    device: DeviceOption = Device.auto,
+    refine_with: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="A further layer, whose map is combined with the first one's."),
+    ] = None,
+    refine: Annotated[Combine, typer.Option(help="How the maps of several layers are combined.")] = Combine.product,
+    pixels: Annotated[str | None, typer.Option(metavar="SET", help=PIXELS_HELP)] = None,
     mask: Annotated[
         str | None, typer.Option(metavar="FILE", help="Explain these voxels (above 0), not those the model outlines.")
     ] = None,
+    mask_value: Annotated[
+        int | None, typer.Option(metavar="N", help="Of a mask with several labels, the one to explain.")
+    ] = None,
+    weighted: Annotated[
+        bool, typer.Option("--weighted", help="The mask's values say how much each voxel counts.")
+    ] = False,
+    contrast: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Why the segment rather than this one? A segment's name, or 'background'."),
+    ] = None,
+    contrast_weight: Annotated[float, typer.Option(metavar="W", help="How much the other segment counts.")] = 1.0,
+    mode: ModeOption = Mode.auto,
+    axis: AxisOption = Axis.axial,
+    device: DeviceOption = Device.auto,
     series: SeriesOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Explain why a model outlined a segment: heat map, segmentation, picture, scene for 3D Slicer, and the facts."""
     with job() as progress, open_scene() as scene:
+        from SegHiResCAMLib.engine.cam.methods import METHODS, find_method
         from SegHiResCAMLib.engine.explain import explain as run
         from SegHiResCAMLib.engine.explanation import ExplainRequest
         from SegHiResCAMLib.engine.models import open_model
         from SegHiResCAMLib.engine.progress import part
-        from SegHiResCAMLib.engine.volume import read_volume
         from SegHiResCAMLib.results import write_explanations
 
         progress(0.0, "Reading")
+        others = [one for one in METHODS if one != method] if EVERY in (compare or []) else list(compare or [])
+        for name in others:
+            find_method(name)
         opened = open_model(model)
         request = ExplainRequest(
-            volume=read_volume(volume, series=series),
+            volume=read_inputs(volume, series),
             model=opened,
             segment=segment,
             method=method,
+            method_options=_options_of(settings or []),
             layer=layer,
+            refine_with=tuple(refine_with or ()),
+            refine=refine.value,
+            pixel_set=None if pixels is None else pixel_set_of(pixels),
+            mask=None if mask is None else _read_mask(mask, mask_value, weighted),
+            contrast=contrast,
+            contrast_weight=contrast_weight,
             mode=mode.value,
             axis=axis.value,
             device=device.value,
         )
-        if mask is not None:
-            drawn = read_volume(mask)
-            request = replace(request, mask=drawn > 0)
-        found = run(request, progress=part(progress, 0.05, 0.95))
+        share = 0.9 / (1 + len(others))
+        found = [run(request, progress=part(progress, 0.05, 0.05 + share))]
+        for number, name in enumerate(others, start=1):
+            report = part(progress, 0.05 + number * share, 0.05 + (number + 1) * share)
+            found += _also(request, name, found[0], report, skip=EVERY in (compare or []))
         progress(0.95, "Writing")
-        files = write_explanations(scene, output, request.volume, opened, [found])
+        files = write_explanations(scene, output, request.volume, opened, found)
     if as_json:
-        print_json(found.as_dict() | {"files": [str(file) for file in files]})
+        facts = [one.as_dict() for one in found]
+        print_json(facts[0] | {"compared_with": facts[1:], "files": [str(file) for file in files]})
         return
-    print_explanation(found)
+    for explanation in found:
+        print_explanation(explanation)
     print_files(files)
+
+
+def _also(
+    request: ExplainRequest, method: str, first: Explanation, progress: Progress, skip: bool
+) -> list[Explanation]:
+    """The same by another method; nothing, and the reason told, where it does not fit the layer and may be skipped."""
+    from SegHiResCAMLib.engine.errors import EngineError
+    from SegHiResCAMLib.engine.explain import explain as run
+
+    try:
+        return [run(replace(request, method=method, method_options={}), first.segmentation, progress)]
+    except EngineError as problem:
+        if not skip:
+            raise
+        told.print(f"[yellow]Left out:[/yellow] {method}. {problem.sentence}")
+        return []
+
+
+def _options_of(settings: list[str]) -> dict[str, Any]:
+    """`["pool=4", "mode=max"]` as a dictionary; values are numbers where they look like numbers."""
+    from SegHiResCAMLib.engine.errors import EngineError
+
+    found: dict[str, Any] = {}
+    for setting in settings:
+        name, sign, value = setting.partition("=")
+        if not sign:
+            raise EngineError(
+                "method-option", f"'{setting}' sets nothing: write an option as name=value, such as pool=4."
+            )
+        try:
+            found[name.strip()] = ast.literal_eval(value.strip())
+        except (ValueError, SyntaxError):
+            found[name.strip()] = value.strip()
+    return found
+
+
+def _read_mask(path: str, value: int | None, weighted: bool) -> MetaTensor:
+    from SegHiResCAMLib.engine.errors import EngineError
+    from SegHiResCAMLib.engine.volume import read_volume
+
+    drawn = read_volume(path)
+    if weighted:
+        if float(drawn.min()) < 0:
+            raise EngineError("mask-negative", f"{path} has values below 0, which cannot say how much a voxel counts.")
+        return drawn
+    if value is None:
+        return drawn > 0
+    if not bool((drawn == value).any()):
+        held = ", ".join(f"{one:g}" for one in drawn.unique().tolist()[:20])
+        raise EngineError("mask-value", f"{path} has no voxel of value {value}. Its values: {held}.")
+    return drawn == value

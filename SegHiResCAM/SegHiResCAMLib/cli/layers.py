@@ -10,6 +10,7 @@ from rich.table import Table
 
 from SegHiResCAMLib.cli.application import app
 from SegHiResCAMLib.cli.console import answer, job, print_json
+from SegHiResCAMLib.cli.inputs import read_inputs
 from SegHiResCAMLib.cli.options import Axis, AxisOption, JsonOption, ModelArgument
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 def layers(
     model: ModelArgument,
     volume: Annotated[
-        str | None,
+        list[str] | None,
         typer.Option("--volume", metavar="VOLUME", help="List them for the windows and spacing of this volume."),
     ] = None,
     axis: AxisOption = Axis.axial,
@@ -39,12 +40,11 @@ def layers(
         from SegHiResCAMLib.engine.model_layers import model_layers, volume_layers
         from SegHiResCAMLib.engine.models import open_model
         from SegHiResCAMLib.engine.preprocessing import prepare
-        from SegHiResCAMLib.engine.volume import read_volume
 
         opened = open_model(model)
         if volume:
             progress(0.1, "Reading")
-            listed = volume_layers(opened, prepare(opened, read_volume(volume)), axis.value)
+            listed = volume_layers(opened, prepare(opened, read_inputs(volume)), axis.value)
         else:
             listed = model_layers(opened)
         suggested, reason = suggest_layer(listed)

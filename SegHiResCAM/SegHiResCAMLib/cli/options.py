@@ -20,6 +20,11 @@ class Axis(str, Enum):  # noqa: D101
     sagittal = "sagittal"
 
 
+class Combine(str, Enum):  # noqa: D101
+    product = "product"
+    mean = "mean"
+
+
 class Device(str, Enum):  # noqa: D101
     auto = "auto"
     cuda = "cuda"
@@ -27,8 +32,12 @@ class Device(str, Enum):  # noqa: D101
     cpu = "cpu"
 
 
-VolumeArgument = Annotated[
-    str, typer.Argument(metavar="VOLUME", help="NIfTI, NRRD, MetaImage, picture, or DICOM folder.")
+VolumesArgument = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="VOLUME...",
+        help="NIfTI, NRRD, MetaImage, picture, or DICOM folder; for a model with several inputs one after another, in its order.",
+    ),
 ]
 ModelArgument = Annotated[str, typer.Argument(metavar="MODEL", help="File, folder or catalogue name of a model.")]
 ModelOption = Annotated[

@@ -9,6 +9,7 @@ import typer
 
 from SegHiResCAMLib.cli.application import app
 from SegHiResCAMLib.cli.console import answer, job, open_scene, print_files, print_json
+from SegHiResCAMLib.cli.inputs import read_inputs
 from SegHiResCAMLib.cli.options import (
     Axis,
     AxisOption,
@@ -19,13 +20,13 @@ from SegHiResCAMLib.cli.options import (
     ModelOption,
     ModeOption,
     SeriesOption,
-    VolumeArgument,
+    VolumesArgument,
 )
 
 
 @app.command(epilog="Example: seghirescam segment ct.nii.gz --model my-bundle -o ct.seg.nrrd")
 def segment(
-    volume: VolumeArgument,
+    volume: VolumesArgument,
     model: ModelOption,
     output: Annotated[
         Path, typer.Option("-o", "--output", metavar="OUT", help="A .seg.nrrd, .nrrd, .nii.gz, .nii or .mha file.")
@@ -42,12 +43,11 @@ def segment(
 
         from SegHiResCAMLib.engine.models import open_model
         from SegHiResCAMLib.engine.segmentation import segment as run
-        from SegHiResCAMLib.engine.volume import read_volume
         from SegHiResCAMLib.results import check_segmentation_name, write_segmentation
 
         check_segmentation_name(output)
         progress(0.0, "Reading")
-        opened, read = open_model(model), read_volume(volume, series=series)
+        opened, read = open_model(model), read_inputs(volume, series)
         found = run(opened, read, mode=mode.value, axis=axis.value, device=device.value, progress=progress)
         write_segmentation(scene, output, read, opened, found)
         millilitres = float(np.abs(np.linalg.det(read.affine.numpy()[:3, :3]))) / 1000

@@ -1,27 +1,40 @@
 """Volume nodes go to the worker, segmentations and heat maps come back as nodes beside them.
 
-Nothing is added to the scene before a request has succeeded, so a failed or killed worker leaves the scene as it was.
+Nothing is added to the scene before a request has succeeded, so a failed or killed worker leaves the scene as it was. What takes time on
+the way is done by the worker or in a thread; the thread that polls only hands finished images to the scene.
 """
 
 from __future__ import annotations
 
+import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import count
 from typing import Any
 
 import numpy as np
 
+from SegHiResCAMLib.logic.images import voxels_of
 from SegHiResCAMLib.logic.job import ExplainerError, Job
 from SegHiResCAMLib.scene.errors import SceneError
-from SegHiResCAMLib.scene.heatmap import add_heatmap
-from SegHiResCAMLib.scene.segments import Segment, add_segmentation, segment_array
-from SegHiResCAMLib.scene.volumes import volume_array
+from SegHiResCAMLib.scene.heatmap import add_heatmap, node_facts, prepare_map
+from SegHiResCAMLib.scene.segments import (
+    Segment,
+    add_segmentation,
+    prepare_labels,
+    segment_array,
+    set_model_of,
+)
+from SegHiResCAMLib.scene.table import add_measurements_table
 from SegHiResCAMLib.terminology import Code, Terminology
 from SegHiResCAMLib.worker import protocol
 from SegHiResCAMLib.worker.client import Client
 from SegHiResCAMLib.worker.protocol import Result, Voxels
 
 POLL_SECONDS = 0.02
+MEASUREMENTS = "SegHiResCAM.measurements"
+"""Node reference role: from a heat map to its table."""
 
 
 class Explainer:
@@ -37,21 +50,33 @@ class Explainer:
     def __init__(self, client: Client) -> None:
         self.client = client
         self._jobs: dict[int, Job] = {}
+        self._background = ThreadPoolExecutor(max_workers=1, thread_name_prefix="seghirescam")
+        self._own_numbers = count(-1, -1)
 
     def open_model(self, model: str, **callbacks: Any) -> Job:
         """What a model is: name, labels, licence, methods; the result is a dictionary."""
-        return self._start(protocol.OpenModel(model), lambda result: result.facts, callbacks)
+        return self._ask(protocol.OpenModel(model), _facts, _unchanged, callbacks)
 
-    def layers(self, model: str, volume: Any = None, *, axis: str = "axial", **callbacks: Any) -> Job:
-        """Which layers a model has, on a volume's grid where one is given; the result is a dictionary."""
-        voxels = None if volume is None else _voxels(volume)
-        return self._start(protocol.Layers(model, voxels, axis), lambda result: result.facts, callbacks)
+    def layers(
+        self,
+        model: str,
+        volume: Any = None,
+        *,
+        further: Sequence[Any] = (),
+        axis: str = "axial",
+        extent_mm: float | None = None,
+        **callbacks: Any,
+    ) -> Job:
+        """Which layers a model has, on a volume's grid and for a segment of a size where these are given; the result is a dictionary."""
+        voxels = None if volume is None else voxels_of(volume, further)
+        return self._ask(protocol.Layers(model, voxels, axis, extent_mm), _facts, _unchanged, callbacks)
 
     def segment(
         self,
         volume: Any,
         model: str,
         *,
+        further: Sequence[Any] = (),
         mode: str = "auto",
         axis: str = "axial",
         device: str = "auto",
@@ -59,19 +84,34 @@ class Explainer:
     ) -> Job:
         """Outline what a model knows; the result is a vtkMRMLSegmentationNode beside the volume.
 
+        Args:
+            volume: A vtkMRMLScalarVolumeNode.
+            model: File or folder.
+            further: Volumes that are the model's further channels.
+            mode: "auto", "slice-wise" or "volumetric".
+            axis: Of slices, for 2D networks.
+            device: "auto", "cuda", "mps" or "cpu".
+            callbacks: See `Job`.
+
         Raises:
-            SceneError: The volume has no voxels.
+            SceneError: A volume has no voxels, or they do not lie on one grid.
         """
-        request = protocol.Segment(model, _voxels(volume), mode, axis, device)
+        request = protocol.Segment(model, voxels_of(volume, further), mode, axis, device)
+        affine = np.array(request.volume.affine)
 
-        def receive(result: Result) -> Any:
-            facts, labels = result.facts["model"], result.arrays["labels"]
+        def prepare(result: Result) -> Any:
+            facts = result.facts["model"]
             segments = [_segment(label) for label in facts["labels"]]
-            affine = np.array(request.volume.affine)
-            name = f"{facts['name']} segmentation"
-            return add_segmentation(_scene_of(volume), labels, affine, segments, volume, name=name)
+            return facts, segments, prepare_labels(result.arrays["labels"], affine, segments)
 
-        return self._start(request, receive, callbacks)
+        def receive(prepared: Any) -> Any:
+            facts, segments, image = prepared
+            name = f"{facts['name']} segmentation"
+            node = add_segmentation(_scene_of(volume), image, affine, segments, volume, name=name)
+            set_model_of(node, facts["name"], facts["sha256"])
+            return node
+
+        return self._ask(request, prepare, receive, callbacks)
 
     def explain(
         self,
@@ -79,57 +119,86 @@ class Explainer:
         model: str,
         segment: str,
         *,
+        further: Sequence[Any] = (),
         segmentation: Any = None,
-        pixel_set: str | None = None,
+        pixel_set: str | Mapping[str, Any] | None = None,
         method: str = "seg-hires-grad-cam",
         layer: str | None = None,
         mode: str = "auto",
         axis: str = "axial",
         device: str = "auto",
+        contrast: str | None = None,
+        refine_with: Sequence[str] = (),
         **callbacks: Any,
     ) -> Job:
-        """Explain a segment; the result is the heat map, a vtkMRMLScalarVolumeNode beside the volume.
+        """Explain a segment; the result is the signed heat map, a vtkMRMLScalarVolumeNode beside the volume.
 
         Args:
             volume: What was segmented.
             model: That segments.
             segment: One of the model's labels.
+            further: Volumes that are the model's further channels.
             segmentation: The vtkMRMLSegmentationNode that the heat map belongs to.
-            pixel_set: Id of a segment in it, whose voxels are explained in place of those that the model outlines.
+            pixel_set: Id of a segment in it, whose voxels are explained in place of those that the model outlines; or a pixel set as the
+                engine writes it, {"kind": "sphere", "centre": [...], "radius": 10}, in the volume's own RAS millimetres.
             method: One of those that `open_model` names.
             layer: One of those that `layers` names; None for the suggested one.
             mode: "auto", "slice-wise" or "volumetric".
             axis: Of slices, for 2D networks.
             device: "auto", "cuda", "mps" or "cpu".
+            contrast: A label, or "background", that this one is set against.
+            refine_with: Further layers, whose maps are combined with that of `layer`.
             callbacks: See `Job`.
 
         Raises:
-            SceneError: The volume has no voxels, the segmentation no such segment.
+            SceneError: A volume has no voxels, they do not lie on one grid, or the segmentation has no such segment.
         """
-        voxels = _voxels(volume)
+        voxels = voxels_of(volume, further)
         mask = None
-        if pixel_set is not None:
-            mask = Voxels(voxels.affine, segment_array(segmentation, pixel_set, volume).astype(np.uint8))
-        request = protocol.Explain(model, voxels, segment, method, layer, mode, axis, device, mask)
+        if isinstance(pixel_set, str):
+            mask = Voxels(voxels.affine, segment_array(segmentation, pixel_set, volume).view(np.uint8))
+        request = protocol.Explain(
+            model, voxels, segment, method, layer, mode, axis, device,
+            mask=mask,
+            pixel_set=None if isinstance(pixel_set, str | None) else dict(pixel_set),
+            contrast=contrast,
+            refine_with=tuple(refine_with),
+        )  # fmt: skip
 
-        def receive(result: Result) -> Any:
-            heatmap = np.maximum(result.arrays["signed_map"], 0)
+        def prepare(result: Result) -> Any:
+            return result.facts, prepare_map(result.arrays["signed_map"])
+
+        def receive(prepared: Any) -> Any:
+            facts, image = prepared
             scene = _scene_of(volume)
             kept = segmentation if segmentation is not None and segmentation.GetScene() is scene else None
-            facts = node_facts(result.facts)
-            return add_heatmap(scene, heatmap, np.array(voxels.affine), facts, volume, segmentation=kept)
+            node = add_heatmap(scene, image, np.array(voxels.affine), node_facts(facts), volume, segmentation=kept)
+            if facts.get("measurements"):
+                units = facts["provenance"].get("units", "logit units")
+                name = f"{node.GetName()}, measurements"
+                table = add_measurements_table(scene, facts["measurements"], name, units=units)
+                node.SetNodeReferenceID(MEASUREMENTS, table.GetID())
+                node.SetAttribute("SegHiResCAM.measurements", json.dumps(facts["measurements"]))
+            return node
 
-        return self._start(request, receive, callbacks)
+        return self._ask(request, prepare, receive, callbacks)
+
+    def compute(self, work: Callable[[], Any], receive: Callable[[Any], Any], **callbacks: Any) -> Job:
+        """Do something here that takes time and needs no worker: `work` in a thread, `receive` with its result in this one."""
+        job = Job(next(self._own_numbers), lambda _result: work(), receive, **callbacks)
+        self._jobs[job.identifier] = job
+        job.tell(Result({}), self._background)
+        return job
 
     def poll(self) -> None:
         """Move all jobs on; never blocks."""
         for identifier, event in self.client.poll():
-            job = self._jobs.get(identifier)
-            if job is None:
-                continue
-            job.tell(event)
+            if identifier in self._jobs:
+                self._jobs[identifier].tell(event, self._background)
+        for job in list(self._jobs.values()):
+            job.settle()
             if job.done:
-                self._jobs.pop(identifier, None)
+                self._jobs.pop(job.identifier, None)
 
     def wait(self, job: Job) -> Any:
         """Block until a job has ended; all others move on meanwhile.
@@ -149,6 +218,7 @@ class Explainer:
 
     def cancel(self, job: Job) -> None:
         """Give a job up; its error, "cancelled", comes within two seconds."""
+        job.give_up()
         self.client.cancel(job.identifier)
 
     @property
@@ -159,26 +229,26 @@ class Explainer:
     def close(self) -> None:
         """End the worker."""
         self.client.close()
+        self._background.shutdown(wait=False, cancel_futures=True)
 
-    def _start(self, request: Any, receive: Callable[[Result], Any], callbacks: Mapping[str, Any]) -> Job:
-        job = Job(self.client.submit(request), receive, **callbacks)
+    def _ask(
+        self,
+        request: Any,
+        prepare: Callable[[Result], Any],
+        receive: Callable[[Any], Any],
+        callbacks: Mapping[str, Any],
+    ) -> Job:
+        job = Job(self.client.submit(request), prepare, receive, **callbacks)
         self._jobs[job.identifier] = job
         return job
 
 
-def node_facts(facts: Mapping[str, Any]) -> dict[str, str]:
-    """What a heat map's node is told of its explanation: the provenance, and the numbers that make it comparable."""
-    return {
-        **facts["provenance"],
-        "score": repr(facts["score"]),
-        "minimum": repr(facts["minimum"]),
-        "peakRas": " ".join(f"{coordinate:.3f}" for coordinate in facts["peak_ras_mm"]),
-        "pixelCount": str(facts["pixel_count"]),
-    }
+def _facts(result: Result) -> dict[str, Any]:
+    return result.facts
 
 
-def _voxels(volume: Any) -> Voxels:
-    return Voxels.of(*volume_array(volume))
+def _unchanged(prepared: Any) -> Any:
+    return prepared
 
 
 def _scene_of(volume: Any) -> Any:

@@ -15,6 +15,7 @@ from SegHiResCAMLib.scene.errors import SceneError
 from SegHiResCAMLib.scene.volumes import Array
 
 BRIGHT, DIM = "#f2f2f2", "#a8a8a8"
+WARNING = "#ffcc66"
 ACCENT = "#8fc7ff"  # for the letters: a colour that is in no heat map and no image
 _DPI = 100
 _SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")

@@ -7,6 +7,7 @@ opacity is binary), so what lies under a fraction of the maximum is hidden inste
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -15,7 +16,7 @@ import slicer
 
 from SegHiResCAMLib.scene.errors import SceneError
 from SegHiResCAMLib.scene.placement import place_beside
-from SegHiResCAMLib.scene.volumes import Array, fill_volume, to_world, volume_array
+from SegHiResCAMLib.scene.volumes import Array, image_of, set_image, to_world, volume_array
 
 INFERNO = "vtkMRMLColorTableNodeFileInferno.txt"  # perceptually uniform: makes no edges that the map does not have
 LOWER_FRACTION = 0.15
@@ -31,9 +32,33 @@ class Peak(NamedTuple):
     value: float
 
 
+class PreparedMap(NamedTuple):
+    """A heat map on its way into the scene: its vtkImageData and its maximum, 0 where it is nowhere above."""
+
+    image: Any
+    maximum: float
+
+
+def prepare_map(array: Array) -> PreparedMap:
+    """Do everything that takes time; may run in any thread.
+
+    Args:
+        array: (i, j, k) raw values, in logit units.
+
+    Raises:
+        SceneError: The map has values that are no numbers.
+    """
+    values = np.asarray(array, dtype=np.float32)
+    highest, lowest = float(values.max()), float(values.min())
+    if not np.isfinite([highest, lowest]).all():  # no number, and no infinity, gets past both
+        sentence = "The heat map has values that are not numbers: compute it again in full precision (float32)."
+        raise SceneError(sentence)
+    return PreparedMap(image_of(values), max(highest, 0.0))
+
+
 def add_heatmap(
     scene: Any,
-    array: Array,
+    array: Array | PreparedMap,
     affine: Array,
     provenance: Mapping[str, str],
     input_volume: Any,
@@ -45,7 +70,7 @@ def add_heatmap(
 
     Args:
         scene: The vtkMRMLScene.
-        array: (i, j, k) raw values, in logit units.
+        array: (i, j, k) raw values, in logit units; or what `prepare_map` has made of them.
         affine: (4, 4) from (i, j, k) to RAS millimetres.
         provenance: How the map was made, kept as node attributes and read back by `heatmap_provenance`. "method",
             "segment" and "model" make the node's name. "maximum" is added: the map's own.
@@ -59,24 +84,39 @@ def add_heatmap(
     Raises:
         SceneError: The map has values that are no numbers.
     """
-    if not np.isfinite(array).all():
-        sentence = "The heat map has values that are not numbers: compute it again in full precision (float32)."
-        raise SceneError(sentence)
-    maximum = max(float(np.float32(array.max())), 0.0)
+    prepared = array if isinstance(array, PreparedMap) else prepare_map(array)
     name = ", ".join(provenance[key] for key in ("method", "segment", "model") if provenance.get(key))
     node = scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", name or "Heat map")
-    fill_volume(node, np.asarray(array, dtype=np.float32), affine)
+    set_image(node, prepared.image, affine)
     node.SetNodeReferenceID(INPUT_VOLUME, input_volume.GetID())
     if segmentation is not None:
         node.SetNodeReferenceID(SEGMENTATION, segmentation.GetID())
-    for key, value in {**provenance, "maximum": repr(maximum)}.items():
+    for key, value in {**provenance, "maximum": repr(prepared.maximum)}.items():
         node.SetAttribute(_PREFIX + key, value)
     place_beside(scene, node, input_volume)
     node.CreateDefaultDisplayNodes()
     node.GetDisplayNode().SetAndObserveColorNodeID(INFERNO)
-    set_display_range(node, maximum or 1.0, lower_fraction)
+    node.GetDisplayNode().AutoWindowLevelOff()  # before anything asks for the range, or all voxels are looked at
+    set_display_range(node, prepared.maximum or 1.0, lower_fraction)
     _add_legend(node, provenance)
     return node
+
+
+def node_facts(facts: Mapping[str, Any]) -> dict[str, str]:
+    """What a heat map's node is told of its explanation, whose facts are given as `Explanation.as_dict` has them.
+
+    The provenance, the numbers that make maps comparable, and as "diagnoses", a JSON list of sentences, what to know before believing
+    the map.
+    """
+    return {
+        **facts["provenance"],
+        "score": repr(facts["score"]),
+        "maximum": repr(facts["maximum"]),
+        "minimum": repr(facts["minimum"]),
+        "peakRas": " ".join(f"{coordinate:.3f}" for coordinate in facts["peak_ras_mm"]),
+        "pixelCount": str(facts["pixel_count"]),
+        "diagnoses": json.dumps([one["sentence"] for one in facts["diagnoses"]], ensure_ascii=False),
+    }
 
 
 def set_display_range(node: Any, upper: float, lower_fraction: float = LOWER_FRACTION) -> None:
@@ -88,7 +128,7 @@ def set_display_range(node: Any, upper: float, lower_fraction: float = LOWER_FRA
     display.AutoWindowLevelOff()  # first, or it sets the range back to the data's percentiles
     display.SetWindowLevelMinMax(0.0, upper)
     # The upper bound is explicit (the default would hide large values) and far off, so that rounding hides no peak.
-    display.SetThreshold(lower_fraction * upper, max(upper, peak_position(node).value) * 2)
+    display.SetThreshold(lower_fraction * upper, max(upper, heatmap_maximum(node)) * 2)
     display.ApplyThresholdOn()
 
 
@@ -98,14 +138,37 @@ def heatmap_provenance(node: Any) -> dict[str, str]:
     return {name.removeprefix(_PREFIX): node.GetAttribute(name) for name in names}
 
 
+def heatmap_diagnoses(node: Any) -> list[str]:
+    """The sentences to know before believing a heat map."""
+    return list(json.loads(heatmap_provenance(node).get("diagnoses", "[]")))
+
+
+def heatmap_maximum(node: Any) -> float:
+    """The highest value of a heat map, 0 for a map that is nowhere above."""
+    told = node.GetAttribute(f"{_PREFIX}maximum")
+    return float(told) if told else max(float(volume_array(node)[0].max()), 0.0)
+
+
 def peak_position(node: Any) -> Peak:
     """Where the map is highest, its parent transforms included; for a map that is nowhere above 0, the volume's centre."""
     array, affine = volume_array(node)
-    index = np.array(np.unravel_index(np.argmax(array), array.shape), dtype=float)
-    value = float(array.max())
+    index = _told_peak(node, array, affine)
+    if index is None:
+        index = np.array(np.unravel_index(np.argmax(array), array.shape), dtype=float)
+    value = float(array[tuple(index.astype(int))])
     if value <= 0:
         index, value = (np.array(array.shape) - 1) / 2, 0.0
     return Peak(to_world(node, (affine @ [*index, 1.0])[:3]), value)
+
+
+def _told_peak(node: Any, array: Array, affine: Array) -> Array | None:
+    """The voxel that the node's own facts name, if the maximum is there: large maps need not be searched."""
+    facts = heatmap_provenance(node)
+    if "peakRas" not in facts or "maximum" not in facts:
+        return None
+    index = np.rint(np.linalg.solve(affine, [*map(float, facts["peakRas"].split()), 1.0])[:3])
+    inside = bool(((index >= 0) & (index < array.shape)).all())
+    return index if inside and array[tuple(index.astype(int))] == np.float32(facts["maximum"]) else None
 
 
 def _add_legend(node: Any, provenance: Mapping[str, str]) -> None:

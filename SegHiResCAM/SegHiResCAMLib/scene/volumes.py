@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import slicer
 import vtk
+from vtk.util.numpy_support import get_vtk_array_type, vtk_to_numpy
 
 from SegHiResCAMLib.scene.errors import SceneError
 from SegHiResCAMLib.scene.placement import add_to_hierarchy, place_beside
@@ -95,6 +96,13 @@ def to_world(node: Any, point: Array) -> Array:
     return np.array(transform.TransformPoint(np.asarray(point, dtype=float)))
 
 
+def from_world(node: Any, point: Array) -> Array:
+    """Map a point from the scene's RAS millimetres to a node's own, under its parent transforms; (3,) to (3,)."""
+    transform = vtk.vtkGeneralTransform()
+    slicer.vtkMRMLTransformNode.GetTransformBetweenNodes(None, node.GetParentTransformNode(), transform)
+    return np.array(transform.TransformPoint(np.asarray(point, dtype=float)))
+
+
 def automatic_window(array: Array) -> tuple[float, float]:
     """(level, width) to look at voxels with: soft tissue for CT, the 1st to 99th percentile of what is there otherwise."""
     finite = array[np.isfinite(array)] if array.dtype.kind == "f" else array
@@ -108,8 +116,32 @@ def automatic_window(array: Array) -> tuple[float, float]:
 
 def fill_volume(node: Any, array: Array, affine: Array) -> None:
     """Put (i, j, k) voxels and their affine into any volume node, a label map's too."""
-    slicer.util.updateVolumeFromArray(node, _voxels(array).transpose(2, 1, 0))
+    set_image(node, image_of(array), affine)
+
+
+def image_of(array: Array) -> Any:
+    """Copy (i, j, k) voxels into a vtkImageData of their own.
+
+    It touches no scene, so it may run in any thread, and holds Python's lock only for moments: with `set_image` a large volume reaches the
+    scene without the application standing still.
+
+    Raises:
+        SceneError: The array is not three-dimensional or empty, or its values do not fit.
+    """
+    voxels = _voxels(array)
+    scalars = vtk.vtkDataArray.CreateDataArray(get_vtk_array_type(voxels.dtype.newbyteorder("=")))
+    scalars.SetNumberOfTuples(voxels.size)
+    vtk_to_numpy(scalars).reshape(voxels.shape, order="F")[...] = voxels
+    image = vtk.vtkImageData()
+    image.SetDimensions(*voxels.shape)
+    image.GetPointData().SetScalars(scalars)
+    return image
+
+
+def set_image(node: Any, image: Any, affine: Array) -> None:
+    """Give a volume node an image of `image_of`, without copying it, and its affine."""
     node.SetIJKToRASMatrix(slicer.util.vtkMatrixFromArray(_matrix(affine)))
+    node.SetAndObserveImageData(image)
 
 
 def _voxels(array: Array) -> Array:

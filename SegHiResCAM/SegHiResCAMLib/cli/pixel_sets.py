@@ -1,0 +1,66 @@
+"""Pixel sets as a user types them: `sphere:12.5,-40,88,15`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from SegHiResCAMLib.engine.cam.pixel_sets import PixelSet
+
+PIXELS_HELP = (
+    "What of the segment is explained: segment, probable:P (probability above P), component:R,A,S (the part at a point), "
+    "points:R,A,S;R,A,S, sphere:R,A,S,RADIUS, box:R,A,S,WIDTH,DEPTH,HEIGHT, image, background, released (rule of the paper's code), empty, "
+    "or an object of JSON. Millimetres, right, anterior, superior."
+)
+
+# What the numbers after the colon are, in their order: names of fields, and how many numbers each takes (0 for a bare number).
+NUMBERS: dict[str, tuple[tuple[str, int], ...]] = {
+    "probable": (("above", 0),),
+    "component": (("point", 3),),
+    "sphere": (("centre", 3), ("radius", 0)),
+    "box": (("centre", 3), ("size", 3)),
+}
+
+
+def pixel_set_of(text: str) -> PixelSet:
+    """The pixel set that a user means.
+
+    Raises:
+        EngineError: `pixel-set-unknown`, `pixel-set-malformed`.
+    """
+    from SegHiResCAMLib.engine.cam.pixel_set_json import pixel_set_from_json
+    from SegHiResCAMLib.engine.errors import EngineError
+
+    try:
+        return pixel_set_from_json(_json_of(text))
+    except ValueError as problem:
+        sentence = f"'{text}' is no pixel set. {PIXELS_HELP}"
+        raise EngineError("pixel-set-malformed", sentence) from problem
+
+
+def _json_of(text: str) -> dict[str, Any]:
+    if text.lstrip().startswith("{"):
+        return dict(json.loads(text))
+    kind, _, rest = text.partition(":")
+    kind = kind.strip().casefold()
+    if kind == "points":
+        return {"kind": kind, "points": [_numbers(point) for point in rest.split(";")]}
+    return {"kind": kind} | _fields(NUMBERS.get(kind, ()), _numbers(rest) if rest.strip() else [])
+
+
+def _fields(expected: Sequence[tuple[str, int]], given: list[float]) -> dict[str, Any]:
+    """Numbers under the names of what they are; those that are left out stay out."""
+    found: dict[str, Any] = {}
+    for name, count in expected:
+        if given:
+            found[name] = given[:count] if count else given[0]
+            given = given[max(count, 1) :]
+    if given:
+        raise ValueError(f"{len(given)} numbers too many")
+    return found
+
+
+def _numbers(text: str) -> list[float]:
+    return [float(number) for number in text.replace(",", " ").split()]
