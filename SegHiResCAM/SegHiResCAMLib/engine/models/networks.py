@@ -12,6 +12,7 @@ import monai.networks.nets
 import torch
 
 from SegHiResCAMLib.engine.errors import EngineError
+from SegHiResCAMLib.engine.models.authors_unet import AuthorsUNet
 from SegHiResCAMLib.engine.models.checkpoint import check_fit, load_weights
 from SegHiResCAMLib.engine.models.resolver import Component
 
@@ -21,6 +22,9 @@ NETWORKS = frozenset({
     "MedNeXt", "MedNeXtBase", "MedNeXtLarge", "MedNeXtMedium", "MedNeXtSmall", "SegResNet", "SegResNetDS", "SegResNetDS2", "SwinUNETR",
     "UNETR", "UNet", "Unet", "VNet",
 })  # fmt: skip
+
+# Networks of ours, by the names that descriptions give them.
+OWN_NETWORKS: dict[str, Callable[..., torch.nn.Module]] = {"Vanilla_UNet_2d": AuthorsUNet}
 
 MAX_NUMBER = 10_000
 """No argument of a real network is larger; a larger one would only exhaust the memory."""
@@ -40,7 +44,7 @@ def build_network(
         weights_file: The weights' name for error sentences.
 
     Raises:
-        EngineError: The class is not one of `NETWORKS`, does not take these arguments, or the weights do not fit it.
+        EngineError: The class is not one of `NETWORKS` or `OWN_NETWORKS`, does not take these arguments, or the weights do not fit it.
     """
     build = _class(component, file)
     arguments = _arguments(component, build, file)
@@ -65,7 +69,7 @@ def argument(component: Component, name: str) -> Any:
     """An argument of a network as it will be used: the description's, or the class's default (None where it has none)."""
     if name in component.arguments:
         return component.arguments[name]
-    parameter = inspect.signature(getattr(monai.networks.nets, component.name)).parameters.get(name)
+    parameter = inspect.signature(_named(component)).parameters.get(name)
     return None if parameter is None or parameter.default is parameter.empty else parameter.default
 
 
@@ -83,13 +87,20 @@ def required_multiple(component: Component, file: str) -> int:
 
 
 def _class(component: Component, file: str) -> Callable[..., torch.nn.Module]:
-    if not component.is_from("monai.networks.nets") or component.name not in NETWORKS:
-        raise EngineError(
-            "bundle-network",
-            f"'{file}' sets '{component.where}' to the network '{component.target[:100]}', which is not among those that can be opened: "
-            f"{', '.join(sorted(NETWORKS))}. Ask the sender for a model with one of these networks.",
-        )
-    built: Callable[..., torch.nn.Module] = getattr(monai.networks.nets, component.name)
+    if component.target in OWN_NETWORKS or (component.is_from("monai.networks.nets") and component.name in NETWORKS):
+        return _named(component)
+    raise EngineError(
+        "bundle-network",
+        f"'{file}' sets '{component.where}' to the network '{component.target[:100]}', which is not among those that can be opened: "
+        f"{', '.join(sorted([*NETWORKS, *OWN_NETWORKS]))}. Ask the sender for a model with one of these networks.",
+    )
+
+
+def _named(component: Component) -> Callable[..., torch.nn.Module]:
+    """The class of an allowed name."""
+    built: Callable[..., torch.nn.Module] = OWN_NETWORKS.get(component.target) or getattr(
+        monai.networks.nets, component.name
+    )
     return built
 
 

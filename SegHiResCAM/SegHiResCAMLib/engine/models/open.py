@@ -9,10 +9,16 @@ from pathlib import Path
 from SegHiResCAMLib.engine.errors import EngineError
 from SegHiResCAMLib.engine.models.bundle import is_bundle, open_bundle
 from SegHiResCAMLib.engine.models.model import SegmentationModel
+from SegHiResCAMLib.engine.models.plain import is_plain_checkpoint, open_plain_checkpoint
 
 # Name for people, what recognises it, what opens it; the first that recognises a path opens it.
 FORMATS: tuple[tuple[str, Callable[[Path], bool], Callable[[str], SegmentationModel]], ...] = (
     ("MONAI bundle folder (configs/inference.json, configs/metadata.json, models/model.pt)", is_bundle, open_bundle),
+    (
+        "checkpoint (.pt, .pth, .safetensors) with a description (.json) beside it",
+        is_plain_checkpoint,
+        open_plain_checkpoint,
+    ),
 )
 
 
