@@ -47,7 +47,7 @@ def one_graph(net: nn.Module, images, pixel_set, index: int, layer: str, windows
 
     handle = net.get_submodule(layer).register_forward_hook(keep)
     logits = sliding_window_inference(
-        images.clone().requires_grad_(), windows.size, 1, net, windows.overlap, mode=windows.blending
+        images.clone().requires_grad_(), windows.size, 1, net, windows.settings.overlap, mode=windows.blending
     )
     handle.remove()
     score = (logits[:, index] * pixel_set).sum()

@@ -15,6 +15,7 @@ import torch
 from monai.data.utils import compute_importance_map, dense_patch_slices
 from monai.inferers import sliding_window_inference
 
+from SegHiResCAMLib.engine.errors import EngineError
 from SegHiResCAMLib.engine.models.model import WindowSettings
 
 Box = tuple[slice, ...]
@@ -34,7 +35,7 @@ class Windows:
         size: Size of a window.
         padding: Positions added before and after each axis where the image is smaller than a window.
         boxes: Windows on the padded image.
-        overlap: As `sliding_window_inference` takes it.
+        settings: Of the inferer.
         blending: "gaussian" or "constant".
     """
 
@@ -42,7 +43,7 @@ class Windows:
     size: tuple[int, ...]
     padding: tuple[tuple[int, int], ...]
     boxes: tuple[Box, ...]
-    overlap: float
+    settings: WindowSettings
     blending: str
 
     @property
@@ -51,9 +52,13 @@ class Windows:
         return tuple(length + before + after for length, (before, after) in zip(self.image, self.padding, strict=True))
 
     def pad(self, values: torch.Tensor) -> torch.Tensor:
-        """Zeros around the last axes of `values`, as the inferer puts them."""
-        flat = [width for pair in reversed(self.padding) for width in pair]
-        return torch.nn.functional.pad(values, flat) if any(flat) else values
+        """Zeros around the last axes of `values`, where the inferer pads images."""
+        return torch.nn.functional.pad(values, self._widths) if any(self._widths) else values
+
+    def pad_images(self, images: torch.Tensor) -> torch.Tensor:
+        """Images (B, C, *spatial) padded with what the inferer pads them with."""
+        mode, value = self.settings.padding_mode, self.settings.cval
+        return torch.nn.functional.pad(images, self._widths, mode, value) if any(self._widths) else images
 
     def crop(self, values: torch.Tensor) -> torch.Tensor:
         """The image without its padding."""
@@ -64,7 +69,9 @@ class Windows:
 
     def importance(self, dtype: torch.dtype) -> torch.Tensor:
         """The blending weights g of one window, clamped from below as MONAI's inferer clamps them."""
-        weights = compute_importance_map(self.size, mode=self.blending, sigma_scale=0.125, device="cpu", dtype=dtype)
+        weights = compute_importance_map(
+            self.size, mode=self.blending, sigma_scale=self.settings.sigma_scale, device="cpu", dtype=dtype
+        )
         return weights.expand(self.size)
 
     def weight_sum(self, dtype: torch.dtype) -> torch.Tensor:
@@ -75,23 +82,32 @@ class Windows:
             total[box] += importance
         return total
 
+    @property
+    def _widths(self) -> list[int]:
+        """As `torch.nn.functional.pad` takes them: the last axis first."""
+        return [width for pair in reversed(self.padding) for width in pair]
+
 
 def plan_windows(image: tuple[int, ...], settings: WindowSettings) -> Windows:
     """The windows in which an image of this size is predicted.
 
     Without a window size the whole image is one window, padded to the multiple that the network needs.
+
+    Raises:
+        EngineError: `window-padding`, where the image is too small to be padded as the settings want.
     """
     if settings.size is None:
         size = tuple(-(-length // settings.multiple) * settings.multiple for length in image)
     else:
         size = tuple(settings.size)
     padding = tuple((max(w - n, 0) // 2, max(w - n, 0) - max(w - n, 0) // 2) for n, w in zip(image, size, strict=True))
+    _check_padding(image, padding, settings)
     padded = tuple(max(n, w) for n, w in zip(image, size, strict=True))
     step = tuple(w if w == n else max(int(w * (1 - settings.overlap)), 1) for n, w in zip(padded, size, strict=True))
     boxes = tuple(dense_patch_slices(padded, size, step, return_slice=True))
     # One window is its own prediction: dividing its weights by themselves would only add rounding.
     blending = settings.blending if len(boxes) > 1 else "constant"
-    return Windows(image, size, padding, boxes, settings.overlap, blending)
+    return Windows(image, size, padding, boxes, settings, blending)
 
 
 def predict_windows(
@@ -103,6 +119,20 @@ def predict_windows(
         roi_size=windows.size,
         sw_batch_size=batch,
         predictor=network,
-        overlap=windows.overlap,
+        overlap=windows.settings.overlap,
         mode=windows.blending,
+        sigma_scale=windows.settings.sigma_scale,
+        padding_mode=windows.settings.padding_mode,
+        cval=windows.settings.cval,
     )
+
+
+def _check_padding(image: tuple[int, ...], padding: tuple[tuple[int, int], ...], settings: WindowSettings) -> None:
+    """A reflection is shorter than the image by its border, a wrapped copy no longer than it."""
+    shortfall = {"reflect": 1, "circular": 0}.get(settings.padding_mode)
+    if shortfall is not None and any(max(pair) > n - shortfall for n, pair in zip(image, padding, strict=True)):
+        raise EngineError(
+            "window-padding",
+            f"The volume is {' x '.join(map(str, image))} on the model's grid, too small for windows of "
+            f"{' x '.join(map(str, settings.size or ()))}, which the model surrounds by '{settings.padding_mode}'. Give a larger volume.",
+        )

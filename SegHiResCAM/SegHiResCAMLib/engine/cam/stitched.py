@@ -113,7 +113,7 @@ def stitched_maps(
     job = _Job(
         network=network,
         target=target,
-        images=windows.pad(images),
+        images=windows.pad_images(images),
         pixel_set=windows.pad(pixel_set),
         pixels=float(pixel_set.double().sum()) or 1.0,
         windows=windows,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from typing import Any, Literal, NoReturn
+from typing import Any, Literal, NoReturn, cast
 
 from SegHiResCAMLib.engine.errors import EngineError
 from SegHiResCAMLib.engine.models.model import Label, WindowSettings
@@ -15,9 +15,33 @@ from SegHiResCAMLib.engine.models.transforms import array_name
 _TAKEN_OVER = frozenset({"Activations", "AsDiscrete", "EnsureType", "Invert", "SaveImage", "ToTensor"})
 
 
-def is_sliced(config: Config) -> bool:
-    """Whether the inferer takes a volume apart into slices for a 2D network."""
-    return "inferer" in config and _inferer(config).name == "SliceInferer"
+# MONAI's own defaults.
+_DEFAULTS: dict[str, Any] = {
+    "roi_size": None,
+    "overlap": 0.25,
+    "mode": "constant",
+    "sigma_scale": 0.125,
+    "padding_mode": "constant",
+    "cval": 0.0,
+    "spatial_dim": 0,
+}
+_ONLY_SPEED = frozenset({
+    "sw_batch_size", "sw_device", "device", "progress", "cache_roi_weight_map", "cpu_thresh", "buffer_steps", "buffer_dim",
+})  # fmt: skip
+
+
+def slice_axis(config: Config) -> Literal[0, 1, 2] | None:
+    """The axis of the model's grid along which the inferer takes a volume apart into slices, or None where it takes none apart.
+
+    Raises:
+        EngineError: `bundle-inferer`, where there is no such axis.
+    """
+    if "inferer" not in config or _inferer(config).name != "SliceInferer":
+        return None
+    axis = config.need(_inferer(config).arguments.get("spatial_dim", _DEFAULTS["spatial_dim"]))
+    if not isinstance(axis, int) or axis not in (0, 1, 2):
+        _refuse(config, f"takes volumes apart along axis {str(axis)[:100]}")
+    return cast("Literal[0, 1, 2]", int(axis))
 
 
 def window_settings(config: Config, spatial_dims: int, multiple: int) -> WindowSettings:
@@ -38,17 +62,29 @@ def window_settings(config: Config, spatial_dims: int, multiple: int) -> WindowS
         return WindowSettings(size=None, multiple=multiple)
     if inferer.name not in ("SlidingWindowInferer", "SlidingWindowInfererAdapt", "SliceInferer"):
         _refuse(config, f"cuts images into windows with '{inferer.target[:100]}'")
-    values = {
-        name: config.need(inferer.arguments.get(name, default))
-        for name, default in (("roi_size", None), ("overlap", 0.25), ("mode", "constant"), ("spatial_dim", 0))
-    }
-    overlap, blending = _overlap(values["overlap"]), values["mode"]
-    if overlap is None or blending not in ("constant", "gaussian"):
-        _refuse(config, f"blends windows in an unknown way (overlap {values['overlap']}, mode {blending})")
-    size = _size(values["roi_size"], spatial_dims, values["spatial_dim"] if inferer.name == "SliceInferer" else None)
+    unknown = inferer.arguments.keys() - _DEFAULTS.keys() - _ONLY_SPEED
+    if unknown:
+        _refuse(config, f"sets '{min(unknown)[:100]}' of its inferer")
+    values = {name: config.need(inferer.arguments.get(name, default)) for name, default in _DEFAULTS.items()}
+    overlap, sigma_scale = _share(values["overlap"]), _share(values["sigma_scale"])
+    blending, padding, cval = values["mode"], values["padding_mode"], values["cval"]
+    if overlap is None or not sigma_scale or blending not in ("constant", "gaussian"):
+        blended = f"overlap {values['overlap']}, mode {blending}, sigma_scale {values['sigma_scale']}"
+        _refuse(config, f"blends windows in an unknown way ({blended})")
+    if padding not in ("constant", "reflect", "replicate", "circular") or not isinstance(cval, int | float):
+        _refuse(config, f"pads images in an unknown way (padding_mode {padding}, cval {cval})")
+    size = _size(values["roi_size"], spatial_dims, slice_axis(config))
     if size is None:
         _refuse(config, f"has windows of {values['roi_size']} for a network of {spatial_dims} dimensions")
-    return WindowSettings(size=size or None, overlap=overlap, blending=blending, multiple=multiple)
+    return WindowSettings(
+        size=size or None,
+        overlap=overlap,
+        blending=blending,
+        multiple=multiple,
+        sigma_scale=sigma_scale,
+        padding_mode=padding,
+        cval=float(cval) if padding == "constant" else 0.0,
+    )
 
 
 def input_multiple(metadata: dict[str, Any]) -> int:
@@ -116,9 +152,9 @@ def _inferer(config: Config) -> Component:
     return inferer
 
 
-def _overlap(overlap: Any) -> float | None:
-    """One share for all axes, when that is what it is."""
-    shares = overlap if isinstance(overlap, list) and overlap else [overlap]
+def _share(value: Any) -> float | None:
+    """One share of a window for all axes, when that is what it is."""
+    shares = value if isinstance(value, list) and value else [value]
     share = shares[0]
     alike = all(other == share for other in shares)
     return float(share) if alike and isinstance(share, int | float) and 0 <= share < 1 else None
@@ -127,7 +163,7 @@ def _overlap(overlap: Any) -> float | None:
 def _size(roi: Any, spatial_dims: int, sliced: int | None) -> tuple[int, ...] | None:
     """Window size along the network's axes; empty for the whole image; None when it is no size for this network."""
     axes = [roi] * spatial_dims if isinstance(roi, int) else list(roi) if isinstance(roi, list) else []
-    if sliced in (0, 1, 2) and len(axes) == 3 and spatial_dims == 2:
+    if sliced is not None and len(axes) == 3 and spatial_dims == 2:
         del axes[sliced]
     if len(axes) != spatial_dims or not all(isinstance(axis, int) and axis <= 1 << 16 for axis in axes):
         return None

@@ -39,12 +39,18 @@ class WindowSettings:
         overlap: Share of a window that its neighbour covers too, 0 to below 1.
         blending: How overlapping predictions are averaged: "gaussian" (the middle counts more) or "constant".
         multiple: Every axis of the network's input must be a multiple of this; images are padded to it.
+        sigma_scale: Standard deviation of the Gaussian, as a share of the window.
+        padding_mode: What surrounds images that are smaller than a window, as `torch.nn.functional.pad` calls it.
+        cval: The value around them, where that is constant.
     """
 
     size: tuple[int, ...] | None = None
     overlap: float = 0.25
     blending: Literal["gaussian", "constant"] = "gaussian"
     multiple: int = 1
+    sigma_scale: float = 0.125
+    padding_mode: Literal["constant", "reflect", "replicate", "circular"] = "constant"
+    cval: float = 0.0
 
 
 @dataclass
@@ -63,6 +69,10 @@ class SegmentationModel:
         slice_preprocessing: For 2D networks that want each slice treated by itself (say, scaled by its own range):
             a transform of one slice (C, x, y), applied after `preprocessing`; None when there is none.
         window: The inferer's settings.
+        inputs: What each of the C input channels is ("T1", "FLAIR"; "R", "G", "B"), in order; empty when unknown.
+        slice_axis: The axis of the model's own grid (0, 1 or 2) along which a 2D network's slices follow one another, where its
+            description says so.
+        layers_hidden: Why there is no looking into the network's layers, as a sentence; empty where there is.
         largest_component: Labels keep only their largest connected component.
         sha256: Of the weights file, lower-case hex.
         source: The path as the user gave it.
@@ -82,6 +92,9 @@ class SegmentationModel:
     sha256: str
     source: str
     slice_preprocessing: Any | None = None
+    inputs: tuple[str, ...] = ()
+    slice_axis: Literal[0, 1, 2] | None = None
+    layers_hidden: str = ""
     largest_component: bool = False
     licence: str = ""
     description: str = ""
