@@ -49,7 +49,7 @@ class ExplainRequest:
     method: str = "seg-hires-grad-cam"
     layer: str | None = None
     mode: Mode = "auto"
-    axis: Axis = "axial"
+    axis: Axis = "auto"
     device: DeviceName = "auto"
     mask: MetaTensor | None = None
     pixel_set: PixelSet | None = None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from monai.transforms import Orientationd, Resized, Spacingd, Zoomd
 
 from SegHiResCAMLib.engine.cam.layers import Layer, list_layers
+from SegHiResCAMLib.engine.errors import EngineError
 from SegHiResCAMLib.engine.models.model import SegmentationModel
 from SegHiResCAMLib.engine.preprocessing import PreparedVolume
 from SegHiResCAMLib.engine.stack import Axis, slice_axis, to_stack
@@ -14,7 +15,13 @@ from SegHiResCAMLib.engine.windows import Windows, plan_windows
 def model_layers(
     model: SegmentationModel, windows: Windows | None = None, spacing: tuple[float, ...] | None = None
 ) -> list[Layer]:
-    """The layers of a model, for windows of a given plan or, without one, of the size and spacing its description names."""
+    """The layers of a model, for windows of a given plan or, without one, of the size and spacing its description names.
+
+    Raises:
+        EngineError: `layers-hidden`, for TorchScript; as `list_layers`.
+    """
+    if model.layers_hidden:
+        raise EngineError("layers-hidden", model.layers_hidden)
     if windows is None:
         size = model.window.size or (nominal_size(model),) * model.spatial_dims
         return list_layers(model.network, model.in_channels, size, nominal_spacing(model))

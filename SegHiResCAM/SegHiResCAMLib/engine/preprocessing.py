@@ -17,6 +17,7 @@ from monai.utils import TraceKeys
 
 from SegHiResCAMLib.engine.errors import EngineError
 from SegHiResCAMLib.engine.models.model import SegmentationModel
+from SegHiResCAMLib.engine.stack import MODEL_SLICE_AXIS
 
 AFFINE_TOLERANCE = 1e-4
 """mm: how far the way back may miss the user's grid before it is resampled onto it."""
@@ -46,13 +47,12 @@ def prepare(model: SegmentationModel, volume: MetaTensor) -> PreparedVolume:
     Raises:
         EngineError: The number of channels is not the model's, or the preprocessing fails or leaves nothing.
     """
-    if volume.shape[0] != model.in_channels:
-        raise EngineError(
-            "channels-differ",
-            f"'{model.name}' needs {model.in_channels} input channel(s), the volume has {volume.shape[0]}. "
-            "Choose a model for this kind of image.",
-        )
-    original = MetaTensor(volume.as_tensor(), affine=volume.affine, meta=dict(volume.meta))
+    values = volume.as_tensor()
+    if is_colour(model) and values.shape[0] == values.shape[-1] == 1:
+        values = values.repeat(3, 1, 1, 1)  # a grey picture is the same in every colour
+    if values.shape[0] != model.in_channels:
+        raise _channels_differ(model, values.shape[0])
+    original = MetaTensor(values, affine=volume.affine, meta=dict(volume.meta))
     try:
         image = model.preprocessing({"image": original.clone()})["image"]
     except (RuntimeError, ValueError, IndexError, TypeError) as error:
@@ -68,6 +68,7 @@ def prepare(model: SegmentationModel, volume: MetaTensor) -> PreparedVolume:
             f"The preprocessing of '{model.name}' turns this volume into values that are no numbers; "
             "a constant image has no range to scale by. Check that the volume holds a picture.",
         )
+    image.meta[MODEL_SLICE_AXIS] = model.slice_axis
     return PreparedVolume(image=image, grid=original)
 
 
@@ -110,6 +111,25 @@ def onto_model_grid(mask: MetaTensor, prepared: PreparedVolume) -> torch.Tensor:
     """A mask (1, i, j, k) in any geometry, as (x, y, z) on the model's grid: each position takes the nearest voxel's value."""
     matched = ResampleToMatch(mode="nearest", padding_mode="zeros")(mask.float(), img_dst=prepared.image)
     return matched.as_tensor()[0]
+
+
+def _channels_differ(model: SegmentationModel, given: int) -> EngineError:
+    if model.in_channels == 1:
+        sentence = f"'{model.name}' takes one grey volume, but was given {given} channels. Give one of them alone."
+    elif is_colour(model):
+        sentence = (
+            f"'{model.name}' takes colour pictures (red, green and blue), but was given {given} channel(s). Give a picture in colour, "
+            "or choose another model."
+        )
+    else:
+        names = f": {', '.join(model.inputs)}" if model.inputs else ""
+        sentence = f"'{model.name}' needs {model.in_channels} volumes of one patient{names}; it was given {given}. Give them all, in this order."
+    return EngineError("channels-differ", sentence)
+
+
+def is_colour(model: SegmentationModel) -> bool:
+    """Whether a model looks at colour pictures: its inputs are called red, green and blue."""
+    return [name[:1].casefold() for name in model.inputs] == ["r", "g", "b"]
 
 
 def _interpolated(operation: object, interpolation: str, ndim: int) -> object:

@@ -45,7 +45,7 @@ def segment(
     volume: MetaTensor,
     *,
     mode: Mode = "auto",
-    axis: Axis = "axial",
+    axis: Axis = "auto",
     device: DeviceName = "auto",
     progress: Progress = silent,
 ) -> Segmentation:
@@ -55,7 +55,7 @@ def segment(
         model: From `open_model`.
         volume: From `read_volume`.
         mode: "auto" is slice-wise for 2D networks and volumetric for 3D ones.
-        axis: The direction of slices for 2D networks, in patient space whatever the volume's own axes are.
+        axis: The direction of slices for 2D networks, in patient space whatever the volume's own axes are; "auto" is the model's own.
         device: Where the network runs.
         progress: Called between windows; may raise `Cancelled`.
 

@@ -12,10 +12,13 @@ from SegHiResCAMLib.engine.errors import EngineError
 from SegHiResCAMLib.engine.models.model import SegmentationModel
 
 Mode = Literal["auto", "slice-wise", "volumetric"]
-Axis = Literal["axial", "coronal", "sagittal"]
+Axis = Literal["auto", "axial", "coronal", "sagittal"]
 
 # The patient axis (0 right-left, 1 front-back, 2 head-foot) that slices of each name follow one another along.
-PATIENT_AXIS: dict[str, int] = {"sagittal": 0, "coronal": 1, "axial": 2}
+PATIENT_AXIS: dict[Axis, int] = {"sagittal": 0, "coronal": 1, "axial": 2, "auto": 2}
+
+MODEL_SLICE_AXIS = "model_slice_axis"
+"""Under this key a prepared volume's `meta` has `SegmentationModel.slice_axis`."""
 
 
 def check_mode(model: SegmentationModel, mode: Mode) -> None:
@@ -33,7 +36,16 @@ def check_mode(model: SegmentationModel, mode: Mode) -> None:
 
 
 def slice_axis(image: MetaTensor, axis: Axis) -> int:
-    """The axis of the grid (0, 1 or 2) that lies closest to the patient axis along which such slices follow one another."""
+    """The axis of the grid (0, 1 or 2) along which slices follow one another.
+
+    Args:
+        image: On the model's grid, from `prepare`.
+        axis: "auto" is the axis that the model's description names, or axial where it names none. The others are the axis closest to that of
+            the patient along which such slices follow one another.
+    """
+    own = image.meta.get(MODEL_SLICE_AXIS)
+    if axis == "auto" and own is not None:
+        return int(own)
     closest = nib.orientations.io_orientation(image.affine.numpy())[:, 0]
     return int(list(closest).index(PATIENT_AXIS[axis]))
 

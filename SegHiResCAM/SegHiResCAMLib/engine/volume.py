@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from monai.data import MetaTensor
+from monai.transforms import ResampleToMatch
 from monai.utils import SpaceKeys
 
 from SegHiResCAMLib.engine.dicom import read_dicom_file, read_dicom_folder
@@ -33,6 +34,8 @@ WRITERS: dict[str, Callable[[npt.NDArray[Any], npt.NDArray[np.float64], Path, Ma
 }
 STORED_AS = {torch.bool: torch.uint8, torch.int64: torch.int32, torch.int8: torch.int16}
 """What other software cannot read, and what is written in its place. Floating types become float32."""
+SAME_PLACE = 1e-3
+"""mm: how far affines of one grid may differ by rounding."""
 
 
 def read_volume(path: str | os.PathLike[str], *, series: str | None = None) -> MetaTensor:
@@ -73,6 +76,26 @@ def read_volume(path: str | os.PathLike[str], *, series: str | None = None) -> M
         raise EngineError("file-damaged", sentence) from error
     volume.meta["filename_or_obj"] = name
     return volume
+
+
+def stack_volumes(volumes: Sequence[MetaTensor]) -> MetaTensor:
+    """Volumes of one patient as the channels of one, for networks with several inputs.
+
+    The first one's grid is kept; the others are resampled onto it by patient position, linearly, and where one shows nothing, it takes its own
+    smallest value. A volume that lies on the first one's grid already is not touched. A warning says where one covers less than half.
+
+    Args:
+        volumes: Each (C, i, j, k) with a RAS affine, in the order that the network wants.
+
+    Returns:
+        float32 (sum of C, i, j, k) on the first one's grid.
+
+    Raises:
+        EngineError: `volumes-apart`, when one has no voxel in common with the first.
+    """
+    first, *others = volumes
+    channels = [first.as_tensor(), *(_onto(first, other, number) for number, other in enumerate(others, start=2))]
+    return MetaTensor(torch.cat(channels), affine=first.affine, meta=dict(first.meta))
 
 
 def write_volume(volume: MetaTensor, path: str | os.PathLike[str], header: Mapping[str, str] | None = None) -> None:
@@ -143,6 +166,28 @@ def _read(path: Path, name: str, series: str | None) -> tuple[npt.NDArray[Any], 
     if kind in ("nifti", "nifti-pair"):
         return read_nifti(path, name, kind)
     return read_dicom_file(path, name)
+
+
+def _onto(grid: MetaTensor, volume: MetaTensor, number: int) -> torch.Tensor:
+    """The values of `volume`, the one of that number, at the voxels of `grid`."""
+    if volume.shape[1:] == grid.shape[1:] and np.allclose(volume.affine, grid.affine, rtol=0, atol=SAME_PLACE):
+        return volume.as_tensor()
+    smallest = volume.as_tensor().amin(dim=(1, 2, 3), keepdim=True)
+    seen = torch.ones_like(volume.as_tensor()[:1])
+    raised = MetaTensor(torch.cat([volume.as_tensor() - smallest, seen]), affine=volume.affine)
+    # Zeros surround what is resampled; `seen` says how much of a voxel lies inside.
+    *values, share = ResampleToMatch(mode="bilinear", padding_mode="zeros")(raised, img_dst=grid).as_tensor().float()
+    name = volume.meta.get("filename_or_obj", f"Volume {number}")
+    covered = float((share > 0).float().mean())
+    if not covered:
+        first = grid.meta.get("filename_or_obj", "the first volume")
+        raise EngineError(
+            "volumes-apart",
+            f"{name} and {first} show different places of the patient: they have no voxel in common. Give volumes of one examination.",
+        )
+    if covered < 0.5:
+        warnings.warn(f"{name} covers only {covered:.0%} of the first volume.", stacklevel=3)
+    return torch.stack(values) + smallest
 
 
 def _replace_non_finite(values: npt.NDArray[np.float32], name: str) -> npt.NDArray[np.float32]:

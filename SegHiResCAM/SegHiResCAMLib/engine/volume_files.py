@@ -120,6 +120,8 @@ def read_itk(path: Path, name: str, kind: str) -> tuple[npt.NDArray[Any], FloatA
     if kind in PICTURES:
         # Grey with alpha, or colour with alpha: the alpha channel is no measurement.
         array = array[..., : channels - 1] if channels in (2, 4) else array
+        # Grey stored as colour is grey.
+        array = array if (array != array[..., :1]).any() else array[..., :1]
         return array.T.copy(), orientation_ras_lps(np.eye(4))
     return array.T.copy(), _itk_affine(image)
 

@@ -1,4 +1,4 @@
-"""MONAI bundle folders: configs/inference.json (or .yaml, .yml), configs/metadata.json and models/model.pt.
+"""MONAI bundles, as folders or zip archives: configs/inference.json (or .yaml, .yml), configs/metadata.json and models/model.pt.
 
 Beside what MONAI defines, `inference.json` may have one key of ours: "slice_preprocessing", a Compose of array or dictionary
 transforms (key "image") for each slice (C, x, y) of a 2D network, applied after "preprocessing". MONAI itself ignores it.
@@ -7,26 +7,30 @@ transforms (key "image") for each slice (C, x, y) of a 2D network, applied after
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, Literal
 
 from monai.transforms import Compose
 
 from SegHiResCAMLib.engine.errors import EngineError
+from SegHiResCAMLib.engine.models.archive import files_in, is_zip, unpacked
 from SegHiResCAMLib.engine.models.checkpoint import read_weights, sha256
 from SegHiResCAMLib.engine.models.config_file import read_config
 from SegHiResCAMLib.engine.models.inference import (
     activation_of,
     input_multiple,
-    is_sliced,
     keeps_largest_component,
     left_out,
+    slice_axis,
     window_settings,
 )
-from SegHiResCAMLib.engine.models.labels import labels_of
+from SegHiResCAMLib.engine.models.labels import inputs_of, labels_of
 from SegHiResCAMLib.engine.models.model import SegmentationModel
 from SegHiResCAMLib.engine.models.networks import argument, build_network, required_multiple
+from SegHiResCAMLib.engine.models.pictures import build_picture_preprocessing
 from SegHiResCAMLib.engine.models.resolver import Component, Config
+from SegHiResCAMLib.engine.models.script import is_script, read_script
 from SegHiResCAMLib.engine.models.transforms import build_preprocessing, build_slice_preprocessing, is_for_volumes
 
 _CONFIGS = ("inference.json", "inference.yaml", "inference.yml")
@@ -34,77 +38,114 @@ _WEIGHTS = (".pt", ".pth", ".safetensors")
 
 
 def is_bundle(path: Path) -> bool:
-    """Whether `path` is a folder laid out as a MONAI bundle."""
-    return (path / "configs").is_dir()
+    """Whether `path` is laid out as a MONAI bundle: a folder, or a zip archive of one."""
+    if path.is_dir():
+        return (path / "configs").is_dir()
+    try:
+        return is_zip(path) and any(name.startswith("configs/") for name in files_in(str(path)))
+    except EngineError:
+        return False
 
 
 def open_bundle(path: str) -> SegmentationModel:
-    """The model in the bundle folder `path`.
+    """The model in the bundle `path`, a folder or a zip archive.
 
     Raises:
         EngineError: A file is missing or unsound, or the bundle asks for what only running its code would give.
     """
-    folder = Path(path)
-    file = _inference_config(folder)
-    config = Config(read_config(file), str(file))
-    metadata_file = folder / "configs" / "metadata.json"
-    metadata = read_config(metadata_file)
-    weights_file = _weights_file(folder, config)
+    with unpacked(path) as folder:
+        file = inference_config(folder / "configs")
+        if file is None:
+            raise EngineError(
+                "bundle-incomplete",
+                f"'{folder}' has no configs/inference.json, which describes the network. Ask the sender for the whole bundle.",
+            )
+        weights = _weights_file(folder, Config(read_config(file), str(file)))
+        return described_model(file, folder / "configs" / "metadata.json", weights, path)
 
+
+def inference_config(folder: Path) -> Path | None:
+    """The file in `folder` that describes network and preprocessing, where there is one."""
+    return next((folder / name for name in _CONFIGS if (folder / name).is_file()), None)
+
+
+def described_model(inference: Path, metadata_file: Path, weights: Path, source: str) -> SegmentationModel:
+    """The model that a bundle's two descriptions make of a weights file, which may be a TorchScript archive.
+
+    Args:
+        inference: `inference.json`, or as YAML.
+        metadata_file: `metadata.json`.
+        weights: A checkpoint or a TorchScript archive.
+        source: What the user gave.
+
+    Raises:
+        EngineError: As `open_bundle`.
+    """
+    config = Config(read_config(inference), str(inference))
+    metadata = read_config(metadata_file)
     definition = _network_definition(config)
-    network = build_network(definition, read_weights(weights_file), str(file), str(weights_file))
+    scripted = is_script(weights)
+    network = (
+        read_script(weights)
+        if scripted
+        else build_network(definition, read_weights(weights), str(inference), str(weights))
+    )
     spatial_dims, in_channels, out_channels = (
         _number(definition, name, config) for name in ("spatial_dims", "in_channels", "out_channels")
     )
     if spatial_dims not in (2, 3):
         raise EngineError(
             "bundle-network",
-            f"'{file}' describes a network of {spatial_dims} dimensions, but volumes need one of 2 or 3. Choose another model.",
+            f"'{inference}' describes a network of {spatial_dims} dimensions, but volumes need one of 2 or 3. Choose another model.",
         )
     activation = activation_of(config, out_channels)
     labels = labels_of(metadata, out_channels, activation, str(metadata_file))
-    preprocessing, slice_preprocessing = _preprocessing(config, spatial_dims)
+    prepared = _preprocessing(config, spatial_dims)
+    multiple = math.lcm(input_multiple(metadata), required_multiple(definition, str(inference)))
     return SegmentationModel(
-        name=_text(metadata, "name") or folder.resolve().name,
+        name=_text(metadata, "name") or Path(source).resolve().name.removesuffix(".zip"),
         network=network,
         spatial_dims=2 if spatial_dims == 2 else 3,
         in_channels=in_channels,
+        inputs=inputs_of(metadata, in_channels),
         labels=labels,
         activation=activation,
-        preprocessing=preprocessing,
-        slice_preprocessing=slice_preprocessing,
-        window=window_settings(
-            config, spatial_dims, math.lcm(input_multiple(metadata), required_multiple(definition, str(file)))
-        ),
+        preprocessing=prepared.volume,
+        slice_preprocessing=prepared.slices,
+        slice_axis=prepared.slice_axis,
+        window=window_settings(config, spatial_dims, multiple),
         largest_component=keeps_largest_component(config, labels),
-        sha256=sha256(weights_file),
-        source=path,
+        layers_hidden=_hidden(weights) if scripted else "",
+        sha256=sha256(weights),
+        source=source,
         licence=_text(metadata, "license") or _text(metadata, "licence"),
         description=_text(metadata, "description"),
         metadata={**metadata, "postprocessing_left_out": left_out(config, labels)},
     )
 
 
-def _inference_config(folder: Path) -> Path:
-    for name in _CONFIGS:
-        if (folder / "configs" / name).is_file():
-            return folder / "configs" / name
-    raise EngineError(
-        "bundle-incomplete",
-        f"'{folder}' has no configs/inference.json, which describes the network. Ask the sender for the whole bundle.",
+def _hidden(weights: Path) -> str:
+    return (
+        f"'{weights.name}' is a TorchScript archive, a program that hides its layers: it can segment, but not be explained. Take the file "
+        "with the weights alone, 'models/model.pt' of the same bundle."
     )
 
 
 def _weights_file(folder: Path, config: Config) -> Path:
-    """In `models`: the file that the configuration loads, or model.pt, or the only one there. Other folders are never looked into."""
+    """In `models`: the file that the configuration loads, or model.pt, or the only one there. Other folders are never looked into.
+
+    TorchScript archives hide their layers and come last.
+    """
     models = folder / "models"
     names = [name for name in (_loaded_name(config), "model.pt") if name]
-    present = sorted(file for file in models.glob("[!.]*") if file.suffix.lower() in _WEIGHTS)
+    files = sorted(models.glob("[!.]*"))
+    present = [file for file in files if file.suffix.lower() in _WEIGHTS]
+    scripts = [file for file in files if file.suffix.lower() == ".ts"]
     for name in names:
         if (models / name) in present:
             return models / name
-    if len(present) == 1:
-        return present[0]
+    if len(present or scripts) == 1:
+        return (present or scripts)[0]
     found = f"but {', '.join(file.name for file in present[:5])}" if present else "and no other weights"
     raise EngineError(
         "bundle-incomplete", f"'{models}' has no {names[0]} {found}. Put the model's weights there as 'model.pt'."
@@ -134,20 +175,25 @@ def _network_definition(config: Config) -> Component:
     return definition
 
 
-def _preprocessing(config: Config, spatial_dims: int) -> tuple[Compose, Any]:
-    """What is done to the volume and to each slice.
+@dataclass(frozen=True)
+class _Prepared:
+    """What is done to the volume and to each slice, and the axis along which slices follow one another, where that is known."""
 
-    Bundles for single 2D pictures prepare each by itself; on a volume that is the preprocessing of a slice.
-    """
-    slices = build_slice_preprocessing(config, "slice_preprocessing") if "slice_preprocessing" in config else None
+    volume: Compose
+    slices: Any = None
+    slice_axis: Literal[0, 1, 2] | None = None
+
+
+def _preprocessing(config: Config, spatial_dims: int) -> _Prepared:
+    """Bundles for single 2D pictures prepare each by itself; on a volume that is the preprocessing of a slice."""
+    axis = slice_axis(config)
+    own = build_slice_preprocessing(config, "slice_preprocessing") if "slice_preprocessing" in config else None
     if "preprocessing" not in config:
-        return Compose([]), slices
-    pictures = (
-        spatial_dims == 2 and slices is None and not is_sliced(config) and not is_for_volumes(config, "preprocessing")
-    )
-    if pictures:
-        return Compose([]), build_slice_preprocessing(config, "preprocessing")
-    return build_preprocessing(config, "preprocessing"), slices
+        return _Prepared(Compose([]), own, axis)
+    if spatial_dims == 2 and own is None and axis is None and not is_for_volumes(config, "preprocessing"):
+        volume, slices = build_picture_preprocessing(config, "preprocessing")
+        return _Prepared(volume, slices, 2 if volume.transforms else None)
+    return _Prepared(build_preprocessing(config, "preprocessing"), own, axis)
 
 
 def _number(definition: Component, name: str, config: Config) -> int:

@@ -7,13 +7,20 @@ from collections.abc import Callable
 from pathlib import Path
 
 from SegHiResCAMLib.engine.errors import EngineError
+from SegHiResCAMLib.engine.models.archive import files_in, is_zip
 from SegHiResCAMLib.engine.models.bundle import is_bundle, open_bundle
 from SegHiResCAMLib.engine.models.model import SegmentationModel
 from SegHiResCAMLib.engine.models.plain import is_plain_checkpoint, open_plain_checkpoint
+from SegHiResCAMLib.engine.models.torchscript import is_torchscript, open_torchscript
 
 # Name for people, what recognises it, what opens it; the first that recognises a path opens it.
 FORMATS: tuple[tuple[str, Callable[[Path], bool], Callable[[str], SegmentationModel]], ...] = (
-    ("MONAI bundle folder (configs/inference.json, configs/metadata.json, models/model.pt)", is_bundle, open_bundle),
+    (
+        "MONAI bundle, folder or zip (configs/inference.json, configs/metadata.json, models/model.pt)",
+        is_bundle,
+        open_bundle,
+    ),
+    ("TorchScript archive with a bundle's description", is_torchscript, open_torchscript),
     (
         "checkpoint (.pt, .pth, .safetensors) with a description (.json) beside it",
         is_plain_checkpoint,
@@ -37,5 +44,7 @@ def open_model(path: str | os.PathLike[str]) -> SegmentationModel:
     for _, recognises, opens in FORMATS:
         if recognises(Path(source)):
             return opens(source)
+    if is_zip(Path(source)) or Path(source).suffix.lower() == ".zip":
+        files_in(source)  # says what is wrong with an archive
     known = "; ".join(name for name, _, _ in FORMATS)
     raise EngineError("model-unknown", f"'{source}' is no model that can be opened. It can be a {known}.")

@@ -47,10 +47,34 @@ def build_preprocessing(config: Config, key: str) -> Compose:
     Raises:
         EngineError: It is random, reads several images, runs code of its own, or is not as MONAI has it.
     """
+    return compose(image_steps(config, key), config, key)
+
+
+def image_steps(config: Config, key: str) -> list[Component]:
+    """The dictionary transforms under `key` that are left when loading and all keys but the image's are left out.
+
+    Raises:
+        EngineError: As `build_preprocessing`.
+    """
     components = config.steps(key)
+    for part in components:
+        if not part.is_from("monai.transforms"):
+            raise _not_allowed(part, config.file, "is no transform of MONAI's but code, and code is never run")
     image = _image_key(components, config)
     ours = [part for part in components if image in _keys(part, config) and not _is_done_already(part)]
-    return _compose([_built(_for_image(part, image, config), config) for part in ours], config, key)
+    return [_for_image(part, image, config) for part in ours]
+
+
+def compose(steps: list[Component], config: Config, key: str) -> Compose:
+    """The transforms of `steps`, composed as the description has it, lazy or not.
+
+    Raises:
+        EngineError: One is random, unknown, or not as MONAI has it.
+    """
+    value = config.resolve(key)
+    arguments = value.arguments if isinstance(value, Component) else {}
+    kept = {name: config.need(arguments[name]) for name in ("lazy", "overrides") if name in arguments}
+    return Compose([_built(part, config) for part in steps], **kept)
 
 
 def build_slice_preprocessing(config: Config, key: str) -> Callable[[torch.Tensor], torch.Tensor]:
@@ -68,9 +92,9 @@ def build_slice_preprocessing(config: Config, key: str) -> Callable[[torch.Tenso
                 "the intensities can be changed. Ask for a model that prepares the whole volume and has a SliceInferer.",
             )
     if all("keys" not in part.arguments for part in components):
-        return _compose([_built(part, config) for part in components], config, key)
-    compose = build_preprocessing(config, key)
-    return lambda image: compose({IMAGE: image})[IMAGE]
+        return compose(components, config, key)
+    whole = build_preprocessing(config, key)
+    return lambda image: whole({IMAGE: image})[IMAGE]
 
 
 def is_for_volumes(config: Config, key: str) -> bool:
@@ -102,8 +126,8 @@ def _image_key(components: list[Component], config: Config) -> str:
     if len(images) > 1:
         raise EngineError(
             "bundle-several-images",
-            f"'{config.file}' needs {len(images)} images of one patient ({', '.join(images)[:200]}); only models of a single image can be "
-            "opened.",
+            f"'{config.file}' prepares {len(images)} images of one patient under names of their own ({', '.join(images)[:200]}). Ask the "
+            "sender for preprocessing that loads them as the channels of one image.",
         )
     return images[0] if images else IMAGE
 
@@ -155,14 +179,6 @@ def _not_allowed(component: Component, file: str, reason: str) -> EngineError:
         f"'{file}' sets '{component.where}' to '{component.target[:100]}', which {reason}. "
         "Ask the sender for preprocessing without it.",
     )
-
-
-def _compose(steps: list[Any], config: Config, key: str) -> Compose:
-    """Compose as the description has it, lazy or not."""
-    value = config.resolve(key)
-    arguments = value.arguments if isinstance(value, Component) else {}
-    kept = {name: config.need(arguments[name]) for name in ("lazy", "overrides") if name in arguments}
-    return Compose(steps, **kept)
 
 
 def _refused(component: Component, file: str, error: Exception) -> EngineError:
