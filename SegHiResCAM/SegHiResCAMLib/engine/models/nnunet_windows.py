@@ -1,0 +1,50 @@
+"""nnU-Net's sliding window: where its windows lie, and how their predictions are blended.
+
+MONAI's inferer steps by a fixed length and shifts the last window back; nnU-Net spreads as many windows evenly. The middle of its Gaussian is
+half a position beside MONAI's, and nothing is clamped.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import numpy as np
+import torch
+from scipy import ndimage
+
+Box = tuple[slice, ...]
+
+
+def even_boxes(image: tuple[int, ...], size: tuple[int, ...], overlap: float) -> tuple[Box, ...]:
+    """The windows of an image, which is no smaller than one along any axis.
+
+    Args:
+        image: Its size.
+        size: Of a window.
+        overlap: The least share of a window that its neighbour covers too.
+    """
+    starts = [_starts(length, window, overlap) for length, window in zip(image, size, strict=True)]
+    return tuple(
+        tuple(slice(start, start + length) for start, length in zip(corner, size, strict=True))
+        for corner in itertools.product(*starts)
+    )
+
+
+def gaussian_importance(size: tuple[int, ...], sigma_scale: float, dtype: torch.dtype) -> torch.Tensor:
+    """The blending weights of a window: a Gaussian around its position `size // 2`, 1 there.
+
+    nnU-Net computes them in half precision, to which these are equal.
+    """
+    point = np.zeros(size)
+    point[tuple(length // 2 for length in size)] = 1
+    weights = ndimage.gaussian_filter(point, [length * sigma_scale for length in size], mode="constant")
+    weights /= weights.max()
+    weights[weights == 0] = weights[weights > 0].min()
+    return torch.from_numpy(weights).to(dtype)
+
+
+def _starts(length: int, window: int, overlap: float) -> list[int]:
+    count = math.ceil((length - window) / (window * (1 - overlap))) + 1
+    step = (length - window) / (count - 1) if count > 1 else 0
+    return [round(step * number) for number in range(count)]
