@@ -42,6 +42,7 @@ class WindowSettings:
         sigma_scale: Standard deviation of the Gaussian, as a share of the window.
         padding_mode: What surrounds images that are smaller than a window, as `torch.nn.functional.pad` calls it.
         cval: The value around them, where that is constant.
+        scheme: Whose windows these are: "monai" steps by a fixed length, "nnunet" spreads them evenly (`nnunet_windows.py`).
     """
 
     size: tuple[int, ...] | None = None
@@ -51,6 +52,7 @@ class WindowSettings:
     sigma_scale: float = 0.125
     padding_mode: Literal["constant", "reflect", "replicate", "circular"] = "constant"
     cval: float = 0.0
+    scheme: Literal["monai", "nnunet"] = "monai"
 
 
 @dataclass
