@@ -17,6 +17,7 @@ from monai.inferers import sliding_window_inference
 
 from SegHiResCAMLib.engine.errors import EngineError
 from SegHiResCAMLib.engine.models.model import WindowSettings
+from SegHiResCAMLib.engine.models.nnunet_windows import even_boxes, gaussian_importance
 
 Box = tuple[slice, ...]
 
@@ -68,7 +69,9 @@ class Windows:
         return values[at(..., *inner)]
 
     def importance(self, dtype: torch.dtype) -> torch.Tensor:
-        """The blending weights g of one window, clamped from below as MONAI's inferer clamps them."""
+        """The blending weights g of one window, clamped from below where MONAI's inferer clamps them."""
+        if self.settings.scheme == "nnunet" and self.blending == "gaussian":
+            return gaussian_importance(self.size, self.settings.sigma_scale, dtype)
         weights = compute_importance_map(
             self.size, mode=self.blending, sigma_scale=self.settings.sigma_scale, device="cpu", dtype=dtype
         )
@@ -103,8 +106,11 @@ def plan_windows(image: tuple[int, ...], settings: WindowSettings) -> Windows:
     padding = tuple((max(w - n, 0) // 2, max(w - n, 0) - max(w - n, 0) // 2) for n, w in zip(image, size, strict=True))
     _check_padding(image, padding, settings)
     padded = tuple(max(n, w) for n, w in zip(image, size, strict=True))
-    step = tuple(w if w == n else max(int(w * (1 - settings.overlap)), 1) for n, w in zip(padded, size, strict=True))
-    boxes = tuple(dense_patch_slices(padded, size, step, return_slice=True))
+    if settings.scheme == "nnunet":
+        boxes = even_boxes(padded, size, settings.overlap)
+    else:
+        step = tuple(w if w == n else max(int(w * (1 - settings.overlap)), 1) for n, w in zip(padded, size, strict=True))
+        boxes = tuple(dense_patch_slices(padded, size, step, return_slice=True))
     # One window is its own prediction: dividing its weights by themselves would only add rounding.
     blending = settings.blending if len(boxes) > 1 else "constant"
     return Windows(image, size, padding, boxes, settings, blending)
@@ -113,7 +119,9 @@ def plan_windows(image: tuple[int, ...], settings: WindowSettings) -> Windows:
 def predict_windows(
     network: Callable[[torch.Tensor], torch.Tensor], images: torch.Tensor, windows: Windows, batch: int
 ) -> torch.Tensor:
-    """Logits (B, K, *spatial) of images (B, C, *spatial): MONAI's sliding window inference over `windows`."""
+    """Logits (B, K, *spatial) of images (B, C, *spatial): MONAI's or nnU-Net's sliding window inference over `windows`."""
+    if windows.settings.scheme == "nnunet":
+        return _predict_one_by_one(network, windows.pad_images(images), windows)
     return sliding_window_inference(
         images,
         roi_size=windows.size,
@@ -125,6 +133,21 @@ def predict_windows(
         padding_mode=windows.settings.padding_mode,
         cval=windows.settings.cval,
     )
+
+
+def _predict_one_by_one(
+    network: Callable[[torch.Tensor], torch.Tensor], images: torch.Tensor, windows: Windows
+) -> torch.Tensor:
+    """Logits (B, K, *spatial) of padded images, without the padding."""
+    importance = windows.importance(images.dtype).to(images.device)
+    blended: torch.Tensor | None = None
+    for box in windows.boxes:
+        logits = network(images[at(..., *box)])
+        if blended is None:
+            blended = logits.new_zeros(*logits.shape[:2], *windows.padded)
+        blended[at(..., *box)] += logits * importance
+    assert blended is not None  # there is at least one window
+    return windows.crop(blended / windows.weight_sum(images.dtype).to(images.device))
 
 
 def _check_padding(image: tuple[int, ...], padding: tuple[tuple[int, int], ...], settings: WindowSettings) -> None:
