@@ -10,6 +10,7 @@ from typing import Any
 import monai
 import monai.networks.nets
 import torch
+from torch.overrides import TorchFunctionMode
 
 from SegHiResCAMLib.engine.errors import EngineError
 from SegHiResCAMLib.engine.models.authors_unet import AuthorsUNet
@@ -49,7 +50,7 @@ def build_network(
     build = _class(component, file)
     arguments = _arguments(component, build, file)
     try:
-        with torch.device("meta"):
+        with torch.device("meta"), _NumbersHaveValues():
             outline = _built(build, arguments)
     except (NotImplementedError, RuntimeError):
         pass  # networks that compute while they are built cannot be built without memory
@@ -128,6 +129,15 @@ def _built(build: Callable[..., torch.nn.Module], arguments: dict[str, Any]) -> 
     """Building draws random first weights; the caller's random numbers stay as they were."""
     with torch.random.fork_rng(devices=[]):
         return build(**arguments)
+
+
+class _NumbersHaveValues(TorchFunctionMode):
+    """On the meta device, leaves those few numbers their values that SwinUNETR computes its drop rates with."""
+
+    def __torch_function__(
+        self, func: Any, _types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        return func(*args, **(kwargs or {}) | ({"device": "cpu"} if func is torch.linspace else {}))
 
 
 def _leaves(value: Any) -> Iterator[Any]:
