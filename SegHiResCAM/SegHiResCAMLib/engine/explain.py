@@ -11,7 +11,7 @@ import monai
 import torch
 
 from SegHiResCAMLib.engine.cam.layers import Layer, layer_named, suggest_layer
-from SegHiResCAMLib.engine.cam.leaf import Target, find_layer
+from SegHiResCAMLib.engine.cam.leaf import Target, find_layer, true_name
 from SegHiResCAMLib.engine.cam.methods import Method, find_method
 from SegHiResCAMLib.engine.cam.pixel_set_json import pixel_set_to_json
 from SegHiResCAMLib.engine.cam.pixel_sets import Empty, Mask, PredictedSegment, Surroundings
@@ -176,8 +176,9 @@ def _choose_layers(request: ExplainRequest, windows: Windows, spacing: tuple[flo
         layer, why = suggest_layer(layers)
         reason = f"suggested: {why}"
     else:
-        layer, reason = layer_named(layers, request.layer), "chosen by the user"
-    return [layer, *(layer_named(layers, name) for name in request.refine_with)], reason
+        layer, reason = layer_named(layers, true_name(request.model.network, request.layer)), "chosen by the user"
+    others = (true_name(request.model.network, name) for name in request.refine_with)
+    return [layer, *(layer_named(layers, name) for name in others)], reason
 
 
 def _provenance(

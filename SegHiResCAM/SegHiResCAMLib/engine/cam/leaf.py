@@ -115,6 +115,12 @@ def find_layer(network: torch.nn.Module, name: str) -> torch.nn.Module:
     return leaf_of(network, name).module
 
 
+def true_name(network: torch.nn.Module, name: str) -> str:
+    """The layer that `name` stands for: itself, or what the network's own `layer_aliases` make of it."""
+    aliases: dict[str, str] = getattr(network, "layer_aliases", {})
+    return aliases.get(name, name)
+
+
 def leaf_of(network: torch.nn.Module, name: str) -> Leaf:
     """The layer of `network` called `name`, not yet run.
 
@@ -122,6 +128,7 @@ def leaf_of(network: torch.nn.Module, name: str) -> Leaf:
         EngineError: `layer-unknown`, with names that come close.
     """
     modules = dict(network.named_modules())
+    name = true_name(network, name)
     parts = LAYER_NAME.fullmatch(name)
     if parts and parts["path"] in modules:
         call, element = (int(parts[key]) if parts[key] else None for key in ("call", "element"))
