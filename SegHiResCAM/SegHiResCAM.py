@@ -134,11 +134,11 @@ class SegHiResCAMLogic(ScriptedLoadableModuleLogic):
         if jump:
             jump_slices(slicer.mrmlScene, peak_position(heatmapNode).position)
 
-    def export(self, heatmapNode, folder) -> list[Path]:
-        """Write a heat map, its segmentation and its provenance into a folder."""
+    def export(self, heatmapNode, folder, *, fileFormat="nrrd", opacity=0.5) -> list[Path]:
+        """Write a heat map ("nrrd" or "nii.gz"), its segmentation, picture, table and provenance into a folder."""
         from SegHiResCAMLib.logic.export import export_heatmap
 
-        return export_heatmap(heatmapNode, Path(folder))
+        return export_heatmap(heatmapNode, Path(folder), file_format=fileFormat, opacity=opacity)[0]
 
 
 class SegHiResCAMWidget(ScriptedLoadableModuleWidget):

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import slicer
+from module.conftest import AFFINE
 from tiny_bundle import LABELS
 
 from SegHiResCAMLib.engine.explain import explain
@@ -21,7 +22,7 @@ from SegHiResCAMLib.engine.models import open_model
 from SegHiResCAMLib.engine.volume import volume_from_array
 from SegHiResCAMLib.logic.job import ExplainerError
 from SegHiResCAMLib.scene.errors import SceneError
-from SegHiResCAMLib.scene.heatmap import heatmap_provenance
+from SegHiResCAMLib.scene.heatmap import heatmap_diagnoses, heatmap_provenance
 from SegHiResCAMLib.scene.segments import segment_array, segment_ids
 from SegHiResCAMLib.scene.volumes import volume_array
 
@@ -71,7 +72,7 @@ def test_a_heat_map_has_the_volumes_geometry_transform_and_folder(logic: Any, a_
 def test_a_heat_map_is_the_engines_and_says_how_it_was_made(logic: Any, a_volume: Any, a_model: str) -> None:
     heatmap = logic.explain(a_volume, a_model, "tumour")
     here = explained_here(a_volume, a_model)
-    np.testing.assert_allclose(volume_array(heatmap)[0], here.heatmap.numpy()[0], rtol=0, atol=1e-6)
+    np.testing.assert_allclose(volume_array(heatmap)[0], here.signed_map.numpy()[0], rtol=0, atol=1e-6)
     facts = heatmap_provenance(heatmap)
     assert {key: facts[key] for key in here.provenance} == here.provenance
     assert float(facts["score"]) == pytest.approx(here.score, rel=1e-6)
@@ -123,15 +124,34 @@ def test_an_export_has_the_map_its_segmentation_and_its_provenance(
 ) -> None:
     heatmap = logic.explain(a_volume, a_model, "tumour", segmentationNode=logic.segment(a_volume, a_model))
     written = logic.export(heatmap, tmp_path / "out")
-    assert sorted(file.name for file in written) == ["explanation.json", "heatmap.nrrd", "segmentation.seg.nrrd"]
+    names = ["explanation.json", "heatmap.nrrd", "overlay.png", "segmentation.seg.nrrd", "signed-map.nrrd"]
+    measured = ["measurements.csv"] if "measurements" in heatmap_provenance(heatmap) else []
+    assert sorted(file.name for file in written) == sorted([*names, *measured])
     assert sorted(file.name for file in (tmp_path / "out").iterdir()) == sorted(file.name for file in written)
     facts = json.loads((tmp_path / "out/explanation.json").read_text())
     assert facts["provenance"]["segment"] == "tumour"
-    again = slicer.vtkMRMLScalarVolumeNode()
-    storage = slicer.vtkMRMLNRRDStorageNode()
-    storage.SetFileName(str(tmp_path / "out/heatmap.nrrd"))
-    assert storage.ReadData(again)
-    assert heatmap_provenance(again) == facts["provenance"]
+    assert facts["diagnoses"] == heatmap_diagnoses(heatmap)
+    signed, _ = volume_array(heatmap)
+    for name, values in {"heatmap.nrrd": np.maximum(signed, 0), "signed-map.nrrd": signed}.items():
+        again = slicer.vtkMRMLScalarVolumeNode()
+        storage = slicer.vtkMRMLNRRDStorageNode()
+        storage.SetFileName(str(tmp_path / "out" / name))
+        assert storage.ReadData(again)
+        assert heatmap_provenance(again).items() >= facts["provenance"].items()
+        read, _ = volume_array(again)
+        np.testing.assert_allclose(np.sort(read, axis=None), np.sort(values, axis=None), rtol=0, atol=0)
+
+
+def test_a_sheared_grid_is_not_forced_into_nifti(logic: Any, a_volume: Any, a_model: str, tmp_path: Path) -> None:
+    heatmap = logic.explain(a_volume, a_model, "tumour")
+    written = logic.export(heatmap, tmp_path / "straight", fileFormat="nii.gz")
+    assert "heatmap.nii.gz" in [file.name for file in written]
+    sheared = AFFINE.copy()
+    sheared[0, 2] = 0.4
+    heatmap.SetIJKToRASMatrix(slicer.util.vtkMatrixFromArray(sheared))
+    with pytest.raises(SceneError, match="sheared grid"):
+        logic.export(heatmap, tmp_path / "sheared", fileFormat="nii.gz")
+    assert not (tmp_path / "sheared").exists()
 
 
 def test_only_heat_maps_are_exported(logic: Any, a_volume: Any, tmp_path: Path) -> None:

@@ -7,7 +7,15 @@ import slicer
 
 from SegHiResCAMLib.scene.errors import SceneError
 from SegHiResCAMLib.scene.save import save_segmentation
-from SegHiResCAMLib.scene.segments import Segment, add_segmentation, segment_array, segment_ids
+from SegHiResCAMLib.scene.segments import (
+    Segment,
+    add_segmentation,
+    model_sha256_of,
+    segment_array,
+    segment_ids,
+    segment_volumes,
+    set_model_of,
+)
 from SegHiResCAMLib.scene.volumes import add_volume
 from SegHiResCAMLib.terminology import KNOWN
 
@@ -170,3 +178,16 @@ def test_simpleitk_reads_the_saved_file_voxel_for_voxel_where_it_lies(scene, aff
     point = np.array(image.TransformIndexToPhysicalPoint((5, 2, 3))) * (-1, -1, 1)  # LPS to RAS
     np.testing.assert_allclose(point, (affine @ [5, 2, 3, 1])[:3], atol=1e-6)
     assert image.GetMetaData("Segment0_Name") == "Right kidney"
+
+
+def test_volumes_are_counted_in_millilitres(scene, affine):
+    node, _ = _segmentation(scene, affine)
+    voxel = abs(np.linalg.det(affine[:3, :3])) / 1000
+    assert segment_volumes(node) == pytest.approx({one.id: (one.value == LABELS).sum() * voxel for one in SEGMENTS})
+
+
+def test_who_made_a_segmentation_is_known(scene):
+    node, _ = _segmentation(scene)
+    assert model_sha256_of(node) == ""
+    set_model_of(node, "kits", "abc")
+    assert model_sha256_of(node) == "abc"

@@ -63,7 +63,7 @@ class Explainer:
         volume: Any = None,
         *,
         further: Sequence[Any] = (),
-        axis: str = "axial",
+        axis: str = "auto",
         extent_mm: float | None = None,
         **callbacks: Any,
     ) -> Job:
@@ -78,7 +78,7 @@ class Explainer:
         *,
         further: Sequence[Any] = (),
         mode: str = "auto",
-        axis: str = "axial",
+        axis: str = "auto",
         device: str = "auto",
         **callbacks: Any,
     ) -> Job:
@@ -125,7 +125,7 @@ class Explainer:
         method: str = "seg-hires-grad-cam",
         layer: str | None = None,
         mode: str = "auto",
-        axis: str = "axial",
+        axis: str = "auto",
         device: str = "auto",
         contrast: str | None = None,
         refine_with: Sequence[str] = (),

@@ -33,10 +33,12 @@ class HeadlessApplication:
     Attributes:
         scene: The vtkMRMLScene, with the colour tables and the three slice views of a new desktop scene.
         slice_logics: The vtkMRMLSliceLogic of each slice view: Red (axial), Yellow (sagittal), Green (coronal).
+        core: The vtkSlicerApplicationLogic, for further logics.
     """
 
     scene: Any
     slice_logics: dict[str, Any]
+    core: Any
 
 
 @contextmanager
@@ -121,7 +123,7 @@ def _application(slicer: Any, folder: Path) -> tuple[HeadlessApplication, list[A
     slicer.vtkMRMLSliceNode.AddDefaultSliceOrientationPresets(scene, True)
     slice_logics = {name: _slice_view(slicer, scene, core, name, way) for name, way in _SLICE_VIEWS.items()}
     remote = _remote_io(slicer, scene, folder / "cache")
-    return HeadlessApplication(scene, slice_logics), [*slice_logics.values(), colors, core], remote
+    return HeadlessApplication(scene, slice_logics, core), [*slice_logics.values(), colors, core], remote
 
 
 def _slice_view(slicer: Any, scene: Any, core: Any, name: str, orientation: str) -> Any:

@@ -10,13 +10,14 @@ from typing import Any
 import numpy as np
 import slicer
 import vtk
-from vtk.util.numpy_support import numpy_to_vtk, vtk_to_numpy
+from vtk.util.numpy_support import vtk_to_numpy
 
 from SegHiResCAMLib.scene.errors import SceneError
 from SegHiResCAMLib.scene.placement import place_beside
-from SegHiResCAMLib.scene.volumes import Array, volume_array
+from SegHiResCAMLib.scene.volumes import Array, image_of, volume_array
 from SegHiResCAMLib.terminology import Code, Terminology
 
+_MODEL, _SHA256 = "SegHiResCAM.model", "SegHiResCAM.modelSha256"
 _BINARY_LABELMAP = "Binary labelmap"  # vtkSegmentationConverter's name of the representation
 _CATEGORIES = "Segmentation category and type - DICOM master list"
 _REGIONS = "Anatomic codes - DICOM master list"
@@ -45,9 +46,33 @@ class Segment:
             object.__setattr__(self, "id", re.sub(r"\W+", "-", self.name.lower()).strip("-") or f"segment-{self.value}")
 
 
+def prepare_labels(labels: Array, affine: Array, segments: Sequence[Segment]) -> Any:
+    """Make the image that all segments share, which takes time; may run in any thread.
+
+    Args:
+        labels: (i, j, k) integers. Values that no segment names become background.
+        affine: (4, 4) from (i, j, k) to RAS millimetres.
+        segments: What the values mean.
+
+    Returns:
+        A vtkOrientedImageData, for `add_segmentation`.
+
+    Raises:
+        SceneError: The labels are no integers in three axes, or two segments share an id or a value.
+    """
+    _check(labels, segments)
+    named = [segment.value for segment in segments]
+    kept = labels if np.isin(np.unique(labels), [0, *named]).all() else np.where(np.isin(labels, named), labels, 0)
+    image = _geometry(labels.shape, affine)
+    image.GetPointData().SetScalars(
+        image_of(kept.astype(np.uint8 if kept.max(initial=0) <= 255 else np.int32)).GetPointData().GetScalars()
+    )
+    return image
+
+
 def add_segmentation(
     scene: Any,
-    labels: Array,
+    labels: Array | Any,
     affine: Array,
     segments: Sequence[Segment],
     reference_volume: Any,
@@ -61,7 +86,7 @@ def add_segmentation(
 
     Args:
         scene: The vtkMRMLScene.
-        labels: (i, j, k) integers.
+        labels: (i, j, k) integers; or what `prepare_labels` has made of them.
         affine: (4, 4) from (i, j, k) to RAS millimetres.
         segments: What the values mean.
         reference_volume: The vtkMRMLScalarVolumeNode that was segmented: gives geometry, parent transform and folder.
@@ -73,8 +98,7 @@ def add_segmentation(
     Raises:
         SceneError: The labels are no integers in three axes, or two segments share an id or a value.
     """
-    _check(labels, segments)
-    layer = _oriented_image(np.where(np.isin(labels, [s.value for s in segments]), labels, 0), affine)
+    layer = prepare_labels(labels, affine, segments) if isinstance(labels, np.ndarray) else labels
     node = scene.AddNewNodeByClass("vtkMRMLSegmentationNode", name)
     node.CreateDefaultDisplayNodes()
     node.SetReferenceImageGeometryParameterFromVolumeNode(reference_volume)
@@ -104,6 +128,9 @@ def segment_array(node: Any, segment_id: str, reference_volume: Any) -> Array:
         sentence = f"The segmentation {node.GetName()} has no segment {segment_id}: choose one of {segment_ids(node)}."
         raise SceneError(sentence)
     array, affine = volume_array(reference_volume)
+    same = _on_the_same_grid(node, segment_id, reference_volume, array.shape, affine)
+    if same is not None:
+        return same
     grid = _geometry(array.shape, affine)
     between = vtk.vtkGeneralTransform()
     slicer.vtkMRMLTransformNode.GetTransformBetweenNodes(
@@ -121,6 +148,32 @@ def segment_ids(node: Any) -> list[str]:
     """List the identifiers of a segmentation's segments, in its order."""
     segmentation = node.GetSegmentation()
     return [segmentation.GetNthSegmentID(index) for index in range(segmentation.GetNumberOfSegments())]
+
+
+def set_model_of(node: Any, name: str, sha256: str) -> None:
+    """Note in a segmentation which model made it."""
+    node.SetAttribute(_MODEL, name)
+    node.SetAttribute(_SHA256, sha256)
+
+
+def model_sha256_of(node: Any) -> str:
+    """SHA-256 of the model that made a segmentation; empty for one of other origin."""
+    return node.GetAttribute(_SHA256) or ""
+
+
+def segment_volumes(node: Any) -> dict[str, float]:
+    """Volume of each segment in millilitres, by id; 0 for one that has no voxels."""
+    volumes = {}
+    for segment_id in segment_ids(node):
+        segment = node.GetSegmentation().GetSegment(segment_id)
+        image = segment.GetRepresentation(_BINARY_LABELMAP)
+        volumes[segment_id] = 0.0
+        if image is not None and image.GetNumberOfPoints():
+            to_world = vtk.vtkMatrix4x4()
+            image.GetImageToWorldMatrix(to_world)
+            voxel = abs(np.linalg.det(slicer.util.arrayFromVTKMatrix(to_world)[:3, :3]))
+            volumes[segment_id] = float(np.count_nonzero(_voxels(image) == segment.GetLabelValue()) * voxel / 1000)
+    return volumes
 
 
 def terminology_entry(terminology: Terminology) -> str:
@@ -150,12 +203,21 @@ def _check(labels: Array, segments: Sequence[Segment]) -> None:
         raise SceneError(sentence)
 
 
-def _oriented_image(labels: Array, affine: Array) -> Any:
-    """Make the label array the image that all segments share."""
-    dtype = np.uint8 if labels.max(initial=0) <= 255 else np.int32
-    image = _geometry(labels.shape, affine)
-    image.GetPointData().SetScalars(numpy_to_vtk(labels.astype(dtype).ravel(order="F"), deep=True))
-    return image
+def _on_the_same_grid(node: Any, segment_id: str, volume: Any, shape: tuple[int, ...], affine: Array) -> Array | None:
+    """The segment's voxels as they are, if they are stored on the volume's own grid; then nothing need be resampled."""
+    segment = node.GetSegmentation().GetSegment(segment_id)
+    image = segment.GetRepresentation(_BINARY_LABELMAP)
+    if image is None or node.GetTransformNodeID() != volume.GetTransformNodeID() or image.GetDimensions() != shape:
+        return None
+    to_world = vtk.vtkMatrix4x4()
+    image.GetImageToWorldMatrix(to_world)
+    if not np.allclose(slicer.util.arrayFromVTKMatrix(to_world), affine, rtol=0, atol=1e-6):
+        return None
+    return _voxels(image).reshape(shape, order="F") == segment.GetLabelValue()
+
+
+def _voxels(image: Any) -> Array:
+    return np.asarray(vtk_to_numpy(image.GetPointData().GetScalars()))
 
 
 def _geometry(shape: tuple[int, ...], affine: Array) -> Any:

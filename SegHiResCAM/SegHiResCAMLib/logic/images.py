@@ -1,0 +1,35 @@
+"""Volume nodes as the worker takes them: voxels, one channel or several, and where they lie."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from SegHiResCAMLib.scene.errors import SceneError
+from SegHiResCAMLib.scene.volumes import volume_array
+from SegHiResCAMLib.worker.protocol import Voxels
+
+
+def voxels_of(volume: Any, further: Sequence[Any] = ()) -> Voxels:
+    """The voxels of a volume, not copied; or of several that are the channels of one image.
+
+    Raises:
+        SceneError: A volume has no voxels, or they do not lie on one grid.
+    """
+    array, affine = volume_array(volume)
+    if not further:
+        return Voxels.of(array, affine)
+    channels = [array]
+    for node in further:
+        other, where = volume_array(node)
+        aligned = other.shape == array.shape and np.allclose(where, affine, rtol=0, atol=1e-3)
+        if not aligned or node.GetTransformNodeID() != volume.GetTransformNodeID():
+            sentence = (
+                f"{node.GetName()} lies on another grid than {volume.GetName()}: resample it to that volume, "
+                "with the module Resample Scalar/Vector/DWI Volume, and choose the result."
+            )
+            raise SceneError(sentence)
+        channels.append(other)
+    return Voxels.of(np.stack(channels), affine)
