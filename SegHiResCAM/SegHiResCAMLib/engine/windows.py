@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -70,20 +71,29 @@ class Windows:
 
     def importance(self, dtype: torch.dtype) -> torch.Tensor:
         """The blending weights g of one window, clamped from below where MONAI's inferer clamps them."""
-        if self.settings.scheme == "nnunet" and self.blending == "gaussian":
-            return gaussian_importance(self.size, self.settings.sigma_scale, dtype)
-        weights = compute_importance_map(
-            self.size, mode=self.blending, sigma_scale=self.settings.sigma_scale, device="cpu", dtype=dtype
-        )
-        return weights.expand(self.size)
+        return _importance(self.size, self.blending, self.settings.scheme, self.settings.sigma_scale, dtype)
 
-    def weight_sum(self, dtype: torch.dtype) -> torch.Tensor:
-        """Sum of the weights of all windows at each position of the padded image."""
-        total = torch.zeros(self.padded, dtype=dtype)
+    def weight_sum(self, dtype: torch.dtype, box: Box | None = None) -> torch.Tensor:
+        """Sum of the weights of all windows at each position of a box, or of the whole padded image."""
+        within = box or tuple(slice(0, length) for length in self.padded)
+        total = torch.zeros([one.stop - one.start for one in within], dtype=dtype)
         importance = self.importance(dtype)
-        for box in self.boxes:
-            total[box] += importance
+        for other in self.boxes:
+            overlap = [(max(a.start, b.start), min(a.stop, b.stop)) for a, b in zip(within, other, strict=True)]
+            if all(start < stop for start, stop in overlap):
+                total[_seen_from(within, overlap)] += importance[_seen_from(other, overlap)]
         return total
+
+    def share(self, box: Box, dtype: torch.dtype) -> torch.Tensor:
+        """g_w / sum g of one window: how much its prediction counts at each of its positions."""
+        return self.importance(dtype) / self.weight_sum(dtype, box)
+
+    def source(self, box: Box) -> Box:
+        """The part of the image that lies in a window; along an axis that is padded, that is all of it."""
+        return tuple(
+            slice(0, length) if any(padding) else along
+            for along, length, padding in zip(box, self.image, self.padding, strict=True)
+        )
 
     @property
     def _widths(self) -> list[int]:
@@ -109,7 +119,9 @@ def plan_windows(image: tuple[int, ...], settings: WindowSettings) -> Windows:
     if settings.scheme == "nnunet":
         boxes = even_boxes(padded, size, settings.overlap)
     else:
-        step = tuple(w if w == n else max(int(w * (1 - settings.overlap)), 1) for n, w in zip(padded, size, strict=True))
+        step = tuple(
+            w if w == n else max(int(w * (1 - settings.overlap)), 1) for n, w in zip(padded, size, strict=True)
+        )
         boxes = tuple(dense_patch_slices(padded, size, step, return_slice=True))
     # One window is its own prediction: dividing its weights by themselves would only add rounding.
     blending = settings.blending if len(boxes) > 1 else "constant"
@@ -148,6 +160,22 @@ def _predict_one_by_one(
         blended[at(..., *box)] += logits * importance
     assert blended is not None  # there is at least one window
     return windows.crop(blended / windows.weight_sum(images.dtype).to(images.device))
+
+
+def _seen_from(box: Box, ranges: list[tuple[int, int]]) -> Box:
+    """Ranges on the image as slices of what lies in a box."""
+    return tuple(
+        slice(start - along.start, stop - along.start) for (start, stop), along in zip(ranges, box, strict=True)
+    )
+
+
+@lru_cache(maxsize=2)
+def _importance(
+    size: tuple[int, ...], blending: str, scheme: str, sigma_scale: float, dtype: torch.dtype
+) -> torch.Tensor:
+    if scheme == "nnunet" and blending == "gaussian":
+        return gaussian_importance(size, sigma_scale, dtype)
+    return compute_importance_map(size, mode=blending, sigma_scale=sigma_scale, device="cpu", dtype=dtype).expand(size)
 
 
 def _check_padding(image: tuple[int, ...], padding: tuple[tuple[int, int], ...], settings: WindowSettings) -> None:
