@@ -76,7 +76,7 @@ def explain(
     ] = None,
     contrast_weight: Annotated[float, typer.Option(metavar="W", help="How much the other segment counts.")] = 1.0,
     mode: ModeOption = Mode.auto,
-    axis: AxisOption = Axis.axial,
+    axis: AxisOption = Axis.auto,
     device: DeviceOption = Device.auto,
     series: SeriesOption = None,
     as_json: JsonOption = False,

@@ -24,7 +24,7 @@ def layers(
         list[str] | None,
         typer.Option("--volume", metavar="VOLUME", help="List them for the windows and spacing of this volume."),
     ] = None,
-    axis: AxisOption = Axis.axial,
+    axis: AxisOption = Axis.auto,
     size: Annotated[
         float | None,
         typer.Option("--segment-size", metavar="MM", min=0.01, help="Mark layers that are coarser than this segment."),

@@ -15,6 +15,7 @@ class Mode(str, Enum):  # noqa: D101 - the help of the option says it
 
 
 class Axis(str, Enum):  # noqa: D101
+    auto = "auto"
     axial = "axial"
     coronal = "coronal"
     sagittal = "sagittal"
@@ -44,7 +45,9 @@ ModelOption = Annotated[
     str, typer.Option("--model", "-m", metavar="MODEL", help="File, folder or catalogue name of a model.")
 ]
 ModeOption = Annotated[Mode, typer.Option(help="How the network goes through the volume; auto fits the network.")]
-AxisOption = Annotated[Axis, typer.Option(help="Direction of slices, for 2D networks, in patient space.")]
+AxisOption = Annotated[
+    Axis, typer.Option(help="Direction of slices, for 2D networks, in patient space; auto is the model's.")
+]
 DeviceOption = Annotated[Device, typer.Option(help="Where to compute; auto takes a GPU where there is one.")]
 SeriesOption = Annotated[
     str | None, typer.Option(metavar="UID", help="SeriesInstanceUID, for a folder of several series.")

@@ -32,7 +32,7 @@ def segment(
         Path, typer.Option("-o", "--output", metavar="OUT", help="A .seg.nrrd, .nrrd, .nii.gz, .nii or .mha file.")
     ],
     mode: ModeOption = Mode.auto,
-    axis: AxisOption = Axis.axial,
+    axis: AxisOption = Axis.auto,
     device: DeviceOption = Device.auto,
     series: SeriesOption = None,
     as_json: JsonOption = False,

@@ -71,7 +71,7 @@ class Layers:
 
     model: str
     volume: Voxels | None = None
-    axis: str = "axial"
+    axis: str = "auto"
     extent_mm: float | None = None
 
 
@@ -82,7 +82,7 @@ class Segment:
     model: str
     volume: Voxels
     mode: str = "auto"
-    axis: str = "axial"
+    axis: str = "auto"
     device: str = "auto"
 
 
@@ -99,7 +99,7 @@ class Explain:
     method: str = "seg-hires-grad-cam"
     layer: str | None = None
     mode: str = "auto"
-    axis: str = "axial"
+    axis: str = "auto"
     device: str = "auto"
     mask: Voxels | None = None
     pixel_set: dict[str, Any] | None = None
