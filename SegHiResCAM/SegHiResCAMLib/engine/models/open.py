@@ -9,7 +9,9 @@ from pathlib import Path
 from SegHiResCAMLib.engine.errors import EngineError
 from SegHiResCAMLib.engine.models.archive import files_in, is_zip
 from SegHiResCAMLib.engine.models.bundle import is_bundle, open_bundle
+from SegHiResCAMLib.engine.models.catalogue import check_weights, present
 from SegHiResCAMLib.engine.models.model import SegmentationModel
+from SegHiResCAMLib.engine.models.nnunet import is_nnunet, open_nnunet
 from SegHiResCAMLib.engine.models.plain import is_plain_checkpoint, open_plain_checkpoint
 from SegHiResCAMLib.engine.models.torchscript import is_torchscript, open_torchscript
 
@@ -20,6 +22,7 @@ FORMATS: tuple[tuple[str, Callable[[Path], bool], Callable[[str], SegmentationMo
         is_bundle,
         open_bundle,
     ),
+    ("nnU-Net v2 results, folder or zip (plans.json, dataset.json, fold_*)", is_nnunet, open_nnunet),
     ("TorchScript archive with a bundle's description", is_torchscript, open_torchscript),
     (
         "checkpoint (.pt, .pth, .safetensors) with a description (.json) beside it",
@@ -33,14 +36,14 @@ def open_model(path: str | os.PathLike[str]) -> SegmentationModel:
     """Open a segmentation model. Nothing in the file is run.
 
     Args:
-        path: A file or folder in one of `FORMATS`.
+        path: A file or folder in one of `FORMATS`, or the name of a model of the catalogue.
 
     Raises:
-        EngineError: It is absent, in another format, unsound, or needs code to run.
+        EngineError: It is absent, not downloaded yet, in another format, unsound, or needs code to run.
     """
     source = os.fspath(path)
     if not Path(source).exists():
-        raise EngineError("model-absent", f"There is no file or folder '{source}'.")
+        return _from_catalogue(source)
     for _, recognises, opens in FORMATS:
         if recognises(Path(source)):
             return opens(source)
@@ -48,3 +51,15 @@ def open_model(path: str | os.PathLike[str]) -> SegmentationModel:
         files_in(source)  # says what is wrong with an archive
     known = "; ".join(name for name, _, _ in FORMATS)
     raise EngineError("model-unknown", f"'{source}' is no model that can be opened. It can be a {known}.")
+
+
+def _from_catalogue(name: str) -> SegmentationModel:
+    entry = present(name)
+    if entry is None or not entry.location.exists():
+        raise EngineError(
+            "model-absent",
+            f"There is no file or folder '{name}', and no model of that name in the catalogue, which 'seghirescam models' lists.",
+        )
+    model = open_model(entry.location)
+    check_weights(entry, model.sha256)
+    return model
