@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: setup demo test check format benchmark pictures clean
+.PHONY: setup demo test check format benchmark figures clean
 
 setup: $(READY)
 
@@ -36,6 +36,10 @@ format: $(READY)
 
 benchmark: $(READY)
 	$(BIN)/python Testing/benchmarks/explain.py
+
+# Needs SEGHIRESCAM_TEST_DATA, the folder of real volumes and networks.
+figures: $(READY)
+	$(BIN)/python Testing/figures/methods.py
 
 clean:
 	rm -rf $(VENV) demo-output .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import tarfile
-import zipfile
 from pathlib import Path
 
 import nibabel as nib
@@ -12,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from monai.data import MetaTensor
+from real_data import assemble_bundle, slab, unpack_kidney_ct
 
 from SegHiResCAMLib.engine.explain import explain
 from SegHiResCAMLib.engine.explanation import ExplainRequest, Explanation
@@ -30,12 +28,7 @@ AXIS_ORDERS = ["RAS", "LPS", "ARS", "ASL", "IPR", "LIA", "PSR", "SAL"]
 @pytest.fixture(scope="module")
 def case(test_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The kidney CT unpacked: PATIENT_DICOM and MASKS_DICOM."""
-    folder = tmp_path_factory.mktemp("kidney-ct")
-    with tarfile.open(test_data / "kidney-ct-dicom" / "PATIENT_DICOM.tar.xz") as archive:
-        archive.extractall(folder, filter="data")
-    with zipfile.ZipFile(test_data / "kidney-ct-dicom" / "MASKS_DICOM.zip") as archive:
-        archive.extractall(folder)
-    return folder
+    return unpack_kidney_ct(test_data, tmp_path_factory.mktemp("kidney-ct"))
 
 
 @pytest.fixture(scope="module")
@@ -43,22 +36,14 @@ def ct(case: Path) -> MetaTensor:
     return read_volume(case / "PATIENT_DICOM")
 
 
-def bundle(test_data: Path, folder: Path, name: str, weights: str) -> SegmentationModel:
-    """The description of a real network beside its weights, as a bundle."""
-    shutil.copytree(Path(__file__).parents[1] / "data" / name, folder / name)
-    (folder / name / "models").mkdir(exist_ok=True)
-    shutil.copy(test_data / name / weights, folder / name / "models" / "model.pt")
-    return open_model(folder / name)
-
-
 @pytest.fixture(scope="module")
 def kidney_model(test_data: Path, tmp_path_factory: pytest.TempPathFactory) -> SegmentationModel:
-    return bundle(test_data, tmp_path_factory.mktemp("2d"), "kits19-unet2d", "basicunet2d_kits19_kidney.pt")
+    return open_model(assemble_bundle(test_data, tmp_path_factory.mktemp("2d"), "kits19-unet2d"))
 
 
 @pytest.fixture(scope="module")
 def spleen_model(test_data: Path, tmp_path_factory: pytest.TempPathFactory) -> SegmentationModel:
-    return bundle(test_data, tmp_path_factory.mktemp("3d"), "spleen-unet3d", "spleen_unet3d_state_dict.pt")
+    return open_model(assemble_bundle(test_data, tmp_path_factory.mktemp("3d"), "spleen-unet3d"))
 
 
 @pytest.fixture(scope="module")
@@ -82,13 +67,6 @@ def expert(case: Path, *names: str) -> np.ndarray:
 
 def dice(ours: np.ndarray, truth: np.ndarray) -> float:
     return float(2 * np.sum(ours & truth) / (np.sum(ours) + np.sum(truth)))
-
-
-def slab(volume: MetaTensor, start: int, stop: int) -> MetaTensor:
-    """Some slices, where they were."""
-    affine = volume.affine.clone()
-    affine[:3, 3] += affine[:3, 2] * start
-    return MetaTensor(volume.as_tensor()[..., start:stop].clone(), affine=affine)
 
 
 def reordered(volume: MetaTensor, codes: str) -> MetaTensor:
