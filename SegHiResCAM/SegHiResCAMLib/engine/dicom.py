@@ -73,8 +73,19 @@ def read_dicom_folder(
         EngineError: `dicom-no-images`, `dicom-damaged`, `series-unknown`, `series-ambiguous`, the codes of `stack`
             and of `read_pixels`.
     """
+    slices, affine = read_series(folder, name, series)
     with _quiet():
-        return _volume(_choose(_series_in(folder, name), series, name), name)
+        return read_pixels(slices, name), affine
+
+
+def read_series(folder: Path, name: str, series: str | None = None) -> tuple[list[Slice], npt.NDArray[np.float64]]:
+    """The headers of one series of a folder, in the order of k, and the RAS affine of (column i, row j, slice k).
+
+    Raises:
+        EngineError: As `read_dicom_folder`.
+    """
+    with _quiet():
+        return stack(_choose(_series_in(folder, name), series, name), name)
 
 
 def read_dicom_file(path: Path, name: str) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float64]]:
