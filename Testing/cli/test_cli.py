@@ -174,7 +174,7 @@ def test_contrast_refinement_and_options_reach_the_map(model: Path, volume: Path
         "--refine", "mean",
     )["provenance"]  # fmt: skip
     assert json.loads(facts["methodOptions"]) == {"pool": 3, "mode": "max"}
-    assert facts["contrast"] == "tumour, weight 0.5"
+    assert facts["contrast"] == "rather than tumour, weight 0.5"
     assert facts["refinedBy"] == "mean with model.0"
     heatmap = read_volume(tmp_path / "why" / "heatmap.nrrd")
     assert 0 < float(heatmap.max()) <= 1 + 1e-6

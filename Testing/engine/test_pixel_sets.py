@@ -332,7 +332,7 @@ def test_a_segment_is_set_against_another_or_against_the_background() -> None:
     # Weights of the classes on the feature: kidney 3, cyst 6, background 0.
     assert cyst.signed_map.abs().max() < 1e-5
     torch.testing.assert_close(background.signed_map.as_tensor(), plain.signed_map.as_tensor())
-    assert cyst.provenance["contrast"] == "cyst, weight 0.5"
+    assert cyst.provenance["contrast"] == "rather than cyst, weight 0.5"
 
 
 def test_several_layers_are_combined_by_their_product_or_mean_each_scaled_by_its_maximum() -> None:

@@ -17,7 +17,7 @@ import numpy as np
 
 from SegHiResCAMLib.scene import captions
 from SegHiResCAMLib.scene.canvas import DIM, Canvas
-from SegHiResCAMLib.scene.captions import MARGIN
+from SegHiResCAMLib.scene.captions import ASKED, MARGIN
 from SegHiResCAMLib.scene.heatmap import heatmap_diagnoses, heatmap_provenance, peak_position
 from SegHiResCAMLib.scene.panels import Look, Outline, body_frame, draw_panel, outlines
 from SegHiResCAMLib.scene.slices import AXIAL, VIEWS, View
@@ -62,7 +62,7 @@ def slice_picture(
     cuts = [frame.cut(view, scale) for view in VIEWS]
     top, height = 88, max(where.shape[0] for where in cuts)
     page = Canvas(2 * MARGIN + _PAGE, top + height + 148)
-    captions.title(page, heatmap, ("method", "segment"), ("model", "layer"))
+    captions.title(page, heatmap, ("method", "segment"), ("model", "layer", *ASKED))
     left = MARGIN
     drawn: list[Outline] = []
     for where in cuts:
@@ -114,7 +114,7 @@ def comparison_picture(
     bottom = top + sum(where.shape[0] + _GAP for where in cuts)
     noted = 60 if any(map(heatmap_diagnoses, heatmaps)) else 0
     page = Canvas(2 * MARGIN + (1 + len(heatmaps)) * (column + _GAP) - _GAP, bottom + 146 + noted)
-    captions.title(page, heatmaps[0], ("segment",), ("model",))
+    captions.title(page, heatmaps[0], ("segment",), ("model", *ASKED))
     drawn: list[Outline] = []
     for index, heatmap in enumerate([None, *heatmaps]):
         left, y = MARGIN + index * (column + _GAP), top
@@ -167,7 +167,7 @@ def gallery_picture(
     height = where.shape[0] + 96
     rows = -(-(1 + len(heatmaps)) // _TILES)
     page = Canvas(2 * MARGIN + _TILES * (_TILE + _GAP) - _GAP, 92 + rows * height + 40)
-    captions.title(page, heatmaps[0], ("segment",), ("model", "layer"))
+    captions.title(page, heatmaps[0], ("segment",), ("model", "layer", *ASKED))
     drawn: list[Outline] = []
     for index, heatmap in enumerate([None, *heatmaps]):
         left, top = MARGIN + index % _TILES * (_TILE + _GAP), 92 + index // _TILES * height
