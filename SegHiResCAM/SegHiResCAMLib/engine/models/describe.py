@@ -21,8 +21,8 @@ _TO_DO = (
     "labels: give the structures their names, and check that there is none too many",
     "orientation: the directions of the axes that the network was trained on (RAS, LPS, ...)",
     "spacing: the millimetres between voxels that it was trained on; null keeps the volume's own",
-    "intensity: what was done to the voxels' values in training, for example [{'step': 'scale', 'range': [-160, 240], 'clip': true}]",
-    "window: the size of the pieces it was trained on, for example {'size': [96, 96, 96]}; null takes the whole image at once",
+    "intensity: what was done to the voxels' values in training (clip, scale, min-max or z-score); none if left empty",
+    "window: the size of the pieces it was trained on; null takes the whole image at once",
 )
 
 
