@@ -7,21 +7,18 @@ import hashlib
 import json
 import pickle
 import shutil
-import warnings
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
-from monai.bundle import ConfigParser
 from monai.data import MetaTensor
 from monai.networks import nets
-from monai.transforms import Compose, EnsureChannelFirstd, LoadImaged, Resize, ScaleIntensity
+from monai.transforms import Compose, Resize, ScaleIntensity
 
 from SegHiResCAMLib.engine.errors import EngineError
 from SegHiResCAMLib.engine.models import open_model
@@ -789,25 +786,14 @@ def test_an_incomplete_bundle_is_refused_by_what_it_lacks(name: str, bundle: Bun
 # Real bundles, networks and files
 
 
-def real_bundle(description: Path, folder: Path, weights: Path | None = None) -> Path:
-    """A bundle folder of a description and real weights, or freshly initialised ones of the network that MONAI makes of it."""
+def real_bundle(description: Path, folder: Path, weights: Path) -> Path:
+    """A bundle folder of a description and real weights."""
     (folder / "models").mkdir(parents=True)
     (folder / "configs").mkdir()
     for file in (description / "configs").iterdir():
         (folder / "configs" / file.name).write_bytes(file.read_bytes())
-    if weights is not None:
-        shutil.copy(weights, folder / "models/model.pt")
-    else:
-        torch.save(
-            {"model": monai_parser(folder).get_parsed_content("network_def").state_dict()}, folder / "models/model.pt"
-        )
+    shutil.copy(weights, folder / "models/model.pt")
     return folder
-
-
-def monai_parser(folder: Path) -> ConfigParser:
-    parser = ConfigParser()
-    parser.read_config(next((folder / "configs").glob("inference.*")))
-    return parser
 
 
 @pytest.mark.real_data
@@ -828,59 +814,6 @@ def test_real_networks_open(
     assert (model.window.size, model.window.multiple) == (None, 16)
     assert model.licence == "Apache-2.0"
     assert torch.isfinite(model.network(torch.zeros(1, 1, *[32] * model.spatial_dims))).all()
-
-
-@pytest.mark.real_data
-@pytest.mark.parametrize(
-    ("name", "labels", "size", "blending", "activation"),
-    [
-        ("brats_mri_segmentation", 3, (240, 240, 160), "constant", "sigmoid"),
-        ("prostate_mri_anatomy", 2, (96, 96, 96), "constant", "softmax"),
-        ("segmentation_template", 3, None, "gaussian", "softmax"),
-        ("spleen_ct_segmentation", 1, (96, 96, 96), "constant", "softmax"),
-        ("ventricular_short_axis_3label", 3, (256, 256), "constant", "softmax"),
-        ("wholeBody_ct_segmentation", 104, (96, 96, 96), "gaussian", "softmax"),
-    ],
-)
-def test_bundles_of_the_model_zoo_open(
-    name: str,
-    labels: int,
-    size: tuple[int, ...] | None,
-    blending: str,
-    activation: str,
-    test_data: Path,
-    tmp_path: Path,
-) -> None:
-    model = open_model(real_bundle(test_data / "monai-bundle-configs" / name, tmp_path / "bundle"))
-    assert len(model.labels) == labels
-    assert (model.window.size, model.window.blending, model.activation) == (size, blending, activation)
-
-
-@pytest.mark.real_data
-@pytest.mark.parametrize(
-    ("name", "code"),
-    [("renalStructures_CECT_segmentation", "bundle-several-images"), ("endoscopic_tool_segmentation", "bundle-slices")],
-)
-def test_bundles_of_the_model_zoo_that_are_not_for_one_volume_are_refused(
-    name: str, code: str, test_data: Path, tmp_path: Path
-) -> None:
-    folder = real_bundle(test_data / "monai-bundle-configs" / name, tmp_path / "bundle")
-    assert refusal(lambda: open_model(folder)).code == code
-
-
-@pytest.mark.real_data
-def test_preprocessing_is_that_of_monai_voxel_for_voxel(test_data: Path, tmp_path: Path) -> None:
-    folder = real_bundle(test_data / "monai-bundle-configs/spleen_ct_segmentation", tmp_path / "bundle")
-    model = open_model(folder)
-    file = {"image": str(test_data / "abdomen-ct/example_ct_sm.nii.gz")}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        expected = monai_parser(folder).get_parsed_content("preprocessing")(file)["image"]
-        loaded = Compose([LoadImaged("image"), EnsureChannelFirstd("image")])(file)
-        prepared = model.preprocessing(loaded)["image"]
-    assert prepared.shape == expected.shape
-    assert torch.equal(prepared.as_tensor(), expected.as_tensor())
-    assert np.array_equal(prepared.affine, expected.affine)
 
 
 @pytest.mark.real_data
