@@ -14,7 +14,7 @@ def layouts(batches: int, slow: torch.memory_format) -> list[torch.memory_format
     network = torch.nn.Conv3d(2, 3, 3)
     trial, used = LayoutTrial(network, 3, batches), []
     for _ in range(batches):
-        with trial.batch() as layout:
+        with trial.batch(1) as layout:
             used.append(layout)
             assert network.weight.is_contiguous(memory_format=layout)
             time.sleep(0.02 if layout == slow else 0.0)

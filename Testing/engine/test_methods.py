@@ -15,8 +15,9 @@ from torch import nn
 from SegHiResCAMLib.engine.cam import activation_map
 from SegHiResCAMLib.engine.cam.leaf import Target
 from SegHiResCAMLib.engine.cam.methods import METHODS, find_method
-from SegHiResCAMLib.engine.cam.stitched import stitched_maps
+from SegHiResCAMLib.engine.cam.stitched import Question, stitched_maps
 from SegHiResCAMLib.engine.errors import EngineError
+from SegHiResCAMLib.engine.memory import Workplace
 from SegHiResCAMLib.engine.models.model import WindowSettings
 from SegHiResCAMLib.engine.progress import silent
 from SegHiResCAMLib.engine.windows import plan_windows
@@ -260,8 +261,8 @@ def test_walks_in_the_table_are_the_walks_that_are_made() -> None:
     for name, method in METHODS.items():
         fractions: list[float] = []
         stitched_maps(
-            network, image, segment[None].double(), Target(index), ["upcat_1"], method, windows,
-            device=torch.device("cpu"), progress=lambda fraction, _text, seen=fractions: seen.append(fraction),
+            Workplace(network, torch.device("cpu")), image, [Question(Target(index), segment[None].double())], ["upcat_1"], method,
+            windows, progress=lambda fraction, _text, seen=fractions: seen.append(fraction),
         )  # fmt: skip
         starts = [step / method.walks for step in range(method.walks)]
         assert set(starts) <= set(fractions), name

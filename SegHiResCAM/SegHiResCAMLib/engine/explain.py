@@ -17,11 +17,12 @@ from SegHiResCAMLib.engine.cam.pixel_set_json import pixel_set_to_json
 from SegHiResCAMLib.engine.cam.pixel_sets import Empty, Mask, PredictedSegment, Surroundings
 from SegHiResCAMLib.engine.cam.placement import measure_placement
 from SegHiResCAMLib.engine.cam.refine import refined
-from SegHiResCAMLib.engine.cam.stitched import stitched_maps
+from SegHiResCAMLib.engine.cam.stitched import Question, stitched_maps
 from SegHiResCAMLib.engine.device import choose_device
 from SegHiResCAMLib.engine.diagnoses import Facts, diagnose, extent_of
 from SegHiResCAMLib.engine.errors import EngineError
 from SegHiResCAMLib.engine.explanation import ExplainRequest, Explanation
+from SegHiResCAMLib.engine.memory import Workplace
 from SegHiResCAMLib.engine.model_layers import model_layers, stack_spacing
 from SegHiResCAMLib.engine.models.model import Label
 from SegHiResCAMLib.engine.preprocessing import restore
@@ -78,17 +79,14 @@ def explain(
     layers, reason = _choose_layers(request, windows, spacing)
     with _timed(timings, "explanation"):
         network = model.network.to(device)
-        found = stitched_maps(
-            network,
+        (found,) = stitched_maps(
+            Workplace(network, device, SLICES_AT_ONCE if model.spatial_dims == 2 else 1),
             stack,
-            per_slice,
-            target,
+            [Question(target, per_slice)],
             [layer.name for layer in layers],
             method,
             windows,
-            device=device,
             progress=part(progress, share + 0.1, 0.95),
-            batch=SLICES_AT_ONCE if model.spatial_dims == 2 else 1,
             placements=[
                 measure_placement(network, layer.name, model.in_channels, windows.size, layer.grid) for layer in layers
             ],
@@ -201,7 +199,7 @@ def _provenance(
     if request.method_options:
         facts["methodOptions"] = json.dumps(dict(request.method_options), sort_keys=True)
     if request.contrast is not None:
-        facts["contrast"] = f"{request.contrast}, weight {request.contrast_weight:g}"
+        facts["contrast"] = f"rather than {request.contrast}, weight {request.contrast_weight:g}"
     if request.refine_with:
         facts["refinedBy"] = f"{request.refine} with {', '.join(layer.name for layer in layers[1:])}"
     if not isinstance(request.explained, Mask):

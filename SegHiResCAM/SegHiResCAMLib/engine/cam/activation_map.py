@@ -53,11 +53,13 @@ def activation_map(
     cotangent = pixel_set.to(device=inputs.device, dtype=inputs.dtype)[None]
     target = Target(class_index)
     with leaves_at(network, [layer]) as leaves:
-        (evidence,) = explain_batch(network, leaves, inputs, cotangent, target, pixels=float(cotangent.sum()))
+        ((evidence,),) = explain_batch(
+            network, leaves, inputs, [target], lambda _logits: [cotangent], pixels=[float(cotangent.sum())]
+        )
         step = next(steps)
         while isinstance(step, Gather | HeadWeights):
             if isinstance(step, HeadWeights):
                 step = steps.send(head_weights(network, leaves[0], inputs, target))
             else:
-                step = steps.send(collect(None, step, evidence))
+                step = steps.send(collect(None, step, step.form(evidence)))
         return step.finish(step.form(evidence))[0]

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 import torch
 
-from SegHiResCAMLib.engine.cam.leaf import Leaf, Target, activations_and_gradients, run_forward, scores
+from SegHiResCAMLib.engine.cam.leaf import Leaf, Target, gradients_at, recording_gradients, run_forward, scores
 from SegHiResCAMLib.engine.cam.methods.steps import Evidence, Gather
 from SegHiResCAMLib.engine.cam.placement import Placement, even_placement, to_window
 from SegHiResCAMLib.engine.cam.tail import recording, replayed
@@ -17,70 +17,83 @@ def explain_batch(
     network: torch.nn.Module,
     leaves: Sequence[Leaf],
     inputs: torch.Tensor,
-    cotangent: torch.Tensor,
-    target: Target,
+    targets: Sequence[Target],
+    cotangents: Callable[[torch.Tensor], Sequence[torch.Tensor]],
     *,
-    pixels: float,
+    pixels: Sequence[float],
     gradient: bool = True,
     windows: int | None = None,
     placements: Sequence[Placement] | None = None,
+    mixed: torch.dtype | None = None,
+    flip: bool = False,
     progress: Progress = silent,
-) -> list[Evidence]:
-    """One forward pass, with `gradient` one tail backward pass: the evidence of every leaf.
+) -> list[list[Evidence]]:
+    """One forward pass and, with `gradient`, one tail backward pass for each target: the evidence of every leaf, target by target.
 
     Args:
         network: Inside `leaves_at`.
         leaves: What that yields.
         inputs: (B, C, *window).
-        cotangent: (B, *window): how much each position's logit counts in S.
-        target: What is explained.
-        pixels: Sum of the pixel set over the whole volume.
+        targets: What is explained.
+        cotangents: Given the logits (B, K, *window), how much each position's logit counts in the S of each target: (B, *window).
+        pixels: Sum of each pixel set over the whole volume.
         gradient: Whether G is needed.
         windows: Of the whole volume; None where the batch is all there is.
         placements: Where the positions of each leaf lie; None spreads them evenly over the window.
+        mixed: See `run_forward`.
+        flip: See `LeanGradients`.
         progress: Told how much of the batch is done, by methods that take long.
     """
-    if gradient:
-        activations, gradients, score = activations_and_gradients(network, leaves, inputs, cotangent, target)
-    else:
-        with torch.no_grad():
-            score = scores(run_forward(network, leaves, inputs, target), cotangent)
-        activations = [leaf.reached().detach() for leaf in leaves]
-        gradients = [torch.zeros((), dtype=one.dtype, device=one.device).expand_as(one) for one in activations]
-
-    def score_of(other: torch.Tensor) -> torch.Tensor:
-        with torch.no_grad():
-            return scores(run_forward(network, leaves, other, target), cotangent)
-
+    with recording_gradients(flip=flip) if gradient else torch.no_grad():
+        # A tensor made under inference_mode cannot take part in a graph; its copy can.
+        logits = run_forward(network, leaves, inputs.clone() if inputs.is_inference() else inputs, mixed)
+        activations = [leaf.reached().detach().to(inputs.dtype) for leaf in leaves]
+        weights = cotangents(logits.detach())
+        explained = [target.of(logits) for target in targets]
+        totals = [scores(logit.detach(), cotangent) for logit, cotangent in zip(explained, weights, strict=True)]
+        alive = [number for number, cotangent in enumerate(weights) if gradient and cotangent.any()]
+        gradients = {
+            number: gradients_at(leaves, explained[number], weights[number], more=number != alive[-1])
+            for number in alive
+        }
     size = tuple(inputs.shape[2:])
-    found = []
-    for number, (leaf, activation, own) in enumerate(zip(leaves, activations, gradients, strict=True)):
-        placement = placements[number] if placements else even_placement(size, tuple(activation.shape[2:]))
-        found.append(
-            Evidence(
-                activation=activation,
-                gradient=own,
-                inputs=inputs,
-                score=score,
-                positions=(windows or len(inputs)) * activation[0, 0].numel(),
-                pixels=pixels,
-                score_with=_tail(network, leaf, inputs, score_of),
-                score_of=score_of,
-                to_window=lambda maps, placement=placement: to_window(maps, size, placement),  # type: ignore[misc]
-                progress=progress,
-            )
+
+    def evidence(number: int, place: int) -> Evidence:
+        leaf, activation = leaves[place], activations[place]
+        placement = placements[place] if placements else even_placement(size, tuple(activation.shape[2:]))
+
+        def score_of(other: torch.Tensor) -> torch.Tensor:
+            with torch.no_grad():
+                return scores(targets[number].of(run_forward(network, leaves, other, mixed)), weights[number])
+
+        return Evidence(
+            activation=activation,
+            gradient=gradients[number][place].to(activation.dtype) if number in gradients else _nothing(activation),
+            inputs=inputs,
+            score=totals[number],
+            positions=(windows or len(inputs)) * activation[0, 0].numel(),
+            pixels=pixels[number],
+            score_with=_tail(network, leaf, inputs, score_of),
+            score_of=score_of,
+            to_window=lambda maps: to_window(maps, size, placement),
+            progress=progress,
         )
-    return found
+
+    return [[evidence(number, place) for place in range(len(leaves))] for number in range(len(targets))]
 
 
-def collect(total: torch.Tensor | None, step: Gather, evidence: Evidence) -> torch.Tensor:
-    """The total so far and one batch more. It is kept in double precision on the CPU: sums over a volume are long."""
-    own = step.form(evidence)
+def collect(total: torch.Tensor | None, step: Gather, own: torch.Tensor) -> torch.Tensor:
+    """The total so far and what one batch (B, ...) adds to it. It is kept in double precision on the CPU: sums over a volume are long."""
     if step.combine == "max":
         own = own.amax(dim=0).cpu().double()
         return own if total is None else torch.maximum(total, own)
     own = own.sum(dim=0).cpu().double()
     return own if total is None else total + own
+
+
+def _nothing(like: torch.Tensor) -> torch.Tensor:
+    """Zeros that take no memory."""
+    return torch.zeros((), dtype=like.dtype, device=like.device).expand_as(like)
 
 
 def _tail(

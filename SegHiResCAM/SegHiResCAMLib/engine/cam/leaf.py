@@ -19,6 +19,7 @@ from typing import Any
 
 import torch
 
+from SegHiResCAMLib.engine.cam.lean import LeanGradients
 from SegHiResCAMLib.engine.errors import EngineError
 from SegHiResCAMLib.engine.output import main_output
 
@@ -40,7 +41,16 @@ class Target:
     alpha: float = 1.0
 
     def of(self, logits: torch.Tensor) -> torch.Tensor:
-        """The explained logit (B, *spatial) of all logits (B, K, *spatial)."""
+        """The explained logit (B, *spatial) of all logits (B, K, *spatial).
+
+        Raises:
+            EngineError: `class-unknown`.
+        """
+        for channel in (self.channel, self.contrast):
+            if channel is not None and not 0 <= channel < logits.shape[1]:
+                raise EngineError(
+                    "class-unknown", f"There is no class {channel}: the network has {logits.shape[1]} output channels."
+                )
         chosen = logits[:, self.channel]
         return chosen if self.contrast is None else chosen - self.alpha * logits[:, self.contrast]
 
@@ -174,52 +184,52 @@ def leaves_at(network: torch.nn.Module, layers: Sequence[str]) -> Iterator[list[
             parameter.requires_grad_(flag)
 
 
-def run_forward(network: torch.nn.Module, leaves: Sequence[Leaf], inputs: torch.Tensor, target: Target) -> torch.Tensor:
-    """The explained logit (B, *spatial) of inputs (B, C, *spatial), inside `leaves_at`; the leaves then hold their activations.
-
-    Raises:
-        EngineError: `class-unknown`.
-    """
-    for leaf in leaves:
-        leaf.calls, leaf.activation = 0, None
-    logits = main_output(network(inputs), inputs.ndim - 2)
-    for channel in (target.channel, target.contrast):
-        if channel is not None and not 0 <= channel < logits.shape[1]:
-            raise EngineError(
-                "class-unknown", f"There is no class {channel}: the network has {logits.shape[1]} output channels."
-            )
-    return target.of(logits)
-
-
-def activations_and_gradients(
-    network: torch.nn.Module, leaves: Sequence[Leaf], inputs: torch.Tensor, cotangent: torch.Tensor, target: Target
-) -> tuple[list[torch.Tensor], list[torch.Tensor], torch.Tensor]:
-    """One forward pass and one tail backward pass, inside `leaves_at`.
+def run_forward(
+    network: torch.nn.Module, leaves: Sequence[Leaf], inputs: torch.Tensor, mixed: torch.dtype | None = None
+) -> torch.Tensor:
+    """Logits (B, K, *spatial) of inputs (B, C, *spatial), inside `leaves_at`; the leaves then hold their activations.
 
     Args:
         network: The one given to `leaves_at`.
         leaves: What `leaves_at` yields.
         inputs: (B, C, *spatial).
-        cotangent: (B, *spatial): how much each position's logit counts in S.
-        target: What is explained.
+        mixed: A shorter type of numbers for convolutions and matrix products; None computes in that of the network. Logits are in
+            that of the inputs.
+    """
+    for leaf in leaves:
+        leaf.calls, leaf.activation = 0, None
+    with torch.autocast(inputs.device.type, mixed, enabled=mixed is not None):
+        return main_output(network(inputs), inputs.ndim - 2).to(inputs.dtype)
 
-    Returns:
-        A and G = dS/dA of each leaf, all (B, K, *grid), and S = sum(cotangent * logit) of each item (B).
+
+@contextmanager
+def recording_gradients(*, flip: bool) -> Iterator[None]:
+    """A graph is built while open, whatever the caller has switched off, of as little as gradients of leaves need (`LeanGradients`)."""
+    with torch.inference_mode(False), torch.enable_grad(), LeanGradients(flip=flip):
+        yield
+
+
+def gradients_at(
+    leaves: Sequence[Leaf], logit: torch.Tensor, cotangent: torch.Tensor, *, more: bool = False
+) -> list[torch.Tensor]:
+    """G = dS/dA (B, K, *grid) of each leaf, S = sum(cotangent * logit): one tail backward pass.
+
+    Args:
+        leaves: After a forward pass.
+        logit: (B, *spatial), from it.
+        cotangent: (B, *spatial): how much each position's logit counts in S.
+        more: Whether another backward pass of the same forward pass follows.
 
     Raises:
-        EngineError: A layer has no path to the output, or shapes do not fit.
+        EngineError: `layer-without-effect`.
     """
-    with torch.inference_mode(False), torch.enable_grad():
-        # A tensor made under inference_mode cannot take part in a graph; its copy can.
-        logit = run_forward(network, leaves, inputs.clone() if inputs.is_inference() else inputs, target)
-        activations = [leaf.reached() for leaf in leaves]
-        score = scores(logit.detach(), cotangent)
-        gradients: tuple[torch.Tensor | None, ...] = (None,)
-        if logit.requires_grad:
-            gradients = torch.autograd.grad(logit, activations, cotangent.to(logit), allow_unused=True)
-    if any(gradient is None for gradient in gradients):
+    activations = [leaf.reached() for leaf in leaves]
+    found: tuple[torch.Tensor | None, ...] = (None,)
+    if logit.requires_grad:
+        found = torch.autograd.grad(logit, activations, cotangent.to(logit), allow_unused=True, retain_graph=more)
+    if any(one is None for one in found):
         raise EngineError("layer-without-effect", "The chosen layer has no influence on this output. Choose another.")
-    return [one.detach() for one in activations], [one for one in gradients if one is not None], score
+    return [one for one in found if one is not None]
 
 
 def scores(logit: torch.Tensor, cotangent: torch.Tensor) -> torch.Tensor:

@@ -90,7 +90,7 @@ def head_weights(network: nn.Module, leaf: Leaf, inputs: torch.Tensor, target: T
     ]
     try:
         with torch.inference_mode(False), torch.enable_grad():
-            logit = run_forward(network, [leaf], inputs.clone(), Target(target.channel))
+            logit = Target(target.channel).of(run_forward(network, [leaf], inputs.clone()))
     finally:
         for handle in handles:
             handle.remove()
