@@ -47,7 +47,7 @@ def build_network(
     Raises:
         EngineError: The class is not one of `NETWORKS` or `OWN_NETWORKS`, does not take these arguments, or the weights do not fit it.
     """
-    build = _class(component, file)
+    build = network_class(component, file)
     arguments = _arguments(component, build, file)
     try:
         with torch.device("meta"), _NumbersHaveValues():
@@ -64,6 +64,21 @@ def build_network(
         raise _refused(component, file, error) from error
     load_weights(network, weights, weights_file)
     return network.float().eval().requires_grad_(False)
+
+
+def network_class(component: Component, file: str) -> Callable[..., torch.nn.Module]:
+    """The class that a description names.
+
+    Raises:
+        EngineError: `bundle-network`, when it is not one of `NETWORKS` or `OWN_NETWORKS`.
+    """
+    if component.target in OWN_NETWORKS or (component.is_from("monai.networks.nets") and component.name in NETWORKS):
+        return _named(component)
+    raise EngineError(
+        "bundle-network",
+        f"'{file}' sets '{component.where}' to the network '{component.target[:100]}', which is not among those that can be opened: "
+        f"{', '.join(sorted([*NETWORKS, *OWN_NETWORKS]))}. Ask the sender for a model with one of these networks.",
+    )
 
 
 def argument(component: Component, name: str) -> Any:
@@ -85,16 +100,6 @@ def required_multiple(component: Component, file: str) -> int:
         return math.lcm(rule(component))
     except (TypeError, ValueError) as error:
         raise _refused(component, file, error) from error
-
-
-def _class(component: Component, file: str) -> Callable[..., torch.nn.Module]:
-    if component.target in OWN_NETWORKS or (component.is_from("monai.networks.nets") and component.name in NETWORKS):
-        return _named(component)
-    raise EngineError(
-        "bundle-network",
-        f"'{file}' sets '{component.where}' to the network '{component.target[:100]}', which is not among those that can be opened: "
-        f"{', '.join(sorted([*NETWORKS, *OWN_NETWORKS]))}. Ask the sender for a model with one of these networks.",
-    )
 
 
 def _named(component: Component) -> Callable[..., torch.nn.Module]:

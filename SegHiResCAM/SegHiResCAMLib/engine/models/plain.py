@@ -13,7 +13,7 @@ from SegHiResCAMLib.engine.models.checkpoint import read_weights, sha256
 from SegHiResCAMLib.engine.models.config_file import read_config
 from SegHiResCAMLib.engine.models.labels import described_labels
 from SegHiResCAMLib.engine.models.model import SegmentationModel, WindowSettings
-from SegHiResCAMLib.engine.models.networks import argument, build_network, required_multiple
+from SegHiResCAMLib.engine.models.networks import argument, build_network, network_class, required_multiple
 from SegHiResCAMLib.engine.models.plain_preprocessing import preprocessing_of
 from SegHiResCAMLib.engine.models.resolver import Component
 from SegHiResCAMLib.engine.models.schemas import check
@@ -111,6 +111,7 @@ def _network(content: dict[str, Any]) -> Component:
 
 def _sizes(network: Component, file: str) -> tuple[Literal[2, 3], int, int]:
     """Dimensions, input channels and output channels."""
+    network_class(network, file)
     if network.target == "Vanilla_UNet_2d":
         values: list[Any] = [2, _end(network, "encoder_channels", 0), _end(network, "decoder_channels", -1)]
     else:
