@@ -161,7 +161,7 @@ def test_a_bundle_segments_and_explains(name: str, folders: Folders, files: Call
 
 @pytest.mark.skipif(
     "SEGHIRESCAM_TEST_LARGE" not in os.environ,
-    reason="SEGHIRESCAM_TEST_LARGE is not set: a window of 240 x 240 x 160 takes minutes and 15 GB on a CPU",
+    reason="SEGHIRESCAM_TEST_LARGE is not set: a window of 240 x 240 x 160 takes 5 minutes and 8 GB on a CPU",
 )
 def test_the_bundle_with_the_largest_windows_segments_and_explains(
     folders: Folders, files: Callable[[str], list[Path]]

@@ -52,7 +52,7 @@ def prepare(model: SegmentationModel, volume: MetaTensor) -> PreparedVolume:
         values = values.repeat(3, 1, 1, 1)  # a grey picture is the same in every colour
     if values.shape[0] != model.in_channels:
         raise _channels_differ(model, values.shape[0])
-    original = MetaTensor(values, affine=volume.affine, meta=dict(volume.meta))
+    original = MetaTensor(values, meta=dict(volume.meta))
     try:
         image = model.preprocessing({"image": original.clone()})["image"]
     except (RuntimeError, ValueError, IndexError, TypeError) as error:

@@ -95,7 +95,7 @@ def stack_volumes(volumes: Sequence[MetaTensor]) -> MetaTensor:
     """
     first, *others = volumes
     channels = [first.as_tensor(), *(_onto(first, other, number) for number, other in enumerate(others, start=2))]
-    return MetaTensor(torch.cat(channels), affine=first.affine, meta=dict(first.meta))
+    return MetaTensor(torch.cat(channels), meta=dict(first.meta))
 
 
 def write_volume(volume: MetaTensor, path: str | os.PathLike[str], header: Mapping[str, str] | None = None) -> None:
@@ -178,7 +178,7 @@ def _onto(grid: MetaTensor, volume: MetaTensor, number: int) -> torch.Tensor:
     # Zeros surround what is resampled; `seen` says how much of a voxel lies inside.
     *values, share = ResampleToMatch(mode="bilinear", padding_mode="zeros")(raised, img_dst=grid).as_tensor().float()
     name = volume.meta.get("filename_or_obj", f"Volume {number}")
-    covered = float((share > 0).float().mean())
+    covered = float((share > 0.5).float().mean())
     if not covered:
         first = grid.meta.get("filename_or_obj", "the first volume")
         raise EngineError(
