@@ -1,0 +1,310 @@
+"""TorchScript archives segment as the networks they were made of, hide their layers, and never do more than compute."""
+
+from __future__ import annotations
+
+import shutil
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from monai.networks import nets
+from tiny_bundle import NETWORK, noise, write_tiny_bundle
+from torch import nn
+
+from SegHiResCAMLib.engine import ExplainRequest, explain, open_model
+from SegHiResCAMLib.engine.errors import EngineError
+from SegHiResCAMLib.engine.model_layers import model_layers
+from SegHiResCAMLib.engine.models.script import is_script, read_script
+from SegHiResCAMLib.engine.segmentation import segment
+from SegHiResCAMLib.engine.volume import read_volume, volume_from_array
+
+NETWORKS: dict[str, dict[str, Any]] = {
+    "UNet": {"spatial_dims": 3, "in_channels": 1, "out_channels": 2, "channels": [4, 8], "strides": [2], "num_res_units": 2},
+    "BasicUNet": {"spatial_dims": 2, "features": (4, 4, 4, 4, 4, 4)},
+    "SegResNet": {"spatial_dims": 2, "init_filters": 8},
+    "DynUNet": {
+        "spatial_dims": 2, "in_channels": 1, "out_channels": 2, "kernel_size": [3, 3, 3], "strides": [1, 2, 2], "upsample_kernel_size": [2, 2],
+        "res_block": True,
+    },
+    "AttentionUnet": {"spatial_dims": 2, "in_channels": 1, "out_channels": 2, "channels": [4, 8], "strides": [2]},
+    "VNet": {"spatial_dims": 2},
+    "FlexibleUNet": {"in_channels": 1, "out_channels": 2, "backbone": "resnet10", "spatial_dims": 2},
+    "UNETR": {"in_channels": 1, "out_channels": 2, "img_size": (32, 32), "feature_size": 8, "hidden_size": 24, "mlp_dim": 32, "num_heads": 4, "spatial_dims": 2},
+}  # fmt: skip
+
+
+def scripted(network: nn.Module) -> torch.jit.ScriptModule:
+    return torch.jit.script(network.eval())
+
+
+def traced(network: nn.Module) -> torch.jit.ScriptModule:
+    dims = 3 if any(isinstance(module, nn.Conv3d) for module in network.modules()) else 2
+    return torch.jit.trace(network.eval(), torch.zeros(1, 1, *[32] * dims), check_trace=False)
+
+
+@pytest.fixture
+def bundle(tmp_path: Path) -> Path:
+    """A tiny bundle with its network as `models/model.ts` beside `models/model.pt`."""
+    folder = write_tiny_bundle(tmp_path / "bundle")
+    network = nets.UNet(spatial_dims=3, **NETWORK)
+    network.load_state_dict(torch.load(folder / "models/model.pt"))
+    scripted(network).save(str(folder / "models/model.ts"))
+    return folder
+
+
+def refusal(call: Callable[[], object]) -> EngineError:
+    with pytest.raises(EngineError) as caught:
+        call()
+    assert "\n" not in caught.value.sentence
+    assert caught.value.sentence.endswith(".")
+    return caught.value
+
+
+@pytest.mark.parametrize("make", [scripted, traced])
+@pytest.mark.parametrize("name", NETWORKS)
+def test_scripts_of_monais_networks_answer_as_the_networks(name: str, make: Any, tmp_path: Path) -> None:
+    network = getattr(nets, name)(**NETWORKS[name]).eval()
+    make(network).save(str(tmp_path / "model.ts"))
+    image = torch.randn(1, 1, *[32] * NETWORKS[name].get("spatial_dims", 3))
+    script = read_script(tmp_path / "model.ts")
+    with torch.no_grad():
+        assert torch.allclose(script(image), network(image), atol=1e-5)
+    assert not script.training
+    assert not any(parameter.requires_grad for parameter in script.parameters())
+
+
+def test_a_script_segments_as_the_bundle_it_lies_in(bundle: Path) -> None:
+    volume = volume_from_array(noise(), torch.eye(4).numpy())
+    expected = segment(open_model(bundle), volume, device="cpu").labels
+    script = open_model(bundle / "models/model.ts")
+    assert torch.equal(segment(script, volume, device="cpu").labels, expected)
+    assert script.name == "Tiny network"
+
+
+def test_a_bundle_that_has_nothing_but_a_script_segments(bundle: Path) -> None:
+    (bundle / "models/model.pt").unlink()
+    model = open_model(bundle)
+    assert [label.name for label in model.labels] == ["kidney", "tumour"]
+    assert segment(model, volume_from_array(noise(), torch.eye(4).numpy()), device="cpu").labels.any()
+
+
+def test_a_bundle_prefers_weights_whose_layers_can_be_looked_into(bundle: Path) -> None:
+    assert not open_model(bundle).layers_hidden
+
+
+def test_a_script_named_like_weights_is_known_by_its_content(bundle: Path) -> None:
+    (bundle / "models/model.ts").replace(bundle / "models/model.pt")
+    assert open_model(bundle).layers_hidden
+
+
+def test_a_description_that_was_exported_into_the_archive_is_used(bundle: Path, tmp_path: Path) -> None:
+    """As `monai.bundle ckpt_export` does."""
+    script = torch.jit.load(bundle / "models/model.ts")
+    extra = {name: (bundle / "configs" / name).read_text() for name in ("inference.json", "metadata.json")}
+    script.save(str(tmp_path / "alone.ts"), _extra_files=extra)
+    model = open_model(tmp_path / "alone.ts")
+    volume = volume_from_array(noise(), torch.eye(4).numpy())
+    assert torch.equal(
+        segment(model, volume, device="cpu").labels, segment(open_model(bundle), volume, device="cpu").labels
+    )
+
+
+def test_layers_and_maps_are_refused_and_the_right_file_named(bundle: Path) -> None:
+    model = open_model(bundle / "models/model.ts")
+    volume = volume_from_array(noise(), torch.eye(4).numpy())
+    for call in (
+        lambda: model_layers(model),
+        lambda: explain(ExplainRequest(volume, model, segment="kidney", device="cpu")),
+    ):
+        error = refusal(call)
+        assert error.code == "layers-hidden"
+        assert "hides its layers" in error.sentence
+        assert "models/model.pt" in error.sentence
+
+
+def test_a_script_without_a_description_is_refused_with_what_it_lacks(bundle: Path, tmp_path: Path) -> None:
+    shutil.copy(bundle / "models/model.ts", tmp_path / "alone.ts")
+    error = refusal(lambda: open_model(tmp_path / "alone.ts"))
+    assert error.code == "script-undescribed"
+    assert "configs" in error.sentence
+
+
+# Hostile scripts
+
+
+class SavesAFile(nn.Module):
+    def __init__(self, path: str) -> None:
+        super().__init__()
+        self.path = path
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        torch.save(x, self.path)
+        return x
+
+
+class WritesThroughAMap(nn.Module):
+    def __init__(self, path: str) -> None:
+        super().__init__()
+        self.path = path
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x + torch.from_file(self.path, True, 4).fill_(1.0)
+
+
+class HidesItDeep(nn.Module):
+    """In a submodule, a loop, a branch and a function."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__()
+        self.inner = nn.Sequential(nn.Identity(), SavesAFile(path))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        for number in range(3):
+            if number == 2 and x.shape[0] > 0:
+                x = through(self.inner(x))
+        return x
+
+
+def through(x: torch.Tensor) -> torch.Tensor:
+    return torch.relu(x)
+
+
+class Forks(nn.Module):
+    def __init__(self, path: str) -> None:
+        super().__init__()
+        self.inner = SavesAFile(path)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.jit.wait(torch.jit.fork(self.inner, x))
+
+
+class RunsWhenLoaded(nn.Module):
+    def __init__(self, path: str) -> None:
+        super().__init__()
+        self.path = path
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x
+
+    @torch.jit.export
+    def __getstate__(self) -> tuple[str, bool]:
+        return self.path, self.training
+
+    @torch.jit.export
+    def __setstate__(self, state: tuple[str, bool]) -> None:
+        self.path = state[0]
+        self.training = state[1]
+        torch.save(torch.ones(1), self.path)
+
+
+FORWARD = [SavesAFile, WritesThroughAMap, HidesItDeep, Forks]
+
+
+@pytest.mark.parametrize("hostile", FORWARD)
+def test_scripts_that_reach_beyond_tensors_are_refused_and_nothing_runs(hostile: Any, tmp_path: Path) -> None:
+    trap = tmp_path / "trap"
+    torch.jit.script(hostile(str(trap))).save(str(tmp_path / "model.ts"))
+    error = refusal(lambda: read_script(tmp_path / "model.ts"))
+    assert error.code == "script-code"
+    assert "nothing was run" in error.sentence
+    assert not trap.exists()
+    torch.jit.load(tmp_path / "model.ts")(torch.ones(1))
+    assert trap.exists(), "the sample is harmless and proves nothing"
+
+
+def test_a_script_that_runs_while_it_is_loaded_is_refused_before_that(tmp_path: Path) -> None:
+    trap = tmp_path / "trap"
+    script = torch.jit.script(RunsWhenLoaded(str(trap)))
+    script.save(str(tmp_path / "model.ts"))
+    trap.unlink(missing_ok=True)
+    assert refusal(lambda: read_script(tmp_path / "model.ts")).code == "script-code"
+    assert not trap.exists()
+    torch.jit.load(tmp_path / "model.ts")
+    assert trap.exists(), "the sample is harmless and proves nothing"
+
+
+def repacked(source: Path, target: Path, change: Callable[[str, bytes], bytes | None]) -> Path:
+    with zipfile.ZipFile(source) as honest, zipfile.ZipFile(target, "w") as forged:
+        for entry in honest.infolist():
+            content = change(entry.filename, honest.read(entry))
+            if content is not None:
+                forged.writestr(entry.filename, content)
+    return target
+
+
+def test_classes_of_other_libraries_are_refused(bundle: Path, tmp_path: Path) -> None:
+    source = bundle / "models/model.ts"
+
+    def change(name: str, content: bytes) -> bytes:
+        return (
+            content + b"\n# __torch__.torch.classes.quantized.Conv2dPackedParamsBase\n"
+            if name.endswith(".py")
+            else content
+        )
+
+    forged = repacked(source, tmp_path / "forged.ts", change)
+    assert refusal(lambda: read_script(forged)).code == "script-code"
+
+
+def test_a_second_file_of_the_same_name_cannot_be_slipped_in(tmp_path: Path) -> None:
+    """PyTorch's reader and Python's take different ones of the two."""
+    torch.jit.script(SavesAFile(str(tmp_path / "trap"))).save(str(tmp_path / "model.ts"))
+    with zipfile.ZipFile(tmp_path / "model.ts", "a") as archive:
+        name = next(name for name in archive.namelist() if "/code/" in name and name.endswith(".py"))
+        with pytest.warns(UserWarning, match="Duplicate"):
+            archive.writestr(name, "class Harmless(Module):\n  pass\n")
+    assert refusal(lambda: read_script(tmp_path / "model.ts")).code.startswith("archive-")
+
+
+@pytest.mark.parametrize("kept", [0.3, 0.9, 0.999])
+def test_truncated_scripts_are_refused(kept: float, bundle: Path) -> None:
+    file = bundle / "models/model.ts"
+    content = file.read_bytes()
+    file.write_bytes(content[: int(kept * len(content))])
+    assert not is_script(file)
+    assert refusal(lambda: open_model(file)).code in ("archive-damaged", "weights-damaged", "model-unknown")
+
+
+@pytest.mark.parametrize("name", ["data.pkl", "constants.pkl", "version", ".py"])
+def test_damaged_scripts_are_refused(name: str, bundle: Path, tmp_path: Path) -> None:
+    forged = repacked(
+        bundle / "models/model.ts",
+        tmp_path / "forged.ts",
+        lambda entry, content: b"(((" if entry.endswith(name) else content,
+    )
+    assert refusal(lambda: read_script(forged)).code in ("script-damaged", "archive-damaged")
+
+
+def test_weights_of_a_script_that_are_not_finite_are_named(bundle: Path) -> None:
+    script = torch.jit.load(bundle / "models/model.ts")
+    name = next(iter(script.state_dict()))
+    with torch.no_grad():
+        next(iter(script.parameters())).fill_(float("nan"))
+    script.save(str(bundle / "models/model.ts"))
+    error = refusal(lambda: read_script(bundle / "models/model.ts"))
+    assert error.code == "script-not-finite"
+    assert name in error.sentence
+
+
+def test_a_script_that_cannot_treat_a_volume_says_so(bundle: Path) -> None:
+    script = read_script(bundle / "models/model.ts")
+    error = refusal(lambda: script(torch.zeros(1, 2, 16, 16, 16)))
+    assert error.code == "script-failed"
+    assert "2 channel(s) of 16 x 16 x 16" in error.sentence
+
+
+@pytest.mark.real_data
+def test_a_real_script_outlines_the_same_spleen_as_its_weights(test_data: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "spleen"
+    shutil.copytree(Path(__file__).parents[1] / "data/spleen-unet3d", folder)
+    (folder / "models").mkdir()
+    shutil.copy(test_data / "spleen-unet3d/spleen_unet3d_torchscript.pt", folder / "models/model.ts")
+    volume = read_volume(test_data / "abdomen-ct/example_ct_sm.nii.gz")
+    found = segment(open_model(folder), volume, device="cpu").labels
+    shutil.copy(test_data / "spleen-unet3d/spleen_unet3d_state_dict.pt", folder / "models/model.pt")
+    expected = segment(open_model(folder), volume, device="cpu").labels
+    assert expected.any()
+    assert torch.equal(found, expected)
