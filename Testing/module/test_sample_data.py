@@ -18,7 +18,6 @@ from SegHiResCAMLib.engine.phantom import phantom
 from SegHiResCAMLib.engine.volume import read_volume
 from SegHiResCAMLib.sample_data import register_sample_data
 
-
 SOURCES: list[dict[str, Any]] = []
 
 
