@@ -3,13 +3,11 @@
 import shutil
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import slicer
-from slicer import vtkMRMLScalarVolumeNode, vtkMRMLSegmentationNode
 from slicer.i18n import tr as _
 from slicer.i18n import translate
-from slicer.parameterNodeWrapper import Choice, WithinRange, parameterNodeWrapper
 from slicer.ScriptedLoadableModule import (
     ScriptedLoadableModule,
     ScriptedLoadableModuleLogic,
@@ -37,25 +35,6 @@ class SegHiResCAM(ScriptedLoadableModule):
         )
 
 
-@parameterNodeWrapper
-class SegHiResCAMParameterNode:
-    """Every choice of the user, saved with the scene. No layer is the suggested one; lowerFraction hides what lies under it."""
-
-    inputVolume: vtkMRMLScalarVolumeNode
-    modelPath: Path
-    mode: Annotated[str, Choice(["auto", "slice-wise", "volumetric"])] = "auto"
-    axis: Annotated[str, Choice(["axial", "coronal", "sagittal"])] = "axial"
-    device: Annotated[str, Choice(["auto", "cuda", "mps", "cpu"])] = "auto"
-    segmentation: vtkMRMLSegmentationNode
-    segmentName: str = ""
-    method: str = "seg-hires-grad-cam"
-    layer: str = ""
-    heatmap: vtkMRMLScalarVolumeNode
-    overlayVisible: bool = True
-    opacity: Annotated[float, WithinRange(0, 1)] = 0.5
-    lowerFraction: Annotated[float, WithinRange(0, 1)] = 0.15
-
-
 class SegHiResCAMLogic(ScriptedLoadableModuleLogic):
     """Scripting without the panel.
 
@@ -80,6 +59,8 @@ class SegHiResCAMLogic(ScriptedLoadableModuleLogic):
 
     def getParameterNode(self):
         """The typed parameter node of the scene."""
+        from SegHiResCAMLib.panel.parameters import SegHiResCAMParameterNode
+
         return SegHiResCAMParameterNode(super().getParameterNode())
 
     def segment(

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import inspect
 import os
+import tempfile
 import time
 import types
 from collections.abc import Callable
@@ -24,6 +25,10 @@ os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 from PySide6 import QtCore, QtGui, QtUiTools, QtWidgets
 
 APPLICATION = QtWidgets.QApplication.instance() or QtWidgets.QApplication(["seghirescam-tests"])
+APPLICATION.setOrganizationName("SegHiResCAM")
+QtCore.QSettings.setDefaultFormat(QtCore.QSettings.Format.IniFormat)
+_SETTINGS = tempfile.TemporaryDirectory()  # the user's own settings are none of a test's business
+QtCore.QSettings.setPath(QtCore.QSettings.Format.IniFormat, QtCore.QSettings.Scope.UserScope, _SETTINGS.name)
 _LIBRARIES = (QtCore, QtGui, QtWidgets, QtUiTools)
 
 
@@ -34,11 +39,13 @@ class Call:
     Attributes:
         signal: That it was connected to.
         seconds: How long the application stood still.
+        cpu: How much of it this thread computed; the rest it waited, or other programs had the processor.
         error: What the slot raised.
     """
 
     signal: str
     seconds: float = 0.0
+    cpu: float = 0.0
     error: Exception | None = None
 
 
@@ -129,14 +136,14 @@ def _watched(signal: str, slot: Callable[..., Any]) -> Callable[..., Any]:
     def call(*arguments: Any) -> Any:
         made = Call(signal)
         CALLS.append(made)
-        start = time.perf_counter()
+        start, cpu = time.perf_counter(), time.thread_time()
         try:
             return slot(*(arguments if count is None else arguments[:count]))
         except Exception as error:
             made.error = error
             raise
         finally:
-            made.seconds = time.perf_counter() - start
+            made.seconds, made.cpu = time.perf_counter() - start, time.thread_time() - cpu
 
     return call
 

@@ -6,25 +6,60 @@ from typing import Any
 
 from slicer.i18n import tr as _
 
+from SegHiResCAMLib.panel.parameters import BOX, DRAWN, POINTS, SPHERE
+from SegHiResCAMLib.panel.state import State
 
-def why_not_segment(volume: Any, model: dict[str, Any] | None) -> str:
+CHANNELS = 4
+"""Volumes that the panel can choose."""
+
+
+def why_not_segment(state: State) -> str:
     """What is missing before a volume can be segmented."""
+    return _why_not_this_volume(state.parameters.inputVolume) or _why_not_this_model(state)
+
+
+def why_not_explain(state: State) -> str:
+    """What is missing before a segment can be explained."""
+    return why_not_segment(state) or _why_not_this_segment(state) or _why_not_this_pixel_set(state.parameters)
+
+
+def _why_not_this_volume(volume: Any) -> str:
     if volume is None:
         return _("Load a volume and choose it above.")
     if volume.GetImageData() is None:
         return _("The chosen volume has no voxels: load it again.")
-    if model is None:
-        return _("Choose a model above.")
-    if model["in_channels"] != 1:
-        return _("This model needs several images of the patient at once, which this panel cannot give it.")
     return ""
 
 
-def why_not_explain(volume: Any, model: dict[str, Any] | None, segment: str) -> str:
-    """What is missing before a segment can be explained."""
-    reason = why_not_segment(volume, model)
-    if reason or model is None:
-        return reason
-    if segment not in [label["name"] for label in model["labels"]]:
-        return _("Choose a segment that the model outlines.")
+def _why_not_this_model(state: State) -> str:
+    if not state.model_path:
+        return _("Choose a model above.")
+    if state.model is None:
+        return _("The model is not open: see what is said below.")
+    count = state.model["in_channels"]
+    if count > CHANNELS:
+        return _("This model needs {count} images at once; this panel can give {limit}.").format(
+            count=count, limit=CHANNELS
+        )
+    if None in state.volumes:
+        return _("This model needs {count} images of the patient: choose them above.").format(count=count)
+    return ""
+
+
+def _why_not_this_segment(state: State) -> str:
+    if not state.segment_name:
+        return _("Choose a segment in the list.")
+    if not state.label:
+        return _("Choose what the model calls the segment {name}.").format(name=state.segment_name)
+    return ""
+
+
+def _why_not_this_pixel_set(parameters: Any) -> str:
+    chosen = parameters.pixelSet
+    if chosen == DRAWN and parameters.segmentation is None:
+        return _("There is no drawn segment: choose a segmentation, or another pixel set.")
+    if chosen in (POINTS, SPHERE) and parameters.points is None:
+        return _("Choose or make a point list, and place a point in a slice view.")
+    if chosen == BOX and parameters.roi is None:
+        return _("Choose or make a box.")
     return ""

@@ -23,6 +23,7 @@ LOWER_FRACTION = 0.15
 INPUT_VOLUME = "SegHiResCAM.inputVolume"  # node reference roles
 SEGMENTATION = "SegHiResCAM.segmentation"
 _PREFIX = "SegHiResCAM."  # of the node attributes that hold the provenance
+METHOD = f"{_PREFIX}method"  # a node with this attribute is a heat map
 
 
 class Peak(NamedTuple):

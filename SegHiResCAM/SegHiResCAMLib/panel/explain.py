@@ -1,0 +1,145 @@
+"""Section 3: why did the network outline this?"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import slicer
+from slicer.i18n import tr as _
+
+from SegHiResCAMLib.panel.layers import LayerTable
+from SegHiResCAMLib.panel.pixel_sets import chosen_pixel_set, refresh_pixel_set
+from SegHiResCAMLib.panel.reasons import why_not_explain
+from SegHiResCAMLib.panel.segments import SegmentList
+from SegHiResCAMLib.panel.state import State
+from SegHiResCAMLib.panel.widgets import chosen_in, fill_combo
+from SegHiResCAMLib.scene.heatmap import heatmap_provenance, peak_position
+from SegHiResCAMLib.scene.overlay import jump_slices
+from SegHiResCAMLib.scene.places import mouse_position, points_at
+
+NAME = "explain"
+LIVE = "SegHiResCAM.live"
+"""Attribute of a heat map of a point under the mouse: the next one takes its place."""
+
+
+class ExplainSection:
+    """Segment, pixel set, method, layer; a button that becomes Cancel while it runs, and the reason why it is disabled."""
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+        self._segments = SegmentList(state)
+        self._layers = LayerTable(state)
+        self._methods: dict[str, str] = {}
+        ui = state.ui
+        ui.explainButton.connect("clicked(bool)", lambda _checked: self._clicked())
+        ui.methodSelector.connect("currentIndexChanged(int)", lambda _index: self._choose("method", ui.methodSelector))
+        ui.compareSelector.connect(
+            "currentIndexChanged(int)", lambda _index: self._choose("compareWith", ui.compareSelector)
+        )
+
+    def refresh(self) -> None:
+        """Show the choices, and say what is missing."""
+        state, ui, parameters = self._state, self._state.ui, self._state.parameters
+        self._segments.refresh()
+        refresh_pixel_set(state)
+        self._layers.refresh(self._segments.volume_ml())
+        methods = state.model["methods"] if state.model else {}
+        if methods != self._methods:
+            self._methods = methods
+            fill_combo(ui.methodSelector, methods, parameters.method)
+            fill_combo(ui.compareSelector, {"": _("nothing")} | methods, parameters.compareWith)
+        ui.methodSelector.setCurrentIndex(ui.methodSelector.findData(parameters.method))
+        ui.compareSelector.setCurrentIndex(ui.compareSelector.findData(parameters.compareWith))
+        running = state.work.name == NAME
+        reason = "" if state.work.name else why_not_explain(state)
+        ui.explainButton.text = _("Cancel") if running else _("E&xplain")
+        ui.explainButton.enabled = running or not (reason or state.work.name)
+        ui.explainButton.toolTip = reason or _("Compute a heat map of what the network's output depended on.")
+        ui.reasonLabel.text = reason
+        ui.reasonLabel.visible = bool(reason)
+
+    def explain_under_mouse(self) -> None:
+        """Explain the point under the mouse, as the chosen segment's, in place of the last such map."""
+        state = self._state
+        if state.parameters is None or not state.parameters.live or state.work.name:
+            return
+        point, reason = mouse_position(slicer.mrmlScene), why_not_explain(state)
+        if point is None or reason:
+            state.work.say(reason or _("Point at a place in a slice view."))
+            return
+        pixel_set = points_at(state.parameters.inputVolume, [point])
+        self._start(state.parameters.method, lambda: pixel_set, self._live_explained)
+
+    def _clicked(self) -> None:
+        state = self._state
+        if state.work.name == NAME:
+            state.work.cancel()
+            return
+        self._start(state.parameters.method, lambda: chosen_pixel_set(state), self._explained)
+
+    def _start(self, method: str, pixel_set: Any, done: Any) -> None:
+        state, parameters = self._state, self._state.parameters
+        state.work.start(
+            NAME,
+            lambda **callbacks: state.logic.explainer.explain(
+                parameters.inputVolume,
+                state.model_path,
+                state.label,
+                segmentation=parameters.segmentation,
+                pixel_set=pixel_set(),
+                method=method,
+                layer=parameters.layer or None,
+                **state.how,
+                **callbacks,
+            ),
+            done,
+        )
+
+    def _explained(self, heatmap: Any) -> None:
+        self._show(heatmap)
+        state = self._state
+        second = state.parameters.compareWith if state.parameters is not None else ""
+        if second and second != state.parameters.method:
+            self._start(second, lambda: chosen_pixel_set(state), self._compared)
+
+    def _compared(self, heatmap: Any) -> None:
+        if self._state.parameters is not None:
+            self._state.parameters.secondHeatmap = heatmap
+            self._state.parameters.compareViews = True
+        self._say(heatmap)
+
+    def _live_explained(self, heatmap: Any) -> None:
+        scene = heatmap.GetScene()
+        before = [scene.GetNthNodeByClass(index, "vtkMRMLScalarVolumeNode") for index in
+                  range(scene.GetNumberOfNodesByClass("vtkMRMLScalarVolumeNode"))]  # fmt: skip
+        heatmap.SetName(f"{heatmap.GetName()}, point")
+        self._show(heatmap, jump=False)
+        for node in before:
+            if node.GetAttribute(LIVE):
+                scene.RemoveNode(node)
+        heatmap.SetAttribute(LIVE, "1")
+
+    def _show(self, heatmap: Any, *, jump: bool = True) -> None:
+        parameters = self._state.parameters
+        if parameters is not None:
+            parameters.heatmap = heatmap
+            parameters.overlayVisible = True
+        if jump:
+            jump_slices(slicer.mrmlScene, peak_position(heatmap).position)
+        self._say(heatmap)
+
+    def _say(self, heatmap: Any) -> None:
+        facts = heatmap_provenance(heatmap)
+        self._state.work.say(
+            _("{method} explained {segment} at layer {layer}: the peak is {peak} {units}.").format(
+                method=facts["method"],
+                segment=facts["segment"],
+                layer=facts["layer"],
+                peak=f"{float(facts['maximum']):.3g}",
+                units=facts.get("units", "logit units"),
+            )
+        )
+
+    def _choose(self, parameter: str, selector: Any) -> None:
+        if self._state.parameters is not None:
+            setattr(self._state.parameters, parameter, chosen_in(selector))

@@ -1,0 +1,23 @@
+"""What the engine found in a heat map: diagnoses as a short list, measurements as a table."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from SegHiResCAMLib.logic.explainer import MEASUREMENTS
+from SegHiResCAMLib.panel.widgets import fill_table
+from SegHiResCAMLib.scene.heatmap import heatmap_diagnoses
+
+
+def refresh_findings(ui: Any, heatmap: Any) -> None:
+    """Show what there is; nothing for no heat map."""
+    diagnoses = heatmap_diagnoses(heatmap) if heatmap is not None else []
+    ui.diagnosesLabel.text = "\n".join(f"• {sentence}" for sentence in diagnoses)
+    ui.diagnosesLabel.visible = bool(diagnoses)
+    table = heatmap.GetNodeReference(MEASUREMENTS) if heatmap is not None else None
+    ui.measurementTable.visible = table is not None
+    if table is not None:
+        data = table.GetTable()
+        columns = [data.GetColumn(index) for index in range(data.GetNumberOfColumns())]
+        rows = [[column.GetVariantValue(row).ToString() for column in columns] for row in range(data.GetNumberOfRows())]
+        fill_table(ui.measurementTable, [column.GetName() for column in columns], rows)

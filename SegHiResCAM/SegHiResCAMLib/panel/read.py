@@ -1,0 +1,187 @@
+"""Section 4: look at a heat map, beside another, in 3D, and at what the engine says of it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import qt
+import slicer
+
+from SegHiResCAMLib.panel.findings import refresh_findings
+from SegHiResCAMLib.panel.parameters import RAW, SLICE
+from SegHiResCAMLib.panel.state import State
+from SegHiResCAMLib.scene.appearance import Appearance, apply_appearance
+from SegHiResCAMLib.scene.comparison import hide_comparison, show_comparison
+from SegHiResCAMLib.scene.errors import SceneError
+from SegHiResCAMLib.scene.heatmap import (
+    INPUT_VOLUME,
+    METHOD,
+    SEGMENTATION,
+    heatmap_maximum,
+    heatmap_provenance,
+    peak_position,
+)
+from SegHiResCAMLib.scene.overlay import hide_overlay, jump_slices, show_overlay
+from SegHiResCAMLib.scene.per_slice import PER_SLICE, add_per_slice, per_slice, remove_per_slice
+from SegHiResCAMLib.scene.rendering import hide_rendering, show_rendering
+from SegHiResCAMLib.scene.volumes import volume_array
+
+_LOOK = ("opacity", "lowerFraction", "colorMap", "normalisation", "signed", "interpolate", "legend")
+_SWITCHES = ("overlayVisible", "compareViews", "rendering")
+
+
+class ReadSection:
+    """Brings the views in line with the choices, where these have changed."""
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+        self._shown: Any = None
+        self._dividing = ""
+        ui = state.ui
+        for selector in (ui.heatmapSelector, ui.secondSelector):
+            selector.addAttribute("vtkMRMLScalarVolumeNode", METHOD)
+        ui.peakButton.connect("clicked(bool)", lambda _checked: self._jump_to_peak())
+
+    def refresh(self) -> None:
+        """Show the chosen heat map as chosen."""
+        parameters, ui = self._state.parameters, self._state.ui
+        heatmap = parameters.heatmap
+        two = heatmap is not None and parameters.secondHeatmap is not None
+        controls = (
+            ui.overlayCheckBox, ui.opacitySlider, ui.thresholdSlider, ui.colorSelector, ui.normalisationSelector,
+            ui.signedCheckBox, ui.interpolateCheckBox, ui.legendCheckBox, ui.renderingCheckBox, ui.peakButton,
+        )  # fmt: skip
+        for control in controls:
+            control.enabled = heatmap is not None
+        ui.compareCheckBox.enabled = two and parameters.secondHeatmap is not heatmap
+        ui.colorSelector.enabled = heatmap is not None and not self._signed
+        ui.signedCheckBox.enabled = heatmap is not None and parameters.normalisation != SLICE
+        refresh_findings(ui, heatmap)
+        self._divide(heatmap)
+        wanted = self._wanted()
+        if wanted != self._shown:
+            self._shown = wanted
+            self._show(heatmap)
+
+    def forget(self) -> None:
+        """What is shown is not known any more, as after a scene was closed or opened."""
+        self._shown = None
+
+    @property
+    def _signed(self) -> bool:
+        return bool(self._state.parameters.signed and self._state.parameters.normalisation != SLICE)
+
+    def _wanted(self) -> tuple[Any, ...]:
+        parameters = self._state.parameters
+        nodes = [parameters.heatmap, parameters.secondHeatmap, self._image(parameters.heatmap)]
+        return (
+            *(node and node.GetID() for node in nodes),
+            *(getattr(parameters, name) for name in (*_LOOK, *_SWITCHES)),
+        )
+
+    def _show(self, heatmap: Any) -> None:
+        parameters, scene = self._state.parameters, slicer.mrmlScene
+        for node in _heatmaps(scene):
+            if node is not heatmap or not parameters.rendering:
+                hide_rendering(node)
+        if heatmap is None or not parameters.overlayVisible:
+            hide_comparison(scene)
+            hide_overlay(scene)
+            return
+        second = parameters.secondHeatmap if parameters.compareViews else None
+        for node in (heatmap, second):
+            if node is not None:
+                apply_appearance(self._image(node), self._look(node))
+        if parameters.rendering:
+            show_rendering(heatmap, self._look(heatmap))
+        volume = heatmap.GetNodeReference(INPUT_VOLUME) or heatmap
+        image = self._image(heatmap)
+        show_overlay(scene, volume, image, heatmap.GetNodeReference(SEGMENTATION), parameters.opacity)
+        if second is None or second is heatmap:
+            hide_comparison(scene)
+        else:
+            self._compare(volume, [image, self._image(second)])
+
+    def _compare(self, volume: Any, images: list[Any]) -> None:
+        def show() -> None:
+            if self._state.parameters is not None and self._state.parameters.compareViews:
+                show_comparison(slicer.mrmlScene, volume, images, self._state.parameters.opacity)
+
+        try:
+            show()
+            qt.QTimer.singleShot(0, show)  # once more when the new views are there
+        except SceneError as problem:
+            self._state.work.say(problem.sentence)
+
+    def _look(self, node: Any) -> Appearance:
+        parameters = self._state.parameters
+        image = self._image(node)
+        return Appearance(
+            upper=1.0 if image is not node else self._upper(node),
+            colors=parameters.colorMap,
+            lower_fraction=parameters.lowerFraction,
+            signed=self._signed,
+            interpolate=parameters.interpolate,
+            legend=parameters.legend,
+        )
+
+    def _upper(self, node: Any) -> float:
+        """Of the range: over this map, or over all maps that shall compare."""
+        parameters = self._state.parameters
+        compared = [node]
+        if parameters.normalisation == RAW:
+            compared = _heatmaps(slicer.mrmlScene)
+        elif parameters.compareViews and parameters.secondHeatmap is not None:
+            compared = [parameters.heatmap, parameters.secondHeatmap]
+        return max(self._largest(one) for one in compared) or 1.0
+
+    def _largest(self, node: Any) -> float:
+        highest = heatmap_maximum(node)
+        return max(highest, -float(heatmap_provenance(node).get("minimum", 0))) if self._signed else highest
+
+    # Every slice up to its own maximum: a companion of the heat map, made in the background
+
+    def _image(self, node: Any) -> Any:
+        if node is None or self._state.parameters.normalisation != SLICE:
+            return node
+        return node.GetNodeReference(PER_SLICE) or node
+
+    def _divide(self, heatmap: Any) -> None:
+        parameters = self._state.parameters
+        second = parameters.secondHeatmap if parameters.compareViews else None
+        for node in _heatmaps(slicer.mrmlScene):
+            wanted = parameters.normalisation == SLICE and node in (heatmap, second)
+            if not wanted and node.GetNodeReference(PER_SLICE) is not None:
+                remove_per_slice(node)
+            elif wanted and node.GetNodeReference(PER_SLICE) is None and self._dividing != node.GetID():
+                self._start_dividing(node)
+
+    def _start_dividing(self, node: Any) -> None:
+        array, affine = volume_array(node)
+        image, axis = node.GetImageData(), self._state.parameters.axis
+        self._dividing = node.GetID()
+
+        def work() -> Any:
+            assert image is not None  # holds the voxels, should the node be removed meanwhile
+            return per_slice(np.asarray(array), affine, axis)
+
+        def receive(prepared: Any) -> None:
+            self._dividing = ""
+            if node.GetScene() is not None:
+                add_per_slice(node, prepared)
+
+        explainer = self._state.logic.explainer
+        self._state.work.ask(
+            lambda **callbacks: explainer.compute(work, receive, **callbacks), lambda _nothing: self._state.refresh()
+        )
+
+    def _jump_to_peak(self) -> None:
+        jump_slices(slicer.mrmlScene, peak_position(self._state.parameters.heatmap).position)
+
+
+def _heatmaps(scene: Any) -> list[Any]:
+    """Every heat map of the scene; companions are none."""
+    count = scene.GetNumberOfNodesByClass("vtkMRMLScalarVolumeNode")
+    nodes = [scene.GetNthNodeByClass(index, "vtkMRMLScalarVolumeNode") for index in range(count)]
+    return [node for node in nodes if node.GetAttribute(METHOD) and not node.GetHideFromEditors()]

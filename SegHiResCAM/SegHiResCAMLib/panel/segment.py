@@ -1,0 +1,48 @@
+"""Section 2: outline what the model knows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from slicer.i18n import tr as _
+
+from SegHiResCAMLib.panel.reasons import why_not_segment
+from SegHiResCAMLib.panel.state import State
+
+NAME = "segment"
+
+
+class SegmentSection:
+    """A button that becomes Cancel while it runs; its result is the chosen segmentation."""
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+        state.ui.segmentButton.connect("clicked(bool)", lambda _checked: self._clicked())
+
+    def refresh(self) -> None:
+        """Enable the button where it can do something, and say what is missing where not."""
+        state, button = self._state, self._state.ui.segmentButton
+        running = state.work.name == NAME
+        reason = why_not_segment(state)
+        button.text = _("Cancel") if running else _("&Segment")
+        button.enabled = running or not (reason or state.work.name)
+        button.toolTip = reason or _("Outline in the volume what the model knows.")
+
+    def _clicked(self) -> None:
+        state = self._state
+        if state.work.name == NAME:
+            state.work.cancel()
+            return
+        parameters = state.parameters
+        state.work.start(
+            NAME,
+            lambda **callbacks: state.logic.explainer.segment(
+                parameters.inputVolume, state.model_path, **state.how, **callbacks
+            ),
+            self._segmented,
+        )
+
+    def _segmented(self, segmentation: Any) -> None:
+        if self._state.parameters is not None:
+            self._state.parameters.segmentation = segmentation
+        self._state.work.say(_("Segmented. Choose a segment and press Explain."))

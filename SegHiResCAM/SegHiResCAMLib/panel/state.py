@@ -1,0 +1,74 @@
+"""What the sections of the panel share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from SegHiResCAMLib.panel.work import Work
+from SegHiResCAMLib.scene.segments import segment_ids
+
+
+@dataclass
+class State:
+    """Logic, widgets, choices, and what is known of the chosen model.
+
+    Attributes:
+        logic: A SegHiResCAMLogic.
+        ui: The panel's widgets by name.
+        work: What runs.
+        refresh: Brings every section in line with the choices.
+        parameters: The SegHiResCAMParameterNode, None while the module is not shown.
+        model: What the worker told of the model; None until it is open.
+        layers: What it told of the model's layers; None until it has.
+    """
+
+    logic: Any
+    ui: Any
+    work: Work
+    refresh: Callable[[], None]
+    parameters: Any = None
+    model: dict[str, Any] | None = None
+    layers: dict[str, Any] | None = field(default=None)
+
+    @property
+    def model_path(self) -> str:
+        """Of the chosen model; empty where none is chosen."""
+        path = self.parameters.modelPath
+        return "" if path in (None, Path()) else str(path)
+
+    @property
+    def volumes(self) -> list[Any]:
+        """The chosen volumes that the model looks at; None where one is missing."""
+        count = self.model["in_channels"] if self.model else 1
+        names = ["inputVolume", "inputVolume2", "inputVolume3", "inputVolume4"]
+        return [getattr(self.parameters, name) for name in names[:count]]
+
+    @property
+    def how(self) -> dict[str, Any]:
+        """The choices that segmenting and explaining share."""
+        chosen = {name: getattr(self.parameters, name) for name in ("mode", "axis", "device")}
+        return {**chosen, "further": self.volumes[1:]}
+
+    @property
+    def labels(self) -> list[str]:
+        """What the model outlines."""
+        return [label["name"] for label in self.model["labels"]] if self.model else []
+
+    @property
+    def segment_name(self) -> str:
+        """The chosen segment's name; empty where none is chosen."""
+        node, chosen = self.parameters.segmentation, self.parameters.segmentId
+        if node is None:
+            return str(chosen) if chosen in self.labels else ""
+        return node.GetSegmentation().GetSegment(chosen).GetName() if chosen in segment_ids(node) else ""
+
+    @property
+    def label(self) -> str:
+        """What the model calls the chosen segment: the same name, or the one that the user said; empty where nobody knows."""
+        name = self.segment_name
+        same = [label for label in self.labels if label.casefold() == name.casefold()]
+        said = [self.parameters.label] if name and self.parameters.label in self.labels else []
+        return (same or said or [""])[0]

@@ -1,0 +1,54 @@
+"""Filling lists and tables without telling anybody of the steps between."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import qt
+
+
+@contextmanager
+def silent(widget: Any) -> Iterator[None]:
+    """Keep a widget from sending signals."""
+    blocked = widget.blockSignals(True)
+    try:
+        yield
+    finally:
+        widget.blockSignals(blocked)
+
+
+def fill_combo(combo: Any, items: Mapping[str, str], chosen: str) -> None:
+    """Values and their texts; the chosen value is shown, or none where it is not among them."""
+    with silent(combo):
+        combo.clear()
+        for value, text in items.items():
+            combo.addItem(text, value)
+        combo.setCurrentIndex(combo.findData(chosen))
+
+
+def chosen_in(combo: Any) -> str:
+    """The chosen value; empty where there is none."""
+    return str(combo.itemData(combo.currentIndex)) if combo.currentIndex >= 0 else ""
+
+
+def fill_table(table: Any, titles: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Texts; the first column takes the room that is left."""
+    with silent(table):
+        table.setColumnCount(len(titles))
+        table.setHorizontalHeaderLabels(list(titles))
+        table.setRowCount(len(rows))
+        for row, texts in enumerate(rows):
+            for column, text in enumerate(texts):
+                table.setItem(row, column, qt.QTableWidgetItem(text))
+        table.verticalHeader().setVisible(False)
+        header = table.horizontalHeader()
+        header.setSectionResizeMode(qt.QHeaderView.ResizeToContents)
+        header.setSectionResizeMode(0, qt.QHeaderView.Stretch)
+
+
+def show_row(field: Any, label: Any, visible: bool) -> None:
+    """Show or hide a row of a form: its field and its label."""
+    field.visible = visible
+    label.visible = visible

@@ -1,0 +1,54 @@
+"""The panel, with somebody who uses it: real widgets, a real scene, the real worker."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from harness.desktop import Desktop, panel_desktop
+from harness.views import main_window
+from tiny_bundle import noise, write_tiny_bundle
+
+from SegHiResCAMLib.scene.headless import HeadlessApplication, headless_application
+from SegHiResCAMLib.scene.volumes import add_volume
+
+
+@pytest.fixture(scope="session")
+def application() -> Iterator[HeadlessApplication]:
+    with headless_application() as application, main_window(application):
+        yield application
+
+
+@pytest.fixture(scope="module")
+def _desktop(application: HeadlessApplication) -> Iterator[Desktop]:
+    with panel_desktop(application) as desktop:
+        yield desktop
+
+
+@pytest.fixture
+def desktop(_desktop: Desktop, application: HeadlessApplication) -> Iterator[Desktop]:
+    """One for all tests of a file, since its worker takes seconds to start; the scene is empty, and all choices are the defaults."""
+    _desktop.wait(lambda: not _desktop.widget.logic.explainer.is_busy)
+    application.scene.Clear(0)
+    _desktop.calls.clear()
+    yield _desktop
+    assert _desktop.errors == []
+    assert _desktop.dialogs == []
+
+
+@pytest.fixture
+def scene(desktop: Desktop, application: HeadlessApplication) -> Any:
+    return application.scene
+
+
+@pytest.fixture(scope="session")
+def a_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_tiny_bundle(tmp_path_factory.mktemp("models") / "tiny")
+
+
+@pytest.fixture
+def a_volume(scene: Any) -> Any:
+    return add_volume(scene, noise(), np.diag([1.5, 1.5, 2.0, 1.0]), "CT")

@@ -1,0 +1,53 @@
+"""What a user does with the panel, in words."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from harness.desktop import Desktop
+
+
+def choose_model(desktop: Desktop, path: Path) -> None:
+    """Choose a model in the list, as one that was used before is."""
+    desktop.widget.panel.state.parameters.modelPath = path
+    idle(desktop)
+
+
+def segment(desktop: Desktop) -> Any:
+    """Press Segment and wait."""
+    desktop.ui.segmentButton.click()
+    idle(desktop)
+    return desktop.widget.panel.state.parameters.segmentation
+
+
+def choose_segment(desktop: Desktop, name: str) -> None:
+    """Click a segment in the list."""
+    desktop.ui.segmentTable.selectRow(segments(desktop).index(name))
+
+
+def explain(desktop: Desktop) -> Any:
+    """Press Explain and wait."""
+    desktop.ui.explainButton.click()
+    idle(desktop)
+    return desktop.widget.panel.state.parameters.heatmap
+
+
+def segments(desktop: Desktop) -> list[str]:
+    """The names in the list of segments."""
+    table = desktop.ui.segmentTable
+    return [table.item(row, 0).text() for row in range(table.rowCount)]
+
+
+def choose(combo: Any, text: str) -> None:
+    """Choose the line of a list that is or begins so."""
+    lines = [combo.itemText(index) for index in range(combo.count)]
+    beginning = [line for line in lines if line.startswith(text)]
+    combo.setCurrentIndex(lines.index(text if text in lines else beginning[0]))
+
+
+def idle(desktop: Desktop, seconds: float = 180) -> None:
+    """Wait until nothing runs."""
+    desktop.wait(
+        lambda: not desktop.widget.panel.state.work.name and not desktop.widget.logic.explainer.is_busy, seconds
+    )
