@@ -120,19 +120,18 @@ def seg_res_net(shapes: Shapes) -> Iterator[Arguments]:
     first = shapes.get("convInit.conv.weight")
     blocks_down = _counts(shapes, lambda level, block: f"down_layers.{level}.{block + 1}.conv1.conv.weight")
     blocks_up = _counts(shapes, lambda level, block: f"up_layers.{level}.{block}.conv1.conv.weight")
-    if not (first and blocks_down and blocks_up):
-        return
     last = shapes.get("conv_final.2.conv.weight")
+    if not (first and last and blocks_down and blocks_up):
+        return
     for upsample in ("nontrainable", "deconv", "pixelshuffle"):
         yield {
             "spatial_dims": len(first) - 2,
             "init_filters": first[0],
             "in_channels": first[1],
-            "out_channels": last[0] if last else first[0],
+            "out_channels": last[0],
             "norm": "batch"
             if _ending(shapes, "norm1.running_mean")
             else ["GROUP", {"num_groups": math.gcd(8, first[0])}],
-            "use_conv_final": last is not None,
             "blocks_down": blocks_down,
             "blocks_up": blocks_up,
             "upsample_mode": upsample,
@@ -269,7 +268,7 @@ UNSEEN: dict[str, dict[str, str]] = {
         "strides": "weights do not show how far a convolution steps; the kernels on the way up are usual",
         "act_name": _ACTIVATION,
     },
-    "SegResNet": {"act": _ACTIVATION},
+    "SegResNet": {"act": _ACTIVATION, "use_conv_final": "the last convolution has weights even where it is not used"},
     "SegResNetDS": {"act": _ACTIVATION},
     "VNet": {},
     "UNETR": {"img_size": "the number of patches is known, but not how many lie along each axis", "num_heads": _HEADS},
