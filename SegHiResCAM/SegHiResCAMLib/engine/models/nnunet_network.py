@@ -97,7 +97,8 @@ def once(weights: Mapping[str, torch.Tensor], file: str) -> dict[str, torch.Tens
         own = re.sub(r"(^|\.)decoder\.encoder\.", r"\1encoder.", name)
         own = re.sub(r"\.all_modules\.(\d+)\.", lambda part: ".conv." if part[1] == "0" else ".norm.", own)
         known = found.setdefault(own, tensor)
-        if known is not tensor and not torch.equal(known, tensor):
+        shared = known.data_ptr() == tensor.data_ptr() and known.shape == tensor.shape
+        if not shared and not torch.equal(known, tensor):
             raise EngineError(
                 "weights-mismatch",
                 f"'{file}' holds other values under '{name[:100]}' than under '{own[:100]}', which stand for the same weights. Ask the "

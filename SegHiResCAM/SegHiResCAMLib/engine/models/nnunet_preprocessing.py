@@ -27,10 +27,13 @@ from monai.transforms import (
 from monai.utils import TraceKeys, convert_to_dst_type
 from scipy import ndimage
 
+from SegHiResCAMLib.engine.errors import EngineError
 from SegHiResCAMLib.engine.models.nnunet_plans import Intensities, Plans
 from SegHiResCAMLib.engine.models.nnunet_resampling import new_shape, resample
+from SegHiResCAMLib.engine.models.steps import Steps
 
 IMAGE = "image"
+_RAS = (("L", "R"), ("P", "A"), ("I", "S"))
 SMALLEST = 1e-8
 """That intensities are divided by."""
 MAX_POSITIONS = 1 << 31
@@ -41,9 +44,9 @@ Array = npt.NDArray[np.float32]
 
 def nnunet_preprocessing(plans: Plans) -> Compose:
     """Dictionary transform (key "image") from a volume to the network's axes, spacing and intensities."""
-    turned = [Orientationd(keys=IMAGE, axcodes="RAS")] if plans.turns_to_ras else []
+    turned = [Orientationd(keys=IMAGE, axcodes="RAS", labels=_RAS)] if plans.turns_to_ras else []
     order = tuple(2 - axis for axis in plans.transpose)  # stored axes backwards are k, j, i
-    return Compose(
+    return Steps(
         [
             *turned,
             AxesInOrder(order),
@@ -68,12 +71,13 @@ class AxesInOrder(MapTransform, InvertibleTransform):
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """The image with its affine in the new order."""
         image = data[IMAGE]
-        codes = nib.orientations.aff2axcodes(image.affine.numpy())
-        return {**data, IMAGE: _of_anyone(Orientation("".join(codes[axis] for axis in self.order))(image))}
+        codes = nib.orientations.aff2axcodes(image.affine.numpy(), _RAS)
+        wanted = "".join(codes[axis] for axis in self.order)
+        return {**data, IMAGE: _of_anyone(Orientation(wanted, labels=_RAS)(image))}
 
     def inverse(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """The image as it was stored."""
-        return {**data, IMAGE: Orientation("RAS").inverse(data[IMAGE])}
+        return {**data, IMAGE: Orientation("RAS", labels=_RAS).inverse(data[IMAGE])}
 
 
 class Normalised(MapTransform):
@@ -114,10 +118,11 @@ class Resampled(MapTransform, InvertibleTransform):
         values = image.as_tensor().numpy()
         shape = new_shape(values.shape[1:], spacing, wanted)
         if not 0 < math.prod(shape) <= MAX_POSITIONS:
-            message = (
-                f"at the model's spacing of {', '.join(f'{step:g}' for step in wanted)} mm it would have {shape} voxels"
+            raise EngineError(
+                "preprocessing-size",
+                f"At the model's spacing of {' x '.join(f'{step:g}' for step in wanted)} mm this volume would have "
+                f"{' x '.join(map(str, shape))} voxels. Check the volume's own spacing, and that the model is for such volumes.",
             )
-            raise ValueError(message)
         resampled = resample(values, shape, spacing, wanted, self.plans.resampling)
         # MONAI's nearest neighbour says where the positions are; the values are nnU-Net's.
         placed = _of_anyone(Resize(resampled.shape[1:], mode="nearest")(image))
@@ -153,8 +158,11 @@ def _to_unit_range(values: Array, _how: Intensities, _inside: npt.NDArray[np.boo
 
 def _colours(values: Array, _how: Intensities, _inside: npt.NDArray[np.bool_]) -> Array:
     if values.min() < 0 or values.max() > 255:
-        message = "the model expects colours from 0 to 255"
-        raise ValueError(message)
+        raise EngineError(
+            "preprocessing-colours",
+            f"The model expects colours from 0 to 255, but this image goes from {values.min():g} to {values.max():g}. Give a picture in "
+            "colour.",
+        )
     return values / np.float32(255)
 
 
@@ -168,6 +176,8 @@ NORMALISATIONS: dict[str, Callable[[Array, Intensities, npt.NDArray[np.bool_]], 
 
 
 def _is_not_zero(values: torch.Tensor) -> torch.Tensor:
+    if not values.any():
+        raise EngineError("preprocessing-empty", "This volume holds nothing but zeros. Check that it is the right one.")
     return values != 0
 
 
