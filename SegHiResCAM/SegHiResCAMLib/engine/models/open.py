@@ -8,6 +8,7 @@ from pathlib import Path
 
 from SegHiResCAMLib.engine.errors import EngineError
 from SegHiResCAMLib.engine.models.archive import files_in, is_zip
+from SegHiResCAMLib.engine.models.auto3dseg import is_auto3dseg, open_auto3dseg
 from SegHiResCAMLib.engine.models.bundle import is_bundle, open_bundle
 from SegHiResCAMLib.engine.models.catalogue import check_weights, present
 from SegHiResCAMLib.engine.models.model import SegmentationModel
@@ -17,6 +18,7 @@ from SegHiResCAMLib.engine.models.torchscript import is_torchscript, open_torchs
 
 # Name for people, what recognises it, what opens it; the first that recognises a path opens it.
 FORMATS: tuple[tuple[str, Callable[[Path], bool], Callable[[str], SegmentationModel]], ...] = (
+    ("Auto3DSeg SegResNet checkpoint, folder or zip (model.pt, labels.csv)", is_auto3dseg, open_auto3dseg),
     (
         "MONAI bundle, folder or zip (configs/inference.json, configs/metadata.json, models/model.pt)",
         is_bundle,
