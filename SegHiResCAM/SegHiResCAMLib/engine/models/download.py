@@ -83,12 +83,12 @@ def _fetch(url: str, part: Path, progress: Progress, size: int | None) -> None:
                 continue
             raise EngineError(
                 "download-failed",
-                f"{_host(url)} answered '{error.code} {error.reason}' for '{url}'. Check the address in the catalogue.",
+                f"{_host(url)} answered '{error.code} {_one_line(error.reason)}' for '{url}'. Check the address in the catalogue.",
             ) from error
         except (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError) as error:
             if _length(part) > before:
                 continue
-            reason = getattr(error, "reason", None) or error
+            reason = _one_line(getattr(error, "reason", None) or error)
             raise EngineError(
                 "download-failed",
                 f"{_host(url)} cannot be reached: {reason}. Check the network, or copy the file by hand.",
@@ -176,6 +176,10 @@ def _starts_at(answer: http.client.HTTPResponse, have: int) -> bool:
 
 def _length(part: Path) -> int:
     return part.stat().st_size if part.exists() else 0
+
+
+def _one_line(reason: object) -> str:
+    return " ".join(str(reason).split())[:200]
 
 
 def _host(url: str) -> str:
