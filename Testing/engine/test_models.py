@@ -7,6 +7,8 @@ import hashlib
 import json
 import pickle
 import shutil
+import subprocess
+import sys
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -678,15 +680,52 @@ def test_a_pickle_that_would_run_code_is_refused_and_nothing_runs(zipped: bool, 
     error = refusal(lambda: open_model(folder))
     assert error.code == "weights-code"
     assert "would run 'io.open'" in error.sentence
-    assert "torch.save(model.state_dict(), 'model.pt')" in error.sentence
+    assert "Nothing was run" in error.sentence
     assert not (tmp_path / "trap").exists()
 
 
-def test_a_bare_pickle_is_refused_and_nothing_runs(bundle: Bundle, tmp_path: Path) -> None:
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+def test_a_bare_pickle_is_refused_by_what_it_would_run(protocol: int, bundle: Bundle, tmp_path: Path) -> None:
     folder = bundle()
-    (folder / "models/model.pt").write_bytes(pickle.dumps({"model": Trap(tmp_path / "trap")}))
-    refusal(lambda: open_model(folder))
+    (folder / "models/model.pt").write_bytes(pickle.dumps({"model": Trap(tmp_path / "trap")}, protocol))
+    error = refusal(lambda: open_model(folder))
+    assert error.code == "weights-code"
+    assert ".open'" in error.sentence
     assert not (tmp_path / "trap").exists()
+
+
+@pytest.mark.parametrize(
+    ("module", "name"),
+    [
+        ("os", "system"),
+        ("shutil", "rmtree"),
+        ("subprocess", "Popen"),
+        ("torch", "load"),
+        ("torch.hub", "load"),
+        ("runpy", "run_path"),
+    ],
+)
+def test_what_a_checkpoint_would_run_is_named(module: str, name: str, tmp_path: Path) -> None:
+    (tmp_path / "w.pt").write_bytes(b"\x80\x02c" + f"{module}\n{name}\n".encode() + b"X\x01\x00\x00\x00x\x85R.")
+    error = refusal(lambda: read_weights(tmp_path / "w.pt"))
+    assert error.code == "weights-code"
+    assert f"would run '{module}.{name}'" in error.sentence
+
+
+@pytest.mark.parametrize("key", ["model", "state_dict", None])
+@pytest.mark.parametrize("whole", [True, False])
+def test_the_command_for_the_sender_makes_a_file_that_opens(key: str | None, whole: bool, bundle: Bundle) -> None:
+    network = nets.UNet(**UNET)
+    weights = network if whole else dict(network.state_dict())
+    folder = bundle(weights=weights if key is None else {key: weights, "scaler": nets.UNet(**UNET)})
+    if key is None and not whole:
+        return  # opens as it is
+    error = refusal(lambda: open_model(folder))
+    command = error.sentence.partition("`python ")[2].partition("`")[0]
+    subprocess.run(f"{sys.executable} {command}", shell=True, check=True, cwd=folder / "models")
+    (folder / "models/weights.pt").replace(folder / "models/model.pt")
+    opened = open_model(folder).network.state_dict()
+    assert all(torch.equal(opened[name], tensor) for name, tensor in network.state_dict().items())
 
 
 def test_a_whole_pickled_network_is_refused_by_the_name_of_its_class(bundle: Bundle) -> None:
@@ -763,7 +802,68 @@ def test_files_that_are_no_checkpoint_are_refused(content: bytes, code: str, tmp
     assert refusal(lambda: read_weights(tmp_path / "w.pt")).code == code
 
 
+# Archives
+
+
+@pytest.mark.parametrize("top", ["", "two-organs/"])
+def test_a_zipped_bundle_opens_as_its_folder(top: str, bundle: Bundle, tmp_path: Path) -> None:
+    folder = bundle()
+    expected = open_model(folder)
+    model = open_model(zipped(folder, tmp_path / "Zwei Organe.zip", top))
+    assert (model.labels, model.window, model.sha256, model.name) == (
+        expected.labels, expected.window, expected.sha256, "Two organs",
+    )  # fmt: skip
+    assert all(
+        torch.equal(model.network.state_dict()[name], tensor) for name, tensor in expected.network.state_dict().items()
+    )
+    assert model.source == str(tmp_path / "Zwei Organe.zip")
+
+
+def test_a_zipped_bundle_without_a_name_is_called_as_the_archive(bundle: Bundle, tmp_path: Path) -> None:
+    assert open_model(zipped(bundle(metadata={"name": ""}), tmp_path / "organs.zip")).name == "organs"
+
+
+@pytest.mark.parametrize("name", ["configs/inference.json", "configs/metadata.json", "models/model.pt"])
+def test_a_zipped_bundle_is_refused_by_names_inside_the_archive(name: str, bundle: Bundle, tmp_path: Path) -> None:
+    folder = bundle()
+    (folder / name).write_text("version https://git-lfs.github.com/spec/v1\n")
+    archive = zipped(folder, tmp_path / "a.zip")
+    error = refusal(lambda: open_model(archive))
+    assert f"'{archive}/{name}' is a Git LFS pointer" in error.sentence
+
+
+def test_a_broken_archive_is_refused_as_such(bundle: Bundle, tmp_path: Path) -> None:
+    archive = zipped(bundle(), tmp_path / "a.zip")
+    archive.write_bytes(archive.read_bytes()[:1000])
+    assert refusal(lambda: open_model(archive)).code == "archive-damaged"
+
+
+def test_an_archive_of_something_else_is_refused_with_what_could_be_opened(tmp_path: Path) -> None:
+    (tmp_path / "letters").mkdir()
+    (tmp_path / "letters/letter.txt").write_text("Dear colleague")
+    error = refusal(lambda: open_model(zipped(tmp_path / "letters", tmp_path / "a.zip")))
+    assert error.code == "model-unknown"
+    assert "MONAI bundle" in error.sentence
+
+
+def zipped(folder: Path, archive: Path, top: str = "") -> Path:
+    with zipfile.ZipFile(archive, "w") as packed:
+        for file in sorted(folder.rglob("*")):
+            if file.is_file():
+                packed.write(file, top + file.relative_to(folder).as_posix())
+    return archive
+
+
 # Paths
+
+
+@pytest.mark.parametrize("path", ["/../../outside.pt", "/..\\..\\outside.pt", "/models/../../../outside.pt"])
+def test_a_description_cannot_reach_for_weights_elsewhere(path: str, bundle: Bundle, tmp_path: Path) -> None:
+    folder = bundle({"bundle_root": ".", "checkpointloader": {"load_path": f"$@bundle_root + {path!r}"}})
+    (folder / "models/model.pt").replace(tmp_path / "outside.pt")
+    error = refusal(lambda: open_model(folder))
+    assert error.code == "bundle-incomplete"
+    assert "outside.pt" in error.sentence
 
 
 def test_an_absent_path_is_refused_by_name() -> None:
@@ -827,4 +927,5 @@ def test_a_torchscript_archive_is_refused_and_the_right_file_named(test_data: Pa
 def test_a_git_lfs_pointer_is_refused_with_the_command_that_mends_it(test_data: Path) -> None:
     error = refusal(lambda: read_weights(test_data / "awkward/broken/git_lfs_pointer_spleen_unet_model.pt"))
     assert error.code == "weights-lfs"
+    assert "is a Git LFS pointer of 133 bytes" in error.sentence
     assert "git lfs pull" in error.sentence

@@ -14,7 +14,9 @@ from typing import Any, TypeGuard
 import torch
 
 from SegHiResCAMLib.engine.errors import EngineError
+from SegHiResCAMLib.engine.models.pickled_names import wanted_by
 from SegHiResCAMLib.engine.models.pickled_numbers import STAND_INS
+from SegHiResCAMLib.engine.models.received import check_received
 
 MAX_BYTES = 8 << 30
 """No segmentation network is larger."""
@@ -108,18 +110,8 @@ def load_weights(network: torch.nn.Module, weights: Mapping[str, torch.Tensor], 
 
 
 def _check_file(path: Path) -> None:
-    if not path.is_file():
-        raise EngineError("weights-absent", f"There is no weights file '{path}'. Put the model's weights there.")
+    check_received(path, "weights file", "weights")
     size = path.stat().st_size
-    with path.open("rb") as file:
-        start = file.read(64)
-    if size == 0:
-        raise EngineError("weights-empty", f"The weights file '{path}' is empty. Copy or download it again.")
-    if start.startswith(b"version https://git-lfs"):
-        raise EngineError(
-            "weights-lfs",
-            f"'{path}' holds no weights, only a Git LFS pointer to them. Run 'git lfs pull' where it was cloned, or download the file itself.",
-        )
     if size > MAX_BYTES:
         raise EngineError(
             "weights-large", f"The weights file '{path}' has {size} bytes, more than the {MAX_BYTES} that are read."
@@ -132,17 +124,13 @@ def _load(path: Path) -> Any:
     if zipped:
         _check_archive(path)
     try:
-        with warnings.catch_warnings(), torch.serialization.safe_globals(STAND_INS):
+        with warnings.catch_warnings(), torch.serialization.safe_globals([*STAND_INS]):
             warnings.simplefilter("ignore")  # about unusual pickles, to programmers
             return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        wanted = re.search(r"GLOBAL (\S+)", str(error))
-        if wanted:
-            raise EngineError(
-                "weights-code",
-                f"'{path}' holds more than weights: opening it would run '{wanted.group(1)[:100]}'. Nothing was run; {_RESAVE}.",
-            ) from error
-        raise _damaged(path) from error
+        named = re.search(r"GLOBAL (\S+)", str(error))
+        wanted = named.group(1) if named else wanted_by(path)
+        raise _needs_code(path, wanted) if wanted else _damaged(path) from error
     except Exception as error:  # a hostile or broken pickle can fail in any way
         raise _damaged(path) from error
 
@@ -226,6 +214,20 @@ def _shape(tensor: torch.Tensor) -> str:
 def _listed(items: list[str], what: str) -> str:
     more = ", ..." if len(items) > 3 else ""
     return f"{len(items)} {what} ({', '.join(items[:3])}{more})" if items else ""
+
+
+def _needs_code(path: Path, wanted: str) -> EngineError:
+    """The command is for those who trust the file because it is theirs; both shells of Windows and of Unix take it as it stands."""
+    name = path.name if re.fullmatch(r"[\w. -]+", path.name) else "model.pt"
+    command = (
+        f"import torch; m = torch.load('{name}', map_location='cpu', weights_only=False); m = next((m[k] for k in {_KEYS} if k in m), m) "
+        "if isinstance(m, dict) else m; torch.save(m.state_dict() if hasattr(m, 'state_dict') else m, 'weights.pt')"
+    )
+    return EngineError(
+        "weights-code",
+        f"'{path}' holds more than weights: opening it would run '{wanted[:100]}'. Nothing was run. Ask the sender to save the weights alone "
+        f'and to send weights.pt: `python -c "{command}"`.',
+    )
 
 
 def _damaged(path: Path) -> EngineError:

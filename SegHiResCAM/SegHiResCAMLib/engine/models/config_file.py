@@ -12,6 +12,7 @@ from typing import Any
 import yaml
 
 from SegHiResCAMLib.engine.errors import EngineError
+from SegHiResCAMLib.engine.models.received import LFS
 
 MAX_BYTES = 1 << 19
 MAX_DEPTH = 64
@@ -48,6 +49,8 @@ def _text(path: Path) -> str:
             data = file.read(MAX_BYTES + 1)
     except OSError as error:
         raise _unreadable(path, f"cannot be opened: {error.strerror}") from error
+    if data.startswith(LFS):
+        raise _unreadable(path, f"is a Git LFS pointer of {len(data)} bytes, not the file itself: run 'git lfs pull'")
     if len(data) > MAX_BYTES:
         raise _unreadable(path, f"is larger than {MAX_BYTES} bytes, too large to be a model's description")
     try:

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from SegHiResCAMLib.engine.errors import EngineError
 
-_LFS = b"version https://git-lfs"
+LFS = b"version https://git-lfs"
+"""How the pointers begin."""
 
 
 def check_received(path: Path, what: str, prefix: str) -> None:
@@ -24,7 +25,7 @@ def check_received(path: Path, what: str, prefix: str) -> None:
         raise EngineError(f"{prefix}-absent", f"There is no {what} '{path}'. Check its name and folder.")
     try:
         with path.open("rb") as file:
-            start = file.read(len(_LFS))
+            start = file.read(len(LFS))
     except OSError as error:
         raise EngineError(
             f"{prefix}-unreadable", f"The {what} '{path}' cannot be opened: {error.strerror}. Ask its owner."
@@ -32,7 +33,7 @@ def check_received(path: Path, what: str, prefix: str) -> None:
     size = path.stat().st_size
     if not size:
         raise EngineError(f"{prefix}-empty", f"The {what} '{path}' is empty (0 bytes). Copy or download it again.")
-    if start == _LFS:
+    if start == LFS:
         raise EngineError(
             f"{prefix}-lfs",
             f"The {what} '{path}' is a Git LFS pointer of {size} bytes, which stands for the real file. Run 'git lfs pull' where it was "
