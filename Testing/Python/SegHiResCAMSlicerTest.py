@@ -22,14 +22,64 @@ class SegHiResCAMSlicerTest(ScriptedLoadableModuleTest):
             self.setUp()
             getattr(self, name)()
 
+    # Without PyTorch
+
     def test_opening_the_module_does_not_load_torch(self):
         slicer.util.getModuleWidget("SegHiResCAM")
         self.assertNotIn("torch", sys.modules)
+        self.assertNotIn("monai", sys.modules)
 
     def test_the_panel_survives_a_closed_scene(self):
         slicer.util.getModuleWidget("SegHiResCAM").enter()
         slicer.mrmlScene.Clear()
         self.assertEqual(self._logic().getParameterNode().opacity, 0.5)
+
+    def test_the_installed_extension_has_all_its_files(self):
+        from SegHiResCAMLib.installation.packages import packages
+        from SegHiResCAMLib.resources import resource
+
+        for parts in (("UI", "SetUp.ui"), ("UI", "SegHiResCAM.ui"), ("SampleData", "KidneyPhantom.nrrd")):
+            self.assertTrue(resource(*parts).is_file(), parts)
+        for model in ("kidney-phantom-2d", "kidney-phantom-3d"):
+            self.assertTrue((resource("Models", model) / "models/model.pt").is_file(), model)
+        self.assertEqual(packages()[0].name, "torch")
+
+    def test_what_is_missing_is_seen_and_nothing_else(self):
+        section = slicer.util.getModuleWidget("SegHiResCAM").panel.set_up
+        lacking = {one.package.name for one in section.report.missing}
+        if not self._computes():
+            self.assertTrue({"torch", "monai"} & lacking)
+        self.assertEqual(section.is_needed, bool(lacking))
+        self.assertEqual(section.ui.setUpCollapsibleButton.isHidden(), not lacking)
+        self.assertEqual(section.ui.packagesTree.topLevelItemCount, len(section.report.findings))
+
+    def test_the_check_of_the_installation_runs_in_a_process_of_its_own(self):
+        import subprocess
+
+        from SegHiResCAMLib.installation.check import check_command, read_report
+        from SegHiResCAMLib.installation.child import LIBRARY
+        from SegHiResCAMLib.panel.set_up import python_executable
+
+        done = subprocess.run(
+            check_command(python_executable()),
+            cwd=LIBRARY,
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+        report = read_report(done.stdout.splitlines())
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertIn("Python", report.facts)
+        bundled = {one.package.name: one.problem for one in report.findings if one.package.bundled}
+        self.assertEqual(bundled, {"numpy": "", "scipy": "", "SimpleITK": ""})
+
+    def test_measurements_become_a_table(self):
+        from SegHiResCAMLib.scene.table import add_measurements_table
+
+        table = add_measurements_table(slicer.mrmlScene, {"share_inside": 0.5, "effective_volume_ml": None}, "Tumour")
+        self.assertEqual([table.GetCellText(0, column) for column in range(3)], ["Map inside the segment", "50", "%"])
+        self.assertEqual(table.GetCellText(1, 1), "")
 
     def test_without_torch_a_sentence_says_what_to_install(self):
         if importlib.util.find_spec("torch") is not None:
@@ -37,13 +87,14 @@ class SegHiResCAMSlicerTest(ScriptedLoadableModuleTest):
         from SegHiResCAMLib.logic.job import ExplainerError
 
         with self.assertRaisesRegex(ExplainerError, "install PyTorch"):
-            self._logic().segment(self._volume(), self._model())
+            self._logic().segment(self._ball(), self._model())
         self.assertEqual(slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode"), 0)
 
+    # With PyTorch
+
     def test_a_heat_map_lies_where_its_volume_lies(self):
-        if importlib.util.find_spec("torch") is None or importlib.util.find_spec("monai") is None:
-            self.skipTest("PyTorch or MONAI is not installed")
-        volume = self._volume()
+        self._need_torch()
+        volume = self._ball()
         logic = self._logic()
         segmentation = logic.segment(volume, self._model())
         self.assertEqual(segmentation.GetSegmentation().GetNumberOfSegments(), 3)
@@ -55,16 +106,56 @@ class SegHiResCAMSlicerTest(ScriptedLoadableModuleTest):
         self.assertEqual(heatmap.GetImageData().GetDimensions(), volume.GetImageData().GetDimensions())
         logic.showOverlay(heatmap)
         logic.showOverlay(heatmap, visible=False)
-        logic.explainer.close()
+
+    def test_the_tumour_of_the_sample_patient_is_explained_where_it_is(self):
+        self._need_torch()
+        from SegHiResCAMLib.scene.heatmap import peak_position
+
+        volume = self._sample_patient()
+        segmentation = self._logic().segment(volume, self._model())
+        heatmap = self._logic().explain(volume, self._model(), "tumour", segmentationNode=segmentation)
+        peak = peak_position(heatmap)
+        self.assertGreater(peak.value, 0)
+        inside = slicer.util.arrayFromSegmentBinaryLabelmap(
+            segmentation, segmentation.GetSegmentation().GetSegmentIdBySegmentName("tumour"), volume
+        )
+        matrix = slicer.util.arrayFromVTKMatrix(self._ijk_to_ras(volume))
+        points = np.argwhere(inside)[:, ::-1] @ matrix[:3, :3].T + matrix[:3, 3]
+        self.assertGreater(len(points), 100)
+        self.assertLess(np.linalg.norm(points - peak.position, axis=1).min(), 15.0)
+
+    def _computes(self):
+        return all(importlib.util.find_spec(name) is not None for name in ("torch", "monai"))
+
+    def _need_torch(self):
+        if not self._computes():
+            self.skipTest("PyTorch or MONAI is not installed")
 
     def _logic(self):
         return slicer.util.getModuleLogic("SegHiResCAM")
 
-    def _volume(self):
+    def _ball(self):
         """A soft-tissue ball in air, 72 mm wide."""
         z, y, x = np.mgrid[:24, :24, :24] - 11.5
         array = np.where(x**2 + y**2 + z**2 < 100, 60, -1000).astype(np.int16)
         return slicer.util.addVolumeFromArray(array, ijkToRAS=np.diag([3.0, 3.0, 3.0, 1.0]), name="Ball")
+
+    def _sample_patient(self):
+        """As Sample Data loads it."""
+        from SegHiResCAMLib.resources import resource
+
+        volume = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "Kidney phantom")
+        storage = slicer.vtkMRMLVolumeArchetypeStorageNode()
+        storage.SetFileName(str(resource("SampleData", "KidneyPhantom.nrrd")))
+        self.assertTrue(storage.ReadData(volume))
+        return volume
+
+    def _ijk_to_ras(self, volume):
+        import vtk
+
+        matrix = vtk.vtkMatrix4x4()
+        volume.GetIJKToRASMatrix(matrix)
+        return matrix
 
     def _model(self):
         from SegHiResCAMLib.resources import resource

@@ -1,0 +1,67 @@
+"""The pictures of docs/tutorial.md that show no panel with results: slice views of the sample patient, and the section Set up.
+
+    .venv/bin/python Testing/figures/tutorial.py
+
+The patient is made up, so the pictures may be published.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+sys.path.insert(0, str(ROOT / "Testing"))
+
+from harness import ctk_widgets, desktop, mrml_widgets, pythonqt, stand_ins
+
+from SegHiResCAMLib.demo import run_demo
+from SegHiResCAMLib.results import COMPARISON, OVERLAY
+from SegHiResCAMLib.scene.headless import HeadlessApplication, headless_application
+
+FOLDER = ROOT / "docs/images"
+WIDTH, HEIGHT = 460, 420
+
+
+def main() -> None:
+    """Write them."""
+    FOLDER.mkdir(exist_ok=True)
+    with headless_application() as application, tempfile.TemporaryDirectory() as temporary:
+        results = Path(temporary) / "demo"
+        run_demo(application.scene, results, lambda _fraction, _text: None)
+        shutil.copy(results / OVERLAY, FOLDER / "tutorial-overlay.png")
+        shutil.copy(results / COMPARISON, FOLDER / "tutorial-comparison.png")
+        draw_set_up(application, Path(temporary) / "python")
+
+
+def draw_set_up(application: HeadlessApplication, folder: Path) -> None:
+    """The section Set up, of a Python in which numpy, scipy and SimpleITK are installed and nothing else."""
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(folder)], check=True)
+    (packages,) = folder.glob("lib/python*/site-packages")
+    for module in ("numpy", "scipy", "SimpleITK"):
+        (packages / module).mkdir()
+        (packages / module / "__init__.py").write_text("__version__ = '99'\n", encoding="utf-8")
+    qt = pythonqt.qt_module()
+    qt.QUiLoader = stand_ins.UiLoader
+    widgets = {"qMRMLWidget": mrml_widgets.qMRMLWidget}
+    with desktop._surroundings(application, desktop._App(application), qt, ctk_widgets.ctk_module(), widgets):
+        from SegHiResCAMLib.panel.set_up import SetUpSection
+
+        section = SetUpSection(lambda: None, str(folder / "bin/python"))
+        section.refresh()
+        while section.is_busy:
+            pythonqt.APPLICATION.processEvents()
+            time.sleep(0.01)
+        section.widget.resize(WIDTH, HEIGHT)
+        section.widget.show()
+        pythonqt.APPLICATION.processEvents()
+        section.widget.grab().save(str(FOLDER / "set-up.png"))
+        section.close()
+
+
+if __name__ == "__main__":
+    main()
