@@ -274,17 +274,31 @@ def test_colours_become_shares_of_255_and_nothing_else_is_taken_for_colours(trai
     [
         "abdomen-ct/example_ct_sm.nii.gz",
         "abdomen-ct/example_mr_sm.nii.gz",
-        "awkward/FLAIR.nrrd",
-        "awkward/mha.mha",
+        "awkward/mha.mha",  # left-handed
+        "awkward/nifti/minimal.nii.gz",  # left-handed
+        "awkward/nifti/CT_pitch.nii.gz",  # oblique
     ],
 )
 def test_real_scans_reach_the_network_as_in_nnunet(trained: Trained, test_data: Path, name: str, dims: int) -> None:
-    spacing = [2.5, 4.0][:dims] if dims == 2 else [4.0, 2.5, 2.5]
+    spacing = [4.0, 5.0, 4.5][-dims:]
     scheme = {"normalization_schemes": ["ZScoreNormalization"], "use_mask_for_norm": [True]}
     results = trained(plans_that(dims=dims, spacing=spacing, **scheme))
     theirs, _ = peer.preprocessed(peer.predictor(results), [test_data / name])
     ours = prepare(open_model(results), read_volume(test_data / name)).image.as_tensor().numpy()
-    np.testing.assert_allclose(ours, theirs, rtol=0, atol=2e-5)
+    np.testing.assert_allclose(ours, theirs, rtol=0, atol=2e-5)  # means of millions of numbers, in another order
+
+
+@pytest.mark.real_data
+def test_one_scan_stored_in_eight_axis_orders_reaches_the_network_as_in_nnunet(
+    trained: Trained, test_data: Path
+) -> None:
+    results = trained(plans_that(spacing=[6.0] * 3))
+    files = sorted((test_data / "awkward/nifti/nifti_space").glob("*.nii*"))
+    assert len(files) >= 8
+    model, one = open_model(results), peer.predictor(results)
+    for file in files:
+        theirs, _ = peer.preprocessed(one, [file])
+        np.testing.assert_array_equal(prepare(model, read_volume(file)).image.as_tensor().numpy(), theirs)
 
 
 # Logits
