@@ -83,12 +83,12 @@ def around(values: np.ndarray, affine=OBLIQUE, mask: MetaTensor | None = None, o
     def predict(form):
         return predict_values(of, found.prepared, form, axis="axial", device="cpu", progress=silent)
 
-    return Surroundings(of, KIDNEY, found, mask, predict)
+    return Surroundings(of, KIDNEY, found.prepared, lambda: found.model_labels, mask, predict)
 
 
 def places(where: Surroundings) -> np.ndarray:
     """RAS mm of every position of the model's grid (x, y, z, 3)."""
-    shape = where.segmentation.model_labels.shape
+    shape = where.shape
     grid = np.stack(np.meshgrid(*map(np.arange, shape), indexing="ij"), -1)
     return grid @ where.affine[:3, :3].T + where.affine[:3, 3]
 
@@ -172,7 +172,7 @@ def test_a_component_is_the_connected_part_of_the_segment_at_a_point() -> None:
 def test_probable_positions_have_a_probability_above_the_threshold(above: float) -> None:
     values = np.random.default_rng(0).uniform(-4, 6, SHAPE)
     softmax, sigmoid = around(values), around(values, of=model(activation="sigmoid"))
-    logits = Levels()(softmax.segmentation.prepared.image.as_tensor()[None])[0].detach()
+    logits = Levels()(softmax.prepared.image.as_tensor()[None])[0].detach()
     assert torch.equal(Probable(above).weights(softmax), logits.softmax(0)[1] > above)
     assert torch.equal(Probable(above).weights(sigmoid), logits[1].sigmoid() > above)
 
@@ -222,7 +222,7 @@ def test_a_mask_on_its_own_grid_reaches_the_nearest_positions_with_its_weights(a
     drawn = volume(weights, affine)
     where = around(weights, affine, mask=drawn)  # the image is the mask: what is at a position is known
     found = Mask().weights(where)
-    assert torch.equal(found, where.segmentation.prepared.image.as_tensor()[0])
+    assert torch.equal(found, where.prepared.image.as_tensor()[0])
 
 
 def test_a_mask_drawn_finer_than_the_model_sees_counts_where_its_positions_are() -> None:
@@ -290,7 +290,7 @@ def test_what_is_explained_is_the_pixel_set_of_the_request(pixel_set) -> None:
         volume(blobs(), affine), model(), "kidney", layer="features", pixel_set=pixel_set, device="cpu"
     )
     found = explain(request)
-    where = Surroundings(request.model, KIDNEY, found.segmentation, None, around(blobs(), affine).predict)
+    where = around(blobs(), affine)
     weights = (pixel_set or PredictedSegment()).weights(where).float()
     features = request.model.network.features(found.segmentation.prepared.image.as_tensor()[None])[0]
     torch.testing.assert_close(found.signed_map.as_tensor()[0], weights * 3 * features[0], rtol=1e-5, atol=1e-5)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Literal
 
 import torch
 
 from SegHiResCAMLib.engine.errors import EngineError
 
+Precision = Literal["full", "mixed"]
 DeviceName = Literal["auto", "cuda", "mps", "cpu"]
 
 
@@ -32,3 +36,41 @@ def choose_device(name: DeviceName, spatial_dims: int) -> torch.device:
             "device-missing", f"There is no device '{name}' that PyTorch can use here. Available: auto, {there}."
         )
     return torch.device(name)
+
+
+def short_type(precision: Precision, device: torch.device) -> torch.dtype | None:
+    """The type of numbers that convolutions are computed in where precision is mixed; None for that of the network.
+
+    bfloat16 has the range of float32, so that no gradient becomes zero; float16 where the device knows nothing better.
+    """
+    if precision == "full":
+        return None
+    if device.type == "cuda" and not torch.cuda.is_bf16_supported(including_emulation=False):
+        return torch.float16
+    return torch.bfloat16
+
+
+@contextmanager
+def repeatable(wanted: bool) -> Iterator[None]:
+    """While open, and if wanted, PyTorch computes the same numbers every time.
+
+    Raises:
+        EngineError: `not-deterministic`, when the network needs an operation that has no such form on this device.
+    """
+    if not wanted:
+        yield
+        return
+    before = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # matrix products on CUDA want it
+    torch.use_deterministic_algorithms(True)
+    try:
+        yield
+    except RuntimeError as error:
+        if "deterministic" not in str(error):
+            raise
+        raise EngineError(
+            "not-deterministic",
+            "This network has an operation that cannot be computed the same way twice on this device. Choose the CPU, or go without.",
+        ) from error
+    finally:
+        torch.use_deterministic_algorithms(before[0], warn_only=before[1])

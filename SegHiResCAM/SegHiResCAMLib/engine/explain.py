@@ -4,168 +4,221 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import monai
 import torch
 
 from SegHiResCAMLib.engine.cam.layers import Layer, layer_named, suggest_layer
-from SegHiResCAMLib.engine.cam.leaf import Target, find_layer, true_name
+from SegHiResCAMLib.engine.cam.leaf import find_layer, true_name
 from SegHiResCAMLib.engine.cam.methods import Method, find_method
 from SegHiResCAMLib.engine.cam.pixel_set_json import pixel_set_to_json
-from SegHiResCAMLib.engine.cam.pixel_sets import Empty, Mask, PredictedSegment, Surroundings
+from SegHiResCAMLib.engine.cam.pixel_sets import Mask, PredictedSegment
 from SegHiResCAMLib.engine.cam.placement import measure_placement
 from SegHiResCAMLib.engine.cam.refine import refined
-from SegHiResCAMLib.engine.cam.stitched import Question, stitched_maps
-from SegHiResCAMLib.engine.device import choose_device
-from SegHiResCAMLib.engine.diagnoses import Facts, diagnose, extent_of
-from SegHiResCAMLib.engine.errors import EngineError
+from SegHiResCAMLib.engine.cam.stitched import Question, StitchedMap, stitched_maps
+from SegHiResCAMLib.engine.device import choose_device, repeatable, short_type
+from SegHiResCAMLib.engine.diagnoses import Diagnosis, Facts, diagnose, extent_of
 from SegHiResCAMLib.engine.explanation import ExplainRequest, Explanation
-from SegHiResCAMLib.engine.memory import Workplace
+from SegHiResCAMLib.engine.memory import FELL_BACK, Workplace
 from SegHiResCAMLib.engine.model_layers import model_layers, stack_spacing
 from SegHiResCAMLib.engine.models.model import Label
-from SegHiResCAMLib.engine.preprocessing import restore
+from SegHiResCAMLib.engine.preprocessing import PreparedVolume, prepare, restore
 from SegHiResCAMLib.engine.progress import Progress, part, silent
-from SegHiResCAMLib.engine.segmentation import Segmentation, predict_values, segment
-from SegHiResCAMLib.engine.stack import Axis, from_stack, per_image, to_stack
+from SegHiResCAMLib.engine.segmentation import Segmentation, segment, segmentation_of
+from SegHiResCAMLib.engine.stack import Axis, check_mode, from_stack, to_stack
+from SegHiResCAMLib.engine.subject import Revealed, pixel_set_of, refuse_empty, revealed_sets, target_of
 from SegHiResCAMLib.engine.windows import Windows, plan_windows
-
-SLICES_AT_ONCE = 4
-"""Slices a 2D network explains in one call."""
 
 
 def explain(
-    request: ExplainRequest, segmentation: Segmentation | None = None, progress: Progress = silent
+    request: ExplainRequest,
+    segmentation: Segmentation | None = None,
+    progress: Progress = silent,
+    *,
+    outline: bool = True,
 ) -> Explanation:
-    """The heat map of one segment.
+    """The heat map of one segment; the arguments are those of `explain_segments`."""
+    (found,) = explain_segments(request, [request.segment], segmentation, progress, outline=outline)
+    return found
+
+
+def explain_segments(
+    request: ExplainRequest,
+    segments: Sequence[str],
+    segmentation: Segmentation | None = None,
+    progress: Progress = silent,
+    *,
+    outline: bool = True,
+) -> list[Explanation]:
+    """The heat maps of several segments, from the same forward passes: a further segment costs the backward passes where it is.
+
+    Where one window holds a whole image (a slice, say), its prediction is final at once, and segmenting and explaining are one pass.
 
     Args:
-        request: What to explain.
-        segmentation: Of the same model and volume, to save predicting again; None predicts first.
+        request: What to explain; `segments` stand in for its segment.
+        segments: Names of the model's labels.
+        segmentation: Of the same model and volume, to save predicting again; None predicts it where it is needed.
         progress: Called between windows; may raise `Cancelled`.
+        outline: Whether the answer shall hold the model's segmentation even where the pixel set, say a mask, does not need it.
 
     Raises:
         EngineError: Unknown segment, method, option or layer; an empty pixel set; a model that does not fit the volume.
     """
     model = request.model
-    label = model.label(request.segment)
+    labels = [model.label(name) for name in segments]
     method = find_method(request.method).with_options(request.method_options)
-    target = Target(label.channel, _contrast_channel(request), request.contrast_weight)
+    targets = [target_of(request, label) for label in labels]
     for name in (request.layer, *request.refine_with):
         if name is not None:
             find_layer(model.network, name)
+    check_mode(model, request.mode)
     device = choose_device(request.device, model.spatial_dims)
     timings: dict[str, float] = {}
 
-    share = 0.0
     if segmentation is None:
-        share = 0.4
-        with _timed(timings, "segmentation"):
-            segmentation = segment(
-                model,
-                request.volume,
-                mode=request.mode,
-                axis=request.axis,
-                device=request.device,
-                progress=part(progress, 0.0, share),
-            )
-    prepared, axis = segmentation.prepared, segmentation.axis
-    pixel_set = _pixel_set(request, label, segmentation, part(progress, share, share + 0.1))
-    per_slice = per_image(model, prepared.image, axis, pixel_set)
+        progress(0.0, "Preparing the volume")
+    prepared = prepare(model, request.volume) if segmentation is None else segmentation.prepared
+    axis = request.axis if segmentation is None else segmentation.axis
     stack = to_stack(model, prepared.image, axis)
     windows = plan_windows(tuple(stack.shape[2:]), model.window)
     spacing = stack_spacing(model, prepared, axis)
     layers, reason = _choose_layers(request, windows, spacing)
-    with _timed(timings, "explanation"):
-        network = model.network.to(device)
-        (found,) = stitched_maps(
-            Workplace(network, device, SLICES_AT_ONCE if model.spatial_dims == 2 else 1),
+
+    def segmented() -> Segmentation:
+        nonlocal segmentation
+        if segmentation is None:
+            with _timed(timings, "segmentation"):
+                segmentation = segment(
+                    model,
+                    request.volume,
+                    mode=request.mode,
+                    axis=axis,
+                    device=request.device,
+                    progress=part(progress, 0.0, 0.4),
+                    prepared=prepared,
+                )
+        return segmentation
+
+    final = len(windows.boxes) == 1 and not model.largest_component and request.precision == "full"
+    shape = (len(stack), *windows.image)
+    to_reveal = revealed_sets(request, labels, shape) if final and segmentation is None else None
+    if to_reveal is not None:
+        pixel_sets, rules = to_reveal
+    else:
+        rules = []
+        found_by = part(progress, 0.4, 0.5)
+        pixel_sets = [
+            pixel_set_of(request, label, prepared, axis, lambda: segmented().model_labels, found_by) for label in labels
+        ]
+        if outline and not final:
+            segmented()
+    revealed = None
+    if segmentation is None and (rules or (outline and final)):
+        revealed = Revealed(model, windows, torch.zeros(shape, dtype=torch.int16), pixel_sets, rules)
+
+    with _timed(timings, "explanation"), repeatable(request.deterministic):
+        workplace = Workplace(model.network.to(device), device, None, request.deterministic)
+        found = stitched_maps(
+            workplace,
             stack,
-            [Question(target, per_slice)],
+            [Question(target, pixel_set) for target, pixel_set in zip(targets, pixel_sets, strict=True)],
             [layer.name for layer in layers],
             method,
             windows,
-            progress=part(progress, share + 0.1, 0.95),
+            progress=part(progress, 0.0 if revealed else 0.5, 0.95),
             placements=[
-                measure_placement(network, layer.name, model.in_channels, windows.size, layer.grid) for layer in layers
+                measure_placement(model.network, layer.name, model.in_channels, windows.size, layer.grid)
+                for layer in layers
             ],
+            reveal=revealed,
+            mixed=short_type(request.precision, device),
         )
     progress(0.95, "Returning to the volume's grid")
-    values = [torch.nan_to_num(one.values, nan=0.0, posinf=0.0, neginf=0.0) for one in found]
-    combined = refined(values, request.refine) if len(values) > 1 else values[0]
-    with _timed(timings, "restoring"):
-        signed = restore(from_stack(model, prepared.image, axis, combined), model, prepared, "linear")
+    if revealed is not None:
+        for label, pixel_set in zip(labels, pixel_sets, strict=True):
+            refuse_empty(request, label, pixel_set)
+        with _timed(timings, "restoring the outline"):
+            model_labels = from_stack(model, prepared.image, axis, revealed.labels)
+            segmentation = segmentation_of(model, model_labels, prepared, axis)
+    setting = _Setting(request, method, prepared, axis, spacing, layers, reason, timings, _of_workplace(workplace))
+    explanations = [
+        _explanation(setting, label, pixel_set, maps, segmentation)
+        for label, pixel_set, maps in zip(labels, pixel_sets, found, strict=True)
+    ]
+    progress(1.0, "Explained")
+    return explanations
+
+
+@dataclass(frozen=True)
+class _Setting:
+    """What the explanations of several segments share."""
+
+    request: ExplainRequest
+    method: Method
+    prepared: PreparedVolume
+    axis: Axis
+    spacing: tuple[float, ...]
+    layers: list[Layer]
+    reason: str
+    timings: dict[str, float]
+    notes: tuple[Diagnosis, ...]
+
+
+def _explanation(
+    setting: _Setting,
+    label: Label,
+    pixel_set: torch.Tensor,
+    maps: Sequence[StitchedMap],
+    segmentation: Segmentation | None,
+) -> Explanation:
+    request, layers, chosen = setting.request, setting.layers, setting.request.explained
+    not_finite = sum(_made_finite(one.values) for one in maps)
+    combined = refined([one.values for one in maps], request.refine) if len(maps) > 1 else maps[0].values
+    with _timed(setting.timings, "restoring"):
+        values = from_stack(request.model, setting.prepared.image, setting.axis, combined)
+        signed = restore(values, request.model, setting.prepared, "linear")
     facts = Facts(
         values=combined,
-        not_finite=sum(int((~torch.isfinite(one.values)).sum()) for one in found),
-        method=method,
+        not_finite=not_finite,
+        method=setting.method,
         layers=tuple(layers),
-        balances=tuple(one.gradient_balance for one in found),
-        subject=label.name if isinstance(request.explained, PredictedSegment) else request.explained.title,
-        extent_mm=extent_of(per_slice, spacing),
-        score=found[0].score,
+        balances=tuple(one.gradient_balance for one in maps),
+        subject=label.name if isinstance(chosen, PredictedSegment) else chosen.title,
+        extent_mm=extent_of(pixel_set, setting.spacing),
+        score=maps[0].score,
     )
-    progress(1.0, "Explained")
     return Explanation(
         signed_map=signed,
         segmentation=segmentation,
         label=label,
-        score=found[0].score,
-        pixel_count=int((pixel_set != 0).sum()),
+        score=maps[0].score,
+        pixel_count=int(pixel_set.count_nonzero()),
         layer=layers[0],
-        layer_reason=reason,
-        window_grid=found[0].grid,
-        windows=found[0].windows,
-        windows_touched=found[0].touched,
-        timings=timings,
-        provenance=_provenance(request, method, label, layers, axis),
-        diagnoses=diagnose(facts),
+        layer_reason=setting.reason,
+        window_grid=maps[0].grid,
+        windows=maps[0].windows,
+        windows_touched=maps[0].touched,
+        timings=setting.timings,
+        provenance=_provenance(request, setting.method, label, layers, setting.axis),
+        diagnoses=diagnose(facts) + setting.notes,
     )
 
 
-def _pixel_set(request: ExplainRequest, label: Label, segmentation: Segmentation, progress: Progress) -> torch.Tensor:
-    """(x, y, z) on the model's grid."""
-    model = request.model
-
-    def predict(form: Callable[[torch.Tensor], torch.Tensor]) -> torch.Tensor:
-        return predict_values(
-            model, segmentation.prepared, form, axis=segmentation.axis, device=request.device, progress=progress
-        )
-
-    chosen = request.explained
-    pixel_set = chosen.weights(Surroundings(model, label, segmentation, request.mask, predict))
-    if pixel_set.any() or isinstance(chosen, Empty):
-        return pixel_set
-    if isinstance(chosen, PredictedSegment):
-        sentence = (
-            f"'{model.name}' found no {label.name} in this volume, so there is no outline to explain. "
-            "Explain another segment, or give the voxels yourself as a mask."
-        )
-    elif isinstance(chosen, Mask):
-        sentence = "The mask has no voxel inside the part of the volume that the model looks at. Check that it belongs to this volume."
-    else:
-        sentence = (
-            f"The pixel set ({chosen.title}) holds no position of the part of the volume that the model looks at. "
-            "Choose it larger, or elsewhere."
-        )
-    raise EngineError("pixel-set-empty", sentence)
+def _made_finite(values: torch.Tensor) -> int:
+    """How many values were no numbers; they are 0 afterwards. Image by image and slab by slab, to need no second volume."""
+    found = 0
+    for image in values:
+        for slab in image:
+            found += int((~slab.isfinite()).sum())
+            slab.nan_to_num_(nan=0.0, posinf=0.0, neginf=0.0)
+    return found
 
 
-def _contrast_channel(request: ExplainRequest) -> int | None:
-    """The output channel of what the segment is set against; the background is channel 0 of a softmax that no label has."""
-    if request.contrast is None:
-        return None
-    model = request.model
-    free = model.activation == "softmax" and all(label.channel for label in model.labels)
-    if request.contrast.casefold() == "background" and free:
-        return 0
-    channel = model.label(request.contrast).channel
-    if channel == model.label(request.segment).channel:
-        raise EngineError(
-            "contrast-itself", f"'{request.segment}' cannot be set against itself. Choose another segment as contrast."
-        )
-    return channel
+def _of_workplace(workplace: Workplace) -> tuple[Diagnosis, ...]:
+    return (Diagnosis("fell-back-to-cpu", FELL_BACK),) if workplace.fell_back else ()
 
 
 def _choose_layers(request: ExplainRequest, windows: Windows, spacing: tuple[float, ...]) -> tuple[list[Layer], str]:
@@ -196,6 +249,8 @@ def _provenance(
         "torch": torch.__version__,
         "monai": monai.__version__,
     }
+    if request.precision != "full":
+        facts["precision"] = request.precision
     if request.method_options:
         facts["methodOptions"] = json.dumps(dict(request.method_options), sort_keys=True)
     if request.contrast is not None:

@@ -14,7 +14,7 @@ from monai.data import MetaTensor
 from SegHiResCAMLib.engine.cam.layers import Layer
 from SegHiResCAMLib.engine.cam.pixel_sets import Mask, PixelSet, PredictedSegment
 from SegHiResCAMLib.engine.cam.refine import Combination
-from SegHiResCAMLib.engine.device import DeviceName
+from SegHiResCAMLib.engine.device import DeviceName, Precision
 from SegHiResCAMLib.engine.diagnoses import Diagnosis
 from SegHiResCAMLib.engine.models.model import Label, SegmentationModel
 from SegHiResCAMLib.engine.segmentation import Segmentation
@@ -41,6 +41,9 @@ class ExplainRequest:
         contrast_weight: How much the other one counts.
         refine_with: Further layers, whose maps are combined with that of `layer`.
         refine: How they are combined: their "product" or their "mean".
+        precision: "full", or "mixed": convolutions in a shorter type of numbers, faster on graphics processors, for a preview. The map then
+            differs by some hundredths of its maximum. What is outlined is always decided in full precision.
+        deterministic: Whether the same request gives the same numbers bit for bit every time, on one machine. That may take longer.
     """
 
     volume: MetaTensor
@@ -58,6 +61,8 @@ class ExplainRequest:
     contrast_weight: float = 1.0
     refine_with: tuple[str, ...] = ()
     refine: Combination = "product"
+    precision: Precision = "full"
+    deterministic: bool = False
 
     @property
     def explained(self) -> PixelSet:
@@ -71,7 +76,7 @@ class Explanation:
 
     Attributes:
         signed_map: Raw map before ReLU (1, i, j, k), float32, on the volume's own grid, in logit units.
-        segmentation: What the model outlined.
+        segmentation: What the model outlined; None where the pixel set did not need it and nobody asked for it.
         label: The label explained.
         score: S, the sum of the label's logits over the pixel set.
         pixel_count: Positions of the pixel set on the model's grid.
@@ -86,7 +91,7 @@ class Explanation:
     """
 
     signed_map: MetaTensor
-    segmentation: Segmentation
+    segmentation: Segmentation | None
     label: Label
     score: float
     pixel_count: int

@@ -42,12 +42,14 @@ class Workplace:
         network: On `device`; moved to the CPU when the device has no room for a single window.
         device: Where it computes now.
         batch: Windows at once; None finds out.
+        steady: Whether batches are the same every time: not measured.
         fell_back: Whether the CPU had to take over.
     """
 
     network: torch.nn.Module
     device: torch.device
     batch: int | None = 1
+    steady: bool = False
     fell_back: bool = False
 
     def run(
@@ -65,13 +67,16 @@ class Workplace:
             EngineError: `out-of-memory`, when there is no room for a single window on the CPU.
         """
         done = 0
+        at_most = AT_MOST.get((self.device.type, dims), 1)
+        if self.batch is None and (self.steady or at_most == 1):
+            self.batch = min(UNKNOWN, at_most)
         while done < len(items):
             chunk = items[done : done + (self.batch or 1)]
             try:
                 if self.batch is None:
                     with _cost(self.device) as cost:
                         result = compute(chunk, self.device)
-                    self.batch = fitting(free_memory(self.device), cost, AT_MOST.get((self.device.type, dims), 1))
+                    self.batch = fitting(free_memory(self.device), cost, at_most)
                 else:
                     result = compute(chunk, self.device)
             except (RuntimeError, MemoryError) as error:

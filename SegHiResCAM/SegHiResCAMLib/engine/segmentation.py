@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,15 +11,13 @@ import torch
 from monai.data import MetaTensor
 
 from SegHiResCAMLib.engine.device import DeviceName, choose_device
+from SegHiResCAMLib.engine.memory import Workplace
 from SegHiResCAMLib.engine.models.model import SegmentationModel
 from SegHiResCAMLib.engine.output import main_output
 from SegHiResCAMLib.engine.preprocessing import PreparedVolume, prepare, restore
 from SegHiResCAMLib.engine.progress import Progress, silent
 from SegHiResCAMLib.engine.stack import Axis, Mode, check_mode, from_stack, to_stack
 from SegHiResCAMLib.engine.windows import plan_windows, predict_windows
-
-SLICES_AT_ONCE = 8
-"""Slices a 2D network predicts in one call: enough to keep the processor busy, little memory."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +45,7 @@ def segment(
     axis: Axis = "auto",
     device: DeviceName = "auto",
     progress: Progress = silent,
+    prepared: PreparedVolume | None = None,
 ) -> Segmentation:
     """Outline in `volume` (C, i, j, k) what `model` knows.
 
@@ -58,17 +56,25 @@ def segment(
         axis: The direction of slices for 2D networks, in patient space whatever the volume's own axes are; "auto" is the model's own.
         device: Where the network runs.
         progress: Called between windows; may raise `Cancelled`.
+        prepared: The volume on the model's grid, where that has been done.
 
     Raises:
         EngineError: The model does not fit the volume or the mode.
     """
     check_mode(model, mode)
     progress(0.0, "Preparing the volume")
-    prepared = prepare(model, volume)
+    prepared = prepared or prepare(model, volume)
     model_labels = predict_labels(model, prepared, axis=axis, device=device, progress=progress)
-    labels = restore(model_labels, model, prepared, "nearest")
+    found = segmentation_of(model, model_labels, prepared, axis)
     progress(1.0, "Segmented")
-    return Segmentation(labels=labels, model_labels=model_labels, prepared=prepared, axis=axis)
+    return found
+
+
+def segmentation_of(
+    model: SegmentationModel, model_labels: torch.Tensor, prepared: PreparedVolume, axis: Axis
+) -> Segmentation:
+    """The segmentation that a label map (x, y, z) on the model's grid makes."""
+    return Segmentation(restore(model_labels, model, prepared, "nearest"), model_labels, prepared, axis)
 
 
 def predict_labels(
@@ -92,41 +98,41 @@ def predict_values(
     progress: Progress,
 ) -> torch.Tensor:
     """Values (x, y, z) on the model's grid, made by `form` of stitched logits: (B, K, *spatial) -> (B, *spatial)."""
-    target = choose_device(device, model.spatial_dims)
-    network = model.network.to(target)
     stack = to_stack(model, prepared.image, axis)
     windows = plan_windows(tuple(stack.shape[2:]), model.window)
-    at_once = SLICES_AT_ONCE if model.spatial_dims == 2 else 1
-    calls = math.ceil(len(stack) / at_once) * len(windows.boxes)
-    predictor = _counted(network, calls, progress)
-    found = [
-        form(predict_windows(predictor, images.to(target), windows, at_once)).cpu()
-        for images in torch.split(stack, at_once)
-    ]
+    target = choose_device(device, model.spatial_dims)
+    workplace = Workplace(model.network.to(target), target, None)
+    predictor = _counted(model.network, len(stack) * len(windows.boxes), progress)
+
+    def compute(chunk: Sequence[int], where: torch.device) -> torch.Tensor:
+        images = stack[chunk[0] : chunk[-1] + 1].to(where)
+        return form(predict_windows(predictor, images, windows, len(chunk))).cpu()
+
+    found = [one for _, one in workplace.run(range(len(stack)), model.spatial_dims, compute)]
     return from_stack(model, prepared.image, axis, torch.cat(found))
 
 
 def decide(model: SegmentationModel, logits: torch.Tensor) -> torch.Tensor:
     """Label values (B, *spatial), int16, of logits (B, K, *spatial).
 
-    Softmax: the channel with the highest logit. Sigmoid: among the channels with a probability above one half, the highest.
+    Softmax: the channel with the highest logit. Sigmoid: among the channels with a probability above the model's threshold, the highest.
     """
     values = torch.zeros(logits.shape[1], dtype=torch.int16, device=logits.device)
     for label in model.labels:
         values[label.channel] = label.value
     best, channel = logits.max(dim=1)
     labels = values[channel]
-    return labels if model.activation == "softmax" else labels.where(best > 0, labels.new_zeros(()))
+    return labels if model.activation == "softmax" else labels.where(best > model.threshold_logit, labels.new_zeros(()))
 
 
-def _counted(network: torch.nn.Module, calls: int, progress: Progress) -> Callable[[torch.Tensor], torch.Tensor]:
+def _counted(network: torch.nn.Module, windows: int, progress: Progress) -> Callable[[torch.Tensor], torch.Tensor]:
     """The network, telling its progress (and so letting itself be cancelled) before each call."""
     done = 0
 
     def predict(images: torch.Tensor) -> torch.Tensor:
         nonlocal done
-        progress(min(done / calls, 1.0), f"Segmenting: window {done + 1} of {calls}")
-        done += 1
+        progress(min(done / windows, 1.0), f"Segmenting: window {min(done + 1, windows)} of {windows}")
+        done += len(images)
         return main_output(network(images))
 
     return predict

@@ -95,13 +95,13 @@ class _Convolution(torch.autograd.Function):
         receiver: torch.Tensor,
         inputs: torch.Tensor,
         weight: torch.Tensor,
-        bias: torch.Tensor | None,
+        compute: Callable[[torch.Tensor], torch.Tensor],
         settings: _Settings,
         start: int,
     ) -> torch.Tensor:
         ctx.weight, ctx.settings, ctx.start = weight, settings, start
         ctx.shape, ctx.dtype = receiver.shape, receiver.dtype
-        return torch.convolution(inputs, weight, bias, *settings)
+        return compute(inputs)
 
     @staticmethod
     def backward(ctx: Any, *gradients: torch.Tensor) -> Any:
@@ -139,7 +139,11 @@ def _convolution(
     dilation: Any = 1,
     groups: int = 1,
 ) -> torch.Tensor | None:
-    return _recorded(inputs, weight, bias, _settings(inputs, flip, stride, padding, dilation, False, 0, groups))
+    def compute(one: torch.Tensor) -> torch.Tensor:
+        return CONVOLUTIONS[one.ndim - 3](one, weight, bias, stride, padding, dilation, groups)
+
+    settings = _settings(inputs, flip, stride, padding, dilation, False, 0, groups)
+    return _recorded(inputs, weight, bias, compute, settings)
 
 
 def _transposed(
@@ -153,9 +157,11 @@ def _transposed(
     groups: int = 1,
     dilation: Any = 1,
 ) -> torch.Tensor | None:
-    return _recorded(
-        inputs, weight, bias, _settings(inputs, flip, stride, padding, dilation, True, output_padding, groups)
-    )
+    def compute(one: torch.Tensor) -> torch.Tensor:
+        return TRANSPOSED[one.ndim - 3](one, weight, bias, stride, padding, output_padding, groups, dilation)
+
+    settings = _settings(inputs, flip, stride, padding, dilation, True, output_padding, groups)
+    return _recorded(inputs, weight, bias, compute, settings)
 
 
 def _settings(
@@ -181,15 +187,19 @@ def _settings(
 
 
 def _recorded(
-    inputs: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, settings: _Settings | None
+    inputs: torch.Tensor,
+    weight: torch.Tensor,
+    bias: torch.Tensor | None,
+    compute: Callable[[torch.Tensor], torch.Tensor],
+    settings: _Settings | None,
 ) -> torch.Tensor | None:
     learning = weight.requires_grad or (bias is not None and bias.requires_grad)
     if settings is None or not _plain(inputs) or learning or inputs.ndim != weight.ndim:
         return None
     needed: _Needed | None = getattr(inputs, KEPT, None)
     if needed is None or needed.version != inputs._version or settings.groups > 1:
-        return _Convolution.apply(inputs, inputs, weight, bias, settings, 0)
-    return _Convolution.apply(needed.stand_in, inputs.detach(), weight, bias, settings, needed.start)
+        return _Convolution.apply(inputs, inputs, weight, compute, settings, 0)
+    return _Convolution.apply(needed.stand_in, inputs.detach(), weight, compute, settings, needed.start)
 
 
 def _prelu(_flip: bool, inputs: torch.Tensor, weight: torch.Tensor) -> torch.Tensor | None:
@@ -214,13 +224,12 @@ def _plain(inputs: torch.Tensor) -> bool:
     return type(inputs) is torch.Tensor and inputs.requires_grad
 
 
+CONVOLUTIONS = (torch.conv1d, torch.conv2d, torch.conv3d)
+TRANSPOSED = (torch.conv_transpose1d, torch.conv_transpose2d, torch.conv_transpose3d)
+
 SUBSTITUTES: dict[Callable[..., Any], Callable[..., Any]] = {
-    torch.conv1d: _convolution,
-    torch.conv2d: _convolution,
-    torch.conv3d: _convolution,
-    torch.conv_transpose1d: _transposed,
-    torch.conv_transpose2d: _transposed,
-    torch.conv_transpose3d: _transposed,
+    **dict.fromkeys(CONVOLUTIONS, _convolution),
+    **dict.fromkeys(TRANSPOSED, _transposed),
     torch.prelu: _prelu,
     torch.cat: _concatenation,
 }

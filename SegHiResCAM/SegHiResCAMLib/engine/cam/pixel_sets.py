@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import product
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -18,8 +18,8 @@ from scipy import ndimage
 
 from SegHiResCAMLib.engine.errors import EngineError
 from SegHiResCAMLib.engine.models.model import Label, SegmentationModel
-from SegHiResCAMLib.engine.preprocessing import onto_model_grid
-from SegHiResCAMLib.engine.segmentation import Segmentation
+from SegHiResCAMLib.engine.preprocessing import PreparedVolume, onto_model_grid
+from SegHiResCAMLib.engine.segmentation import decide
 
 Point = tuple[float, float, float]
 """Right, anterior, superior, in millimetres."""
@@ -34,26 +34,33 @@ class Surroundings:
     Attributes:
         model: The model.
         label: The label that is explained.
-        segmentation: What the model outlined.
+        prepared: The volume on the model's grid.
+        find_labels: Gives the label map (x, y, z) on the model's grid; called only where it is needed, since it may have to be predicted.
         mask: Given by the user, (1, i, j, k) in any geometry; None for none.
         predict: Logits of windows (B, K, *spatial) -> values (B, *spatial), for the whole volume: (x, y, z).
     """
 
     model: SegmentationModel
     label: Label
-    segmentation: Segmentation
+    prepared: PreparedVolume
+    find_labels: Callable[[], torch.Tensor]
     mask: MetaTensor | None
     predict: Callable[[Callable[[torch.Tensor], torch.Tensor]], torch.Tensor]
 
     @property
     def affine(self) -> np.ndarray:
         """From the model's grid to RAS millimetres."""
-        return np.asarray(self.segmentation.prepared.image.affine.numpy(), dtype=np.float64)
+        return np.asarray(self.prepared.image.affine.numpy(), dtype=np.float64)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of the model's grid."""
+        return tuple(self.prepared.image.shape[1:])
 
     @property
     def segment(self) -> torch.Tensor:
         """The positions (x, y, z) that the model gave the label."""
-        return self.segmentation.model_labels == self.label.value
+        return self.find_labels() == self.label.value
 
 
 class PixelSet(Protocol):
@@ -71,6 +78,14 @@ class PixelSet(Protocol):
         """
 
 
+@runtime_checkable
+class DecidedByLogits(Protocol):
+    """A kind of pixel set that the logits decide, position by position."""
+
+    def rule(self, model: SegmentationModel, label: Label) -> Callable[[torch.Tensor], torch.Tensor]:
+        """Logits (B, K, *spatial) -> how much each position counts (B, *spatial)."""
+
+
 @dataclass(frozen=True)
 class PredictedSegment:
     """What the model outlined: the positions whose highest logit is the segment's."""
@@ -79,6 +94,9 @@ class PredictedSegment:
 
     def weights(self, around: Surroundings) -> torch.Tensor:  # noqa: D102
         return around.segment
+
+    def rule(self, model: SegmentationModel, label: Label) -> Callable[[torch.Tensor], torch.Tensor]:  # noqa: D102
+        return lambda logits: decide(model, logits) == label.value
 
 
 @dataclass(frozen=True)
@@ -92,9 +110,11 @@ class Probable:
         return f"probability above {self.above:g}"
 
     def weights(self, around: Surroundings) -> torch.Tensor:  # noqa: D102
-        channel, softmax = around.label.channel, around.model.activation == "softmax"
-        probability = around.predict(lambda y: (y.softmax(1) if softmax else y.sigmoid())[:, channel])
-        return probability > self.above
+        return around.predict(self.rule(around.model, around.label))
+
+    def rule(self, model: SegmentationModel, label: Label) -> Callable[[torch.Tensor], torch.Tensor]:  # noqa: D102
+        softmax = model.activation == "softmax"
+        return lambda logits: (logits.softmax(1) if softmax else logits.sigmoid())[:, label.channel] > self.above
 
 
 @dataclass(frozen=True)
@@ -104,7 +124,10 @@ class Released:
     title = "rule of the released code"
 
     def weights(self, around: Surroundings) -> torch.Tensor:  # noqa: D102
-        return around.predict(lambda logits: released_weights(logits, around.label.channel))
+        return around.predict(self.rule(around.model, around.label))
+
+    def rule(self, _model: SegmentationModel, label: Label) -> Callable[[torch.Tensor], torch.Tensor]:  # noqa: D102
+        return lambda logits: released_weights(logits, label.channel)
 
 
 @dataclass(frozen=True)
@@ -116,7 +139,7 @@ class Mask:
     def weights(self, around: Surroundings) -> torch.Tensor:  # noqa: D102
         if around.mask is None:
             raise EngineError("mask-missing", "A mask is to be explained, but none was given. Give one.")
-        weights = onto_model_grid(around.mask, around.segmentation.prepared)
+        weights = onto_model_grid(around.mask, around.prepared)
         if not torch.isfinite(weights).all():
             raise EngineError("mask-not-finite", "The mask holds values that are no numbers. Draw or export it again.")
         return weights
@@ -152,7 +175,7 @@ class Points:
         return "point" if len(self.points) == 1 else f"{len(self.points)} points"
 
     def weights(self, around: Surroundings) -> torch.Tensor:  # noqa: D102
-        chosen = torch.zeros(around.segmentation.model_labels.shape, dtype=torch.bool)
+        chosen = torch.zeros(around.shape, dtype=torch.bool)
         for point in self.points:
             chosen[_position(point, around)] = True
         return chosen
@@ -197,7 +220,7 @@ class WholeImage:
     title = "whole image"
 
     def weights(self, around: Surroundings) -> torch.Tensor:  # noqa: D102
-        return torch.ones(around.segmentation.model_labels.shape, dtype=torch.bool)
+        return torch.ones(around.shape, dtype=torch.bool)
 
 
 @dataclass(frozen=True)
@@ -207,7 +230,10 @@ class Background:
     title = "background"
 
     def weights(self, around: Surroundings) -> torch.Tensor:  # noqa: D102
-        return around.segmentation.model_labels == 0
+        return around.find_labels() == 0
+
+    def rule(self, model: SegmentationModel, _label: Label) -> Callable[[torch.Tensor], torch.Tensor]:  # noqa: D102
+        return lambda logits: decide(model, logits) == 0
 
 
 @dataclass(frozen=True)
@@ -217,7 +243,7 @@ class Empty:
     title = "empty set (sanity check)"
 
     def weights(self, around: Surroundings) -> torch.Tensor:  # noqa: D102
-        return torch.zeros(around.segmentation.model_labels.shape, dtype=torch.bool)
+        return torch.zeros(around.shape, dtype=torch.bool)
 
 
 def released_weights(logits: torch.Tensor, channel: int) -> torch.Tensor:
@@ -242,7 +268,7 @@ def released_weights(logits: torch.Tensor, channel: int) -> torch.Tensor:
 
 def _position(point: Point, around: Surroundings) -> tuple[int, int, int]:
     """The position of the model's grid that is nearest to a point."""
-    shape = around.segmentation.model_labels.shape
+    shape = around.shape
     place = np.linalg.inv(around.affine) @ np.array([*point, 1.0])
     index = tuple(int(number) for number in np.rint(place[:3]))
     if not all(0 <= number < length for number, length in zip(index, shape, strict=True)):
@@ -255,7 +281,7 @@ def _position(point: Point, around: Surroundings) -> tuple[int, int, int]:
 
 def _inside(corners: list[np.ndarray], holds: Callable[[np.ndarray], np.ndarray], around: Surroundings) -> torch.Tensor:
     """The positions of the model's grid between `corners` (mm) whose centres (..., 3) in mm `holds` is true of."""
-    shape, affine = around.segmentation.model_labels.shape, around.affine
+    shape, affine = around.shape, around.affine
     chosen = torch.zeros(shape, dtype=torch.bool)
     places = np.stack([*np.transpose(corners), np.ones(len(corners))])
     indices = (np.linalg.inv(affine) @ places)[:3]

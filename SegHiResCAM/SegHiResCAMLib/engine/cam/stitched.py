@@ -337,7 +337,8 @@ def _walk(
 ) -> Iterator[tuple[Sequence[Place], list[list[torch.Tensor] | None]]]:
     """Forms of the evidence of some windows, a batch at a time: for each question, None where its pixel set touches none of them."""
     scores = [0.0] * len(job.questions)
-    layouts = LayoutTrial(job.workplace.network, len(job.windows.size), len(places))
+    trial = 0 if job.workplace.steady else len(places)  # the faster layout may be another one the next time
+    layouts = LayoutTrial(job.workplace.network, len(job.windows.size), trial)
     done = 0
 
     def compute(chunk: Sequence[Place], device: torch.device) -> list[_Found | None]:

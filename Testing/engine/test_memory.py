@@ -1,0 +1,123 @@
+"""Batches as large as memory allows, and what happens when it runs out."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from SegHiResCAMLib.engine.cam.methods import METHODS
+from SegHiResCAMLib.engine.cam.stitched import stitched_map
+from SegHiResCAMLib.engine.errors import EngineError
+from SegHiResCAMLib.engine.memory import UNKNOWN, Workplace, fitting, free_memory
+from SegHiResCAMLib.engine.models.model import WindowSettings
+from SegHiResCAMLib.engine.progress import silent
+from SegHiResCAMLib.engine.windows import plan_windows
+
+CPU = torch.device("cpu")
+ERRORS = [
+    torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"),
+    RuntimeError("[enforce fail at alloc_cpu.cpp:118] DefaultCPUAllocator: can't allocate memory"),
+    MemoryError(),
+]
+
+
+class Cramped(nn.Module):
+    """A network that has no room for more than some images at once."""
+
+    def __init__(self, room: int, error: Exception) -> None:
+        super().__init__()
+        self.features, self.head = nn.Conv2d(1, 4, 3, padding=1), nn.Conv2d(4, 2, 3, padding=1)
+        self.room, self.error, self.batches = room, error, list[int]()
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        self.batches.append(len(images))
+        features = self.features(images)
+        if len(images) > self.room:
+            raise self.error
+        return self.head(features)
+
+
+def explained(network: nn.Module, batch: int | None, slices: int = 11) -> torch.Tensor:
+    images = torch.randn(slices, 1, 8, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    return stitched_map(
+        network, images, torch.ones(slices, 8, 8), 1, "features", METHODS["seg-hires-grad-cam"],
+        plan_windows((8, 8), WindowSettings()), device=CPU, progress=silent, batch=batch,
+    ).values  # fmt: skip
+
+
+@pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
+def test_a_batch_that_does_not_fit_is_halved_and_the_result_is_the_same(error: Exception) -> None:
+    network = Cramped(3, error).double().eval()
+    found = explained(network, 8)
+    assert network.batches == [8, 4, 2, 2, 2, 2, 2, 1]
+    network.room = 100
+    torch.testing.assert_close(found, explained(network, 1), rtol=1e-12, atol=1e-14)
+
+
+def test_where_not_even_one_window_fits_on_the_cpu_it_is_said_in_a_sentence() -> None:
+    network = Cramped(0, ERRORS[0]).double().eval()
+    with pytest.raises(EngineError, match="not enough memory for a single window") as raised:
+        explained(network, 4)
+    assert raised.value.code == "out-of-memory"
+    assert not any(module._forward_hooks for module in network.modules())
+
+
+def test_an_error_that_is_not_about_memory_is_left_alone() -> None:
+    with pytest.raises(RuntimeError, match="shapes do not fit"):
+        explained(Cramped(0, RuntimeError("shapes do not fit")).double().eval(), 4)
+
+
+def test_a_device_without_room_for_one_window_hands_over_to_the_cpu_and_says_so() -> None:
+    """`compute` refuses everything on the device, as a network on a full one would."""
+    asked: list[tuple[int, str]] = []
+
+    def compute(chunk, device: torch.device) -> list[int]:
+        asked.append((len(chunk), device.type))
+        if device.type != "cpu":
+            raise ERRORS[0]
+        return list(chunk)
+
+    workplace = Workplace(nn.Conv2d(1, 1, 1), torch.device("mps"), 4)
+    with pytest.warns(UserWarning, match="the CPU took over"):
+        found = [one for _, chunk in workplace.run(range(5), 2, compute) for one in chunk]
+    assert found == list(range(5))
+    assert asked[:4] == [(4, "mps"), (2, "mps"), (1, "mps"), (1, "cpu")]
+    assert workplace.fell_back
+    assert workplace.device == CPU
+
+
+@pytest.mark.parametrize(
+    ("free", "cost", "expected"),
+    [
+        (10_000, [1000], 5),
+        (10_000, [100], 8),
+        (10_000, [9000], 1),
+        (None, [100], UNKNOWN),
+        (10_000, [], UNKNOWN),
+        (9, [0], 4),
+    ],
+)
+def test_half_of_the_free_memory_is_shared_out(free, cost, expected) -> None:
+    assert fitting(free, cost, 8) == expected
+
+
+def test_the_first_window_is_measured_and_then_as_many_as_fit_go_together() -> None:
+    network = Cramped(100, ERRORS[0]).double().eval()
+    found = explained(network, None, 20)
+    assert network.batches[0] == 1
+    assert network.batches[1] == 8  # tiny images: the most there are
+    torch.testing.assert_close(found, explained(network, 1, 20), rtol=1e-12, atol=1e-14)
+
+
+def test_free_memory_is_some_but_not_more_than_there_is() -> None:
+    free = free_memory(CPU)
+    assert free is None or 2**20 < free < 2**50
+
+
+def test_a_steady_workplace_takes_the_same_batches_every_time() -> None:
+    taken = []
+    for _ in range(2):
+        workplace = Workplace(nn.Conv2d(1, 1, 1), CPU, None, steady=True)
+        taken.append([len(chunk) for chunk, _ in workplace.run(range(10), 2, lambda chunk, _device: len(chunk))])
+    assert taken == [[4, 4, 2], [4, 4, 2]]
