@@ -26,6 +26,7 @@ from SegHiResCAMLib.engine.errors import EngineError
 from SegHiResCAMLib.engine.models import open_model
 from SegHiResCAMLib.engine.models.checkpoint import read_weights
 from SegHiResCAMLib.engine.models.labels import distinct_color
+from SegHiResCAMLib.engine.segmentation import decide
 from SegHiResCAMLib.terminology import KNOWN
 
 OURS = Path(__file__).parents[1] / "data"
@@ -268,9 +269,26 @@ def test_the_activation_is_that_of_the_postprocessing(steps: list[Any], activati
     assert open_model(bundle(with_postprocessing(*steps))).activation == activation
 
 
-def test_another_threshold_than_one_half_is_refused(bundle: Bundle) -> None:
-    folder = bundle(with_postprocessing({"_target_": "AsDiscreted", "keys": "pred", "threshold": 0.3}))
-    assert "above a probability of 0.3" in refusal(lambda: open_model(folder)).sentence
+@pytest.mark.parametrize("threshold", [0.5, 0.3, 0.85])
+def test_channels_are_outlined_above_the_threshold_of_the_postprocessing(threshold: float, bundle: Bundle) -> None:
+    model = open_model(bundle(with_postprocessing({"_target_": "AsDiscreted", "keys": "pred", "threshold": threshold})))
+    logits = torch.randn(2, 3, 9, 9, dtype=torch.float64) * 2
+    probability, channel = logits.sigmoid().max(dim=1)  # channel 0 is background, and so is its value
+    assert torch.equal(decide(model, logits), torch.where(probability > threshold, channel, 0).to(torch.int16))
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        {"keys": "pred", "threshold": 1.5},
+        {"keys": "pred", "threshold": 0},
+        {"keys": "pred", "threshold": "high"},
+        {"keys": "pred", "argmax": True, "threshold": 0.3},
+    ],
+)
+def test_thresholds_that_are_none_of_a_sigmoid_are_refused(step: dict[str, Any], bundle: Bundle) -> None:
+    folder = bundle(with_postprocessing({"_target_": "AsDiscreted", **step}))
+    assert refusal(lambda: open_model(folder)).code == "bundle-postprocessing"
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,7 @@ from SegHiResCAMLib.engine.models.inference import (
     keeps_largest_component,
     left_out,
     slice_axis,
+    threshold_of,
     window_settings,
 )
 from SegHiResCAMLib.engine.models.labels import inputs_of, labels_of
@@ -114,6 +115,7 @@ def described_model(inference: Path, metadata_file: Path, weights: Path, source:
         slice_preprocessing=prepared.slices,
         slice_axis=prepared.slice_axis,
         window=window_settings(config, spatial_dims, multiple),
+        threshold=threshold_of(config, activation),
         largest_component=keeps_largest_component(config, labels),
         layers_hidden=_hidden(weights) if scripted else "",
         sha256=sha256(weights),

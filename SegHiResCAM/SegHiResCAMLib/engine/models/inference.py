@@ -98,28 +98,32 @@ def input_multiple(metadata: dict[str, Any]) -> int:
 
 
 def activation_of(config: Config, out_channels: int) -> Literal["softmax", "sigmoid"]:
-    """What `postprocessing` makes probabilities with: as Activationsd says, or as AsDiscreted implies, or as the channels do.
-
-    Raises:
-        EngineError: `bundle-postprocessing`, for a threshold other than one half.
-    """
-    arguments = {
-        name: _for_prediction(value, step)
-        for step in _postprocessing(config)
-        if array_name(step) in ("Activations", "AsDiscrete")
-        for name, value in step.arguments.items()
-    }
-    threshold = config.need(arguments.get("threshold"))
-    if threshold not in (None, 0.5):
-        raise EngineError(
-            "bundle-postprocessing",
-            f"'{config.file}' outlines above a probability of {threshold}; only models that outline above 0.5 can be opened.",
-        )
+    """What `postprocessing` makes probabilities with: as Activationsd says, or as AsDiscreted implies, or as the channels do."""
+    arguments = _decision(config)
     if out_channels == 1:
         return "sigmoid"
     if arguments.get("argmax") is True or arguments.get("softmax") is True:
         return "softmax"
-    return "sigmoid" if arguments.get("sigmoid") is True or threshold is not None else "softmax"
+    return "sigmoid" if arguments.get("sigmoid") is True or arguments.get("threshold") is not None else "softmax"
+
+
+def threshold_of(config: Config, activation: Literal["softmax", "sigmoid"]) -> float:
+    """The probability above which `postprocessing` outlines a channel.
+
+    Raises:
+        EngineError: `bundle-postprocessing`, for one that is no probability, or that softmax is held against.
+    """
+    threshold = config.need(_decision(config).get("threshold"))
+    if threshold is None:
+        return 0.5
+    is_probability = isinstance(threshold, int | float) and not isinstance(threshold, bool) and 0 < threshold < 1
+    if not is_probability or (activation == "softmax" and threshold != 0.5):
+        raise EngineError(
+            "bundle-postprocessing",
+            f"'{config.file}' outlines where {activation} is above {str(threshold)[:100]}, which is not supported. Ask the sender for a sigmoid "
+            "with a threshold between 0 and 1, or for the largest of the channels (argmax).",
+        )
+    return float(threshold)
 
 
 def keeps_largest_component(config: Config, labels: tuple[Label, ...]) -> bool:
@@ -170,6 +174,16 @@ def _size(roi: Any, spatial_dims: int, sliced: int | None) -> tuple[int, ...] | 
     if all(axis <= 0 for axis in axes):
         return ()
     return tuple(axes) if all(axis > 0 for axis in axes) else None
+
+
+def _decision(config: Config) -> dict[str, Any]:
+    """The arguments, for the prediction, of the steps that make labels of logits."""
+    return {
+        name: _for_prediction(value, step)
+        for step in _postprocessing(config)
+        if array_name(step) in ("Activations", "AsDiscrete")
+        for name, value in step.arguments.items()
+    }
 
 
 def _postprocessing(config: Config) -> list[Component]:

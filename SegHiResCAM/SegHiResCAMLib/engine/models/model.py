@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -75,6 +76,7 @@ class SegmentationModel:
         slice_axis: The axis of the model's own grid (0, 1 or 2) along which a 2D network's slices follow one another, where its
             description says so.
         layers_hidden: Why there is no looking into the network's layers, as a sentence; empty where there is.
+        threshold: The probability above which a "sigmoid" channel is outlined.
         largest_component: Labels keep only their largest connected component.
         sha256: Of the weights file, lower-case hex.
         source: The path as the user gave it.
@@ -97,10 +99,16 @@ class SegmentationModel:
     inputs: tuple[str, ...] = ()
     slice_axis: Literal[0, 1, 2] | None = None
     layers_hidden: str = ""
+    threshold: float = 0.5
     largest_component: bool = False
     licence: str = ""
     description: str = ""
     metadata: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def threshold_logit(self) -> float:
+        """The logit whose sigmoid is the threshold: ln(t / (1 - t)), 0 for one half."""
+        return math.log(self.threshold / (1 - self.threshold))
 
     def label(self, name: str) -> Label:
         """The label called `name`, whatever its case.
