@@ -190,7 +190,7 @@ def add(path: str, name: str, facts: dict[str, Any]) -> Path:
     own = user_catalogue()
     models = read_config(own)["models"] if own.exists() else []
     content = {"models": [*models, {"name": name, "path": str(Path(path).resolve()), **facts}]}
-    check(content, "catalogue", str(own), "catalogue-wrong")
+    check(content, "catalogue", str(own))
     _write(own, content)
     return own
 
@@ -253,7 +253,7 @@ def _entry(name: str) -> Entry:
 
 def _read(file: Path) -> dict[str, Entry]:
     content = read_config(file)
-    check(content, "catalogue", str(file), "catalogue-wrong")
+    check(content, "catalogue", str(file))
     found: dict[str, Entry] = {}
     for model in content["models"]:
         if model["name"] in found:

@@ -16,7 +16,7 @@ from SegHiResCAMLib.engine.models.model import SegmentationModel, WindowSettings
 from SegHiResCAMLib.engine.models.networks import argument, build_network, network_class, required_multiple
 from SegHiResCAMLib.engine.models.plain_preprocessing import preprocessing_of
 from SegHiResCAMLib.engine.models.resolver import Component
-from SegHiResCAMLib.engine.models.schemas import check
+from SegHiResCAMLib.engine.models.schemas import check, wrong
 
 WEIGHTS = (".pt", ".pth", ".safetensors")
 
@@ -40,7 +40,7 @@ def open_plain_checkpoint(path: str) -> SegmentationModel:
     activation = content.get("activation", "sigmoid" if out_channels == 1 else "softmax")
     inputs = tuple(content.get("inputs", ()))
     if inputs and len(inputs) != in_channels:
-        raise _wrong(file, f"names {len(inputs)} in 'inputs', but the network takes {in_channels} channel(s)")
+        raise wrong("model", file, f"names {len(inputs)} in 'inputs', but the network takes {in_channels} channel(s)")
     built = build_network(network, read_weights(checkpoint), file, str(checkpoint))
     preprocessing, slice_preprocessing = preprocessing_of(content, spatial_dims, file)
     return SegmentationModel(
@@ -70,7 +70,7 @@ def read_plain_description(description: Path) -> dict[str, Any]:
         EngineError: `config-unreadable`, `description-wrong`, `description-draft`.
     """
     content = read_config(description)
-    check(content, "model", str(description), "description-wrong")
+    check(content, "model", str(description))
     if content.get("to_do"):
         first, more = content["to_do"][0].rstrip("."), len(content["to_do"]) - 1
         rest = f" and {more} more" if more else ""
@@ -118,10 +118,10 @@ def _sizes(network: Component, file: str) -> tuple[Literal[2, 3], int, int]:
         values = [argument(network, name) for name in ("spatial_dims", "in_channels", "out_channels")]
     for name, value in zip(("spatial_dims", "in_channels", "out_channels"), values, strict=True):
         if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-            raise _wrong(file, f"gives no '{name}' in 'network.arguments' that is a number above 0")
+            raise wrong("model", file, f"gives no '{name}' in 'network.arguments' that is a number above 0")
     dims, in_channels, out_channels = values
     if dims not in (2, 3):
-        raise _wrong(file, f"has {dims} in 'network.arguments.spatial_dims', where 2 or 3 is needed")
+        raise wrong("model", file, f"has {dims} in 'network.arguments.spatial_dims', where 2 or 3 is needed")
     return (2 if dims == 2 else 3), in_channels, out_channels
 
 
@@ -134,7 +134,8 @@ def _window(window: dict[str, Any] | None, spatial_dims: int, multiple: int, fil
     if window is None:
         return WindowSettings(size=None, multiple=multiple)
     if len(window["size"]) != spatial_dims:
-        raise _wrong(
+        raise wrong(
+            "model",
             file,
             f"has {len(window['size'])} numbers in 'window.size', but the network works in {spatial_dims} dimensions",
         )
@@ -144,7 +145,3 @@ def _window(window: dict[str, Any] | None, spatial_dims: int, multiple: int, fil
         blending=window.get("blending", "gaussian"),
         multiple=multiple,
     )
-
-
-def _wrong(file: str, problem: str) -> EngineError:
-    return EngineError("description-wrong", f"'{file}' {problem}. docs/models describes every field.")

@@ -20,7 +20,7 @@ from monai.transforms import (
     Spacingd,
 )
 
-from SegHiResCAMLib.engine.errors import EngineError
+from SegHiResCAMLib.engine.models.schemas import wrong
 
 KEY = "image"
 
@@ -48,10 +48,10 @@ def preprocessing_of(
         _check_ranges(step, where, file)
         if step.get("per") == "slice":
             if spatial_dims != 2:
-                raise _wrong(file, f"has a step for each slice in '{where}', but the network sees no slices")
+                raise wrong("model", file, f"has a step for each slice in '{where}', but the network sees no slices")
             slices.append(_of_slice(step))
         elif slices:
-            raise _wrong(file, f"has a step for the volume in '{where}' after one for each slice")
+            raise wrong("model", file, f"has a step for the volume in '{where}' after one for each slice")
         else:
             steps.append(_of_volume(step))
     if content.get("crop_foreground"):
@@ -93,8 +93,6 @@ def _normalisation(step: dict[str, Any]) -> dict[str, Any]:
 def _check_ranges(step: dict[str, Any], where: str, file: str) -> None:
     for name in ("range", "to"):
         if name in step and not step[name][0] < step[name][1]:
-            raise _wrong(file, f"has {step[name]} in '{where}.{name}', where the first number must be the smaller one")
-
-
-def _wrong(file: str, problem: str) -> EngineError:
-    return EngineError("description-wrong", f"'{file}' {problem}. docs/models describes every field.")
+            raise wrong(
+                "model", file, f"has {step[name]} in '{where}.{name}', where the first number must be the smaller one"
+            )

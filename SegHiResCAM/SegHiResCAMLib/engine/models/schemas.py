@@ -10,15 +10,19 @@ from typing import Any
 from SegHiResCAMLib.engine.errors import EngineError
 from SegHiResCAMLib.resources import resource
 
+_CODES_AND_PAGES = {
+    "model": ("description-wrong", "docs/models/checkpoint.md"),
+    "catalogue": ("catalogue-wrong", "docs/models/catalogue.md"),
+}
 
-def check(content: Any, schema: str, file: str, code: str) -> None:
+
+def check(content: Any, schema: str, file: str) -> None:
     """Hold `content` against a schema.
 
     Args:
         content: As `read_config` gives it.
-        schema: Name of the schema, for example "model".
+        schema: "model" or "catalogue".
         file: The file's name for the sentence.
-        code: Of the error.
 
     Raises:
         EngineError: Naming the first field, in the order of the file, that is not as the schema has it.
@@ -29,7 +33,13 @@ def check(content: Any, schema: str, file: str, code: str) -> None:
     errors = list(jsonschema.Draft202012Validator(rules).iter_errors(content))
     if errors:
         error = min(errors, key=lambda one: (len(one.absolute_path), str(one.json_path)))
-        raise EngineError(code, f"'{file}' {_problem(error)}. docs/models describes every field.")
+        raise wrong(schema, file, _problem(error))
+
+
+def wrong(schema: str, file: str, problem: str) -> EngineError:
+    """The error for a file that is not as it should be; `problem` completes "the file …"."""
+    code, page = _CODES_AND_PAGES[schema]
+    return EngineError(code, f"'{file}' {problem}. {page} describes every field.")
 
 
 def _problem(error: Any) -> str:
