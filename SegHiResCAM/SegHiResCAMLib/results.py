@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from SegHiResCAMLib.engine.dicom_export import write_dicom
 from SegHiResCAMLib.engine.errors import EngineError
 from SegHiResCAMLib.engine.volume import WRITERS, write_volume
 from SegHiResCAMLib.scene.heatmap import add_heatmap, node_facts, peak_position
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from SegHiResCAMLib.engine.segmentation import Segmentation
 
 HEATMAP, SEGMENTATION, OVERLAY, COMPARISON = "heatmap.nrrd", "segmentation.seg.nrrd", "overlay.png", "comparison.png"
+NIFTI, NIFTI_LABELS = "heatmap.nii.gz", "segmentation.nii.gz"
 SCENE, FACTS = "scene.mrb", "explanation.json"
 COLUMNS = 4
 """Maps that are compared in all three directions; more share one slice."""
@@ -53,7 +55,7 @@ def write_explanations(
     folder.mkdir(parents=True, exist_ok=True)
     first = explanations[0]
     volume_node = add_volume(scene, volume.numpy()[0], volume.affine.numpy(), "Volume")
-    segmentation_node = _add_segmentation(scene, model, first.segmentation, volume_node)
+    segmentation_node = first.segmentation and _add_segmentation(scene, model, first.segmentation, volume_node)
     heatmap_nodes = [
         add_heatmap(
             scene,
@@ -70,10 +72,14 @@ def write_explanations(
 
     header = {f"{HEADER_PREFIX}{key}": value for key, value in node_facts(first.as_dict()).items()}
     write_volume(first.heatmap, folder / HEATMAP, header)
-    save_segmentation(segmentation_node, folder / SEGMENTATION)
-    outlined = [segment_ids(segmentation_node)[model.labels.index(first.label)]]
+    written = [folder / HEATMAP]
+    outlined: list[str] = []
+    if segmentation_node is not None:
+        save_segmentation(segmentation_node, folder / SEGMENTATION)
+        written.append(folder / SEGMENTATION)
+        outlined.append(segment_ids(segmentation_node)[model.labels.index(first.label)])
     slice_picture(folder / OVERLAY, volume_node, heatmap_nodes[0], segmentation_node, segments=outlined)
-    written = [folder / HEATMAP, folder / SEGMENTATION, folder / OVERLAY]
+    written.append(folder / OVERLAY)
     if len(explanations) > 1:
         draw = comparison_picture if len(explanations) <= COLUMNS else gallery_picture
         draw(folder / COMPARISON, volume_node, heatmap_nodes, segmentation_node, segments=outlined)
@@ -82,6 +88,32 @@ def write_explanations(
     facts = [explanation.as_dict() for explanation in explanations]
     write_json(facts[0] | ({"compared_with": facts[1:]} if facts[1:] else {}), folder / FACTS)
     return [*written, folder / SCENE, folder / FACTS]
+
+
+def write_nifti(folder: Path, explanation: Explanation) -> list[Path]:
+    """The heat map, and the label map where there is one, as NIfTI."""
+    write_volume(explanation.heatmap, folder / NIFTI)
+    if explanation.segmentation is None:
+        return [folder / NIFTI]
+    write_volume(explanation.segmentation.labels, folder / NIFTI_LABELS)
+    return [folder / NIFTI, folder / NIFTI_LABELS]
+
+
+def write_dicom_files(
+    folder: Path, explanation: Explanation, model: SegmentationModel, source: str, series: str | None
+) -> list[Path]:
+    """Heat map, outlines and fused pictures as DICOM in the study of the series that was explained; see `write_dicom`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    found = explanation.segmentation
+    return write_dicom(
+        explanation.heatmap,
+        explanation.provenance,
+        source,
+        folder,
+        series=series,
+        labels=found and found.labels,
+        segments=model.labels,
+    )
 
 
 def check_segmentation_name(path: Path) -> None:

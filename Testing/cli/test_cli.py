@@ -6,11 +6,13 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pydicom
 import pytest
 import SimpleITK as sitk
 import torch
 from monai.data import MetaTensor
 from monai.networks.nets import UNet
+from real_data import unpack_kidney_ct
 from typer.testing import CliRunner
 
 from SegHiResCAMLib.cli import app
@@ -214,6 +216,42 @@ def test_methods_are_compared_and_those_that_do_not_fit_are_told(model: Path, vo
     assert len(methods) == len(set(methods)) == 12
     assert "Left out: seg-cam." in " ".join(err.split())
     assert (tmp_path / "all" / "comparison.png").exists()
+
+
+def test_several_segments_each_get_their_folder_and_the_same_map_as_alone(
+    model: Path, volume: Path, tmp_path: Path
+) -> None:
+    code, out, err = run(
+        "explain", volume, "-m", model, "-s", "kidney", "-s", "tumour", "-o", tmp_path / "both", "--json", "--nifti"
+    )
+    assert code == 0, err
+    facts = json.loads(out)
+    assert [one["segment"] for one in facts["segments"]] == ["kidney", "tumour"]
+    assert {path.name for path in (tmp_path / "both").iterdir()} == {"kidney", "tumour"}
+    explained(model, volume, tmp_path / "alone")
+    alone, together, nifti = (
+        read_volume(tmp_path / name)
+        for name in ("alone/heatmap.nrrd", "both/kidney/heatmap.nrrd", "both/kidney/heatmap.nii.gz")
+    )
+    assert np.allclose(alone, together, rtol=0, atol=1e-5 * float(alone.max()))
+    assert np.allclose(nifti, together)
+    assert np.allclose(nifti.affine, together.affine, atol=1e-4)
+
+
+@pytest.mark.real_data
+def test_dicom_goes_back_into_the_study_it_came_from(test_data: Path, model: Path, tmp_path: Path) -> None:
+    images = unpack_kidney_ct(test_data, tmp_path) / "PATIENT_DICOM"
+    series = tmp_path / "eight slices"
+    series.mkdir()
+    for number in range(60, 68):
+        (images / f"image_{number}").rename(series / f"image_{number}")
+    facts = explained(model, series, tmp_path / "why", "--dicom", series)
+    assert facts["maximum"] > 0
+    made = pydicom.dcmread(tmp_path / "why" / "dicom" / "heatmap.dcm")
+    source = pydicom.dcmread(next(path for path in series.rglob("*") if path.is_file()))
+    assert made.StudyInstanceUID == source.StudyInstanceUID
+    assert made.SOPClassUID.name == "Parametric Map Storage"
+    assert str(tmp_path / "why" / "dicom" / "heatmap.dcm") in facts["files"]
 
 
 @pytest.mark.parametrize("name", ["out.seg.nrrd", "out.nii.gz", "out.nrrd"])

@@ -78,6 +78,8 @@ LINES = [
             "contrast_weight": 1.0,
             "refine_with": [],
             "refine": "product",
+            "precision": "full",
+            "deterministic": False,
         },
     ),
     (Cancel(), "cancel", {}),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -22,6 +23,7 @@ from SegHiResCAMLib.cli.options import (
     Mode,
     ModelOption,
     ModeOption,
+    Precision,
     SeriesOption,
     VolumesArgument,
 )
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
 
     from SegHiResCAMLib.engine.explanation import ExplainRequest, Explanation
     from SegHiResCAMLib.engine.progress import Progress
+    from SegHiResCAMLib.engine.segmentation import Segmentation
 
 EVERY = "all"
 """Stands for every method in --compare."""
@@ -41,7 +44,12 @@ EVERY = "all"
 def explain(
     volume: VolumesArgument,
     model: ModelOption,
-    segment: Annotated[str, typer.Option("--segment", "-s", metavar="NAME", help="The segment to explain.")],
+    segment: Annotated[
+        list[str],
+        typer.Option(
+            "--segment", "-s", metavar="NAME", help="The segment to explain; several share the forward passes."
+        ),
+    ],
     output: Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="Folder for the results.")],
     method: Annotated[str, typer.Option(metavar="METHOD", help="See 'methods'.")] = "seg-hires-grad-cam",
     settings: Annotated[
@@ -78,27 +86,44 @@ def explain(
     mode: ModeOption = Mode.auto,
     axis: AxisOption = Axis.auto,
     device: DeviceOption = Device.auto,
+    precision: Annotated[
+        Precision,
+        typer.Option(help="mixed: a faster preview on a GPU, whose map differs by some hundredths of its maximum."),
+    ] = Precision.full,
+    deterministic: Annotated[
+        bool,
+        typer.Option("--deterministic", help="The same numbers bit for bit every time on this machine; may be slower."),
+    ] = False,
     series: SeriesOption = None,
+    nifti: Annotated[bool, typer.Option("--nifti", help="Heat map and label map as NIfTI, too.")] = False,
+    dicom: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="Write DICOM, too, into the study of this folder's series, from which the volume comes.",
+        ),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Explain why a model outlined a segment: heat map, segmentation, picture, scene for 3D Slicer, and the facts."""
     with job() as progress, open_scene() as scene:
         from SegHiResCAMLib.engine.cam.methods import METHODS, find_method
-        from SegHiResCAMLib.engine.explain import explain as run
+        from SegHiResCAMLib.engine.explain import explain_segments
         from SegHiResCAMLib.engine.explanation import ExplainRequest
         from SegHiResCAMLib.engine.models import open_model
         from SegHiResCAMLib.engine.progress import part
-        from SegHiResCAMLib.results import write_explanations
+        from SegHiResCAMLib.results import write_dicom_files, write_explanations, write_nifti
 
         progress(0.0, "Reading")
-        others = [one for one in METHODS if one != method] if EVERY in (compare or []) else list(compare or [])
+        every = EVERY in (compare or [])
+        others = [one for one in METHODS if one != method] if every else list(compare or [])
         for name in others:
             find_method(name)
         opened = open_model(model)
         request = ExplainRequest(
             volume=read_inputs(volume, series),
             model=opened,
-            segment=segment,
+            segment=segment[0],
             method=method,
             method_options=_options_of(settings or []),
             layer=layer,
@@ -111,37 +136,63 @@ def explain(
             mode=mode.value,
             axis=axis.value,
             device=device.value,
+            precision=precision.value,
+            deterministic=deterministic,
         )
         share = 0.9 / (1 + len(others))
-        found = [run(request, progress=part(progress, 0.05, 0.05 + share))]
+        found = [explain_segments(request, segment, progress=part(progress, 0.05, 0.05 + share))]
         for number, name in enumerate(others, start=1):
             report = part(progress, 0.05 + number * share, 0.05 + (number + 1) * share)
-            found += _also(request, name, found[0], report, skip=EVERY in (compare or []))
+            found += _also(request, segment, name, found[0][0].segmentation, report, skip=every)
         progress(0.95, "Writing")
-        files = write_explanations(scene, output, request.volume, opened, found)
+        by_segment = [list(explanations) for explanations in zip(*found, strict=True)]
+        written: list[Path] = []
+        for explanations in by_segment:
+            folder = output if len(segment) == 1 else output / _file_name(explanations[0].label.name)
+            scene.Clear(0)
+            written += write_explanations(scene, folder, request.volume, opened, explanations)
+            if nifti:
+                written += write_nifti(folder, explanations[0])
+            if dicom is not None:
+                written += write_dicom_files(folder / "dicom", explanations[0], opened, dicom, series)
     if as_json:
-        facts = [one.as_dict() for one in found]
-        print_json(facts[0] | {"compared_with": facts[1:], "files": [str(file) for file in files]})
+        facts = [
+            explanations[0].as_dict() | {"compared_with": [one.as_dict() for one in explanations[1:]]}
+            for explanations in by_segment
+        ]
+        files = [str(file) for file in written]
+        print_json((facts[0] if len(facts) == 1 else {"segments": facts}) | {"files": files})
         return
-    for explanation in found:
-        print_explanation(explanation)
-    print_files(files)
+    for explanations in by_segment:
+        for explanation in explanations:
+            print_explanation(explanation)
+    print_files(written)
 
 
 def _also(
-    request: ExplainRequest, method: str, first: Explanation, progress: Progress, skip: bool
-) -> list[Explanation]:
+    request: ExplainRequest,
+    segments: list[str],
+    method: str,
+    segmentation: Segmentation | None,
+    progress: Progress,
+    skip: bool,
+) -> list[list[Explanation]]:
     """The same by another method; nothing, and the reason told, where it does not fit the layer and may be skipped."""
     from SegHiResCAMLib.engine.errors import EngineError
-    from SegHiResCAMLib.engine.explain import explain as run
+    from SegHiResCAMLib.engine.explain import explain_segments
 
     try:
-        return [run(replace(request, method=method, method_options={}), first.segmentation, progress)]
+        return [explain_segments(replace(request, method=method, method_options={}), segments, segmentation, progress)]
     except EngineError as problem:
         if not skip:
             raise
         told.print(f"[yellow]Left out:[/yellow] {method}. {problem.sentence}")
         return []
+
+
+def _file_name(segment: str) -> str:
+    """A segment's name without what folders cannot be called."""
+    return re.sub(r"[^\w.-]+", "-", segment).strip(".-") or "segment"
 
 
 def _options_of(settings: list[str]) -> dict[str, Any]:

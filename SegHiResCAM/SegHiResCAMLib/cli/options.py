@@ -26,6 +26,11 @@ class Combine(str, Enum):  # noqa: D101
     mean = "mean"
 
 
+class Precision(str, Enum):  # noqa: D101
+    full = "full"
+    mixed = "mixed"
+
+
 class Device(str, Enum):  # noqa: D101
     auto = "auto"
     cuda = "cuda"

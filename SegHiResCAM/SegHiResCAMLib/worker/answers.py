@@ -19,7 +19,7 @@ from SegHiResCAMLib.engine.explanation import ExplainRequest
 from SegHiResCAMLib.engine.model_layers import model_layers, volume_layers
 from SegHiResCAMLib.engine.models import SegmentationModel, open_model
 from SegHiResCAMLib.engine.preprocessing import PreparedVolume, prepare
-from SegHiResCAMLib.engine.progress import Progress, part
+from SegHiResCAMLib.engine.progress import Progress
 from SegHiResCAMLib.engine.segmentation import Segmentation, segment
 from SegHiResCAMLib.engine.stack import Axis
 from SegHiResCAMLib.engine.volume import volume_from_array
@@ -28,9 +28,6 @@ from SegHiResCAMLib.worker.protocol import Explain, Layers, OpenModel, Segment, 
 Arrays = dict[str, npt.NDArray[Any]]
 Answer = tuple[dict[str, Any], Arrays]
 Kind = TypeVar("Kind")
-
-SEGMENTING = 0.4
-"""Share of the progress of an explanation that has to segment first."""
 
 
 class Kept:
@@ -55,13 +52,19 @@ class Kept:
 
     def get(self, what: str, key: Hashable, make: Callable[[], Kind]) -> Kind:
         """What is kept under this key, or else made now."""
-        if what in self._items and self._items[what][0] == key:
-            if what not in self._made + self.reused:
-                self.reused.append(what)
-            return cast("Kind", self._items[what][1])
+        if (held := self.held(what, key)) is not None:
+            return cast("Kind", held)
         self._items.pop(what, None)  # first, since the memory may not hold two
         self.keep(what, key, made := make())
         return made
+
+    def held(self, what: str, key: Hashable) -> Any:
+        """What is kept under this key; None for nothing."""
+        if what not in self._items or self._items[what][0] != key:
+            return None
+        if what not in self._made + self.reused:
+            self.reused.append(what)
+        return self._items[what][1]
 
     def keep(self, what: str, key: Hashable, made: object) -> None:
         """Keep what has been made."""
@@ -109,8 +112,6 @@ def _segment(request: Segment, kept: Kept, progress: Progress) -> Answer:
 def _explain(request: Explain, kept: Kept, progress: Progress) -> Answer:
     model = _model(request.model, kept)
     model.label(request.segment)  # a wrong name is told before minutes of computing
-    found = _segmentation(request, model, kept, part(progress, 0.0, SEGMENTING))
-    start = 0.0 if "segmentation" in kept.reused else SEGMENTING
     handed_on = {one.name: getattr(request, one.name) for one in fields(request)}
     question = ExplainRequest(
         **handed_on
@@ -121,7 +122,11 @@ def _explain(request: Explain, kept: Kept, progress: Progress) -> Answer:
             "pixel_set": request.pixel_set and pixel_set_from_json(request.pixel_set),
         }
     )
-    explanation = explain(question, found, part(progress, start, 1.0))
+    of = _segmentation_key(request)
+    found = kept.held("segmentation", of)
+    explanation = explain(question, found, progress, outline=False)
+    if found is None and explanation.segmentation is not None:
+        kept.keep("segmentation", of, explanation.segmentation)
     return explanation.as_dict(), {"signed_map": explanation.signed_map.numpy()[0].astype(np.float32, copy=False)}
 
 
@@ -152,15 +157,18 @@ def _load(voxels: Voxels, folder: Path, name: str) -> MetaTensor:
     return volume_from_array(np.load(folder / voxels.file, allow_pickle=False), np.array(voxels.affine), name)
 
 
-def _segmentation(request: Segment | Explain, model: SegmentationModel, kept: Kept, progress: Progress) -> Segmentation:
+def _segmentation(request: Segment, model: SegmentationModel, kept: Kept, progress: Progress) -> Segmentation:
     volume = _volume(request.volume, kept)
     options: dict[str, Any] = {name: getattr(request, name) for name in ("mode", "axis", "device")}
-    of = _fingerprint(Path(request.model)), request.volume.key
     found = kept.get(
-        "segmentation", (of, *options.values()), lambda: segment(model, volume, progress=progress, **options)
+        "segmentation", _segmentation_key(request), lambda: segment(model, volume, progress=progress, **options)
     )
-    kept.keep("prepared", of, found.prepared)
+    kept.keep("prepared", (_fingerprint(Path(request.model)), request.volume.key), found.prepared)
     return found
+
+
+def _segmentation_key(request: Segment | Explain) -> Hashable:
+    return _fingerprint(Path(request.model)), request.volume.key, request.mode, request.axis, request.device
 
 
 def _prepared(request: Layers, voxels: Voxels, model: SegmentationModel, kept: Kept) -> PreparedVolume:

@@ -108,6 +108,8 @@ class Explain:
     contrast_weight: float = 1.0
     refine_with: tuple[str, ...] = ()
     refine: str = "product"
+    precision: str = "full"
+    deterministic: bool = False
 
 
 @dataclass(frozen=True)
