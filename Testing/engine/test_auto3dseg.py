@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 import torch
 from engine.geometry import AFFINES
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from monai.data import MetaTensor
 from monai.inferers import SlidingWindowInfererAdapt
 from monai.networks.nets import SegResNetDS
@@ -31,6 +33,7 @@ from monai.transforms import (
 from SegHiResCAMLib.engine import ExplainRequest, explain, open_model, read_volume
 from SegHiResCAMLib.engine.errors import EngineError
 from SegHiResCAMLib.engine.models.auto3dseg import is_auto3dseg
+from SegHiResCAMLib.engine.models.auto3dseg_labels import read_labels_csv
 from SegHiResCAMLib.engine.preprocessing import prepare
 from SegHiResCAMLib.engine.stack import to_stack
 from SegHiResCAMLib.engine.volume import volume_from_array
@@ -449,6 +452,46 @@ def test_a_config_that_makes_no_sense_is_refused(
 ) -> None:
     error = refusal(lambda: open_model(checkpoint(config)))
     assert (error.code, words in error.sentence) == (code, True), error.sentence
+
+
+JUNK = st.one_of(
+    st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=8), st.just([]), st.just({}), st.just([[0, 1], "x"]),
+    st.sampled_from(["@network", "$1", [1], (0, 0, 0), 10**12, {"_target_": "UNet"}, torch.float32]),
+)  # fmt: skip
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(key=st.sampled_from(sorted(CONFIG)), inner=st.sampled_from(sorted(NETWORK)), junk=JUNK)
+def test_configs_with_anything_anywhere_open_or_are_refused_with_a_sentence(
+    checkpoint: Checkpoint, tmp_path: Path, key: str, inner: str, junk: object
+) -> None:
+    file = tmp_path / "abdomen-v1.0.0/model.pt"
+    content = torch.load(file if file.exists() else checkpoint(), weights_only=False)
+    changed = {**CONFIG, "network": {**NETWORK, inner: junk}} if key == "network" else {**CONFIG, key: junk}
+    torch.save({**content, "config": changed}, file)
+    try:
+        sentence, found = "It opens.", open_model(file).labels != ()
+    except EngineError as error:
+        sentence, found = error.sentence, True
+    assert found
+    assert sentence.endswith(".")
+
+
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    text=st.one_of(st.binary(max_size=80), st.text('LabelValueName,\n"012', max_size=80).map(str.encode)),
+    at=st.integers(0, 900),
+)
+def test_any_labels_csv_is_read_or_refused_with_a_sentence(tmp_path: Path, text: bytes, at: int) -> None:
+    file = tmp_path / "labels.csv"
+    whole = LABELS.encode()
+    file.write_bytes(whole[:at] + text + whole[at + len(text) :])
+    try:
+        sentence, labels = "It is read.", read_labels_csv(file)
+    except EngineError as error:
+        sentence, labels = error.sentence, {}
+    assert all(0 < value == label.value for value, label in labels.items())
+    assert sentence.endswith(".")
 
 
 def test_weights_that_are_no_numbers_are_refused(checkpoint: Checkpoint) -> None:

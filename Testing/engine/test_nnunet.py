@@ -16,6 +16,8 @@ import pytest
 import SimpleITK as sitk
 import torch
 from engine.geometry import ROTATION
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from monai.data import MetaTensor
 
 from SegHiResCAMLib.engine import ExplainRequest, explain, open_model, read_volume, segment
@@ -589,6 +591,50 @@ def test_what_cannot_be_opened_is_refused_with_a_sentence(
     spoil(results)
     error = refusal(lambda: open_model(results))
     assert (error.code, words in error.sentence) == (code, True), error.sentence
+
+
+JUNK = st.one_of(
+    st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=8), st.just([]), st.just({}), st.just([[0, 1], "x"]),
+    st.sampled_from(["0", [1], [-1] * 3, 10**12, {"0": 1}]),
+)  # fmt: skip
+
+
+def places(node: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Every place in a JSON tree."""
+    for key in node if isinstance(node, dict) else range(len(node)) if isinstance(node, list) else ():
+        yield (*path, key)
+        yield from places(node[key], (*path, key))
+
+
+def with_junk(tree: dict[str, Any], path: tuple[Any, ...], junk: object) -> dict[str, Any]:
+    changed = copy.deepcopy(tree)
+    node: Any = changed
+    for key in path[:-1]:
+        node = node[key]
+    node[path[-1]] = junk
+    return changed
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_descriptions_with_anything_anywhere_open_or_are_refused_with_a_sentence(
+    a_results_folder: Path, tmp_path: Path, data: st.DataObject
+) -> None:
+    results = tmp_path / "results"
+    if not results.exists():
+        shutil.copytree(a_results_folder, results)
+        shutil.rmtree(results / "fold_1")
+    descriptions = [peer.sample_plans(3), peer.sample_dataset()]
+    which = data.draw(st.integers(0, 1))
+    path = data.draw(st.sampled_from(list(places(descriptions[which]))))
+    descriptions[which] = with_junk(descriptions[which], path, data.draw(JUNK))
+    peer.write_descriptions(results, *descriptions)
+    try:
+        sentence, found = "It opens.", open_model(results).labels != ()
+    except EngineError as error:
+        sentence, found = error.sentence, True
+    assert found
+    assert sentence.endswith(".")
 
 
 class _Trap:

@@ -6,10 +6,12 @@ half a position beside MONAI's, and nothing is clamped.
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from scipy import ndimage
 
@@ -36,12 +38,17 @@ def gaussian_importance(size: tuple[int, ...], sigma_scale: float, dtype: torch.
 
     nnU-Net computes them in half precision, to which these are equal.
     """
-    point = np.zeros(size)
-    point[tuple(length // 2 for length in size)] = 1
-    weights = ndimage.gaussian_filter(point, [length * sigma_scale for length in size], mode="constant")
+    lines = [ndimage.gaussian_filter1d(_point(length), length * sigma_scale, mode="constant") for length in size]
+    weights = functools.reduce(np.multiply.outer, lines)
     weights /= weights.max()
     weights[weights == 0] = weights[weights > 0].min()
     return torch.from_numpy(weights).to(dtype)
+
+
+def _point(length: int) -> npt.NDArray[np.float64]:
+    line = np.zeros(length)
+    line[length // 2] = 1
+    return line
 
 
 def _starts(length: int, window: int, overlap: float) -> list[int]:
