@@ -71,7 +71,7 @@ def open_scene() -> Iterator[Any]:
 
 def fail(sentence: str) -> None:
     """Say what is wrong and end with exit code 1."""
-    told.print(f"[red]{sentence}[/red]", soft_wrap=True)
+    told.print(sentence, style="red", soft_wrap=True, markup=False, emoji=False)
     raise typer.Exit(1)
 
 
