@@ -17,7 +17,6 @@ from SegHiResCAMLib.engine.errors import EngineError
 from SegHiResCAMLib.engine.models import open_model
 from SegHiResCAMLib.engine.models.authors_unet import AuthorsUNet
 from SegHiResCAMLib.engine.models.describe import describe_checkpoint, recognise, write_draft
-from SegHiResCAMLib.engine.models.networks import build_network
 from SegHiResCAMLib.engine.output import main_output
 
 DIMS = st.sampled_from([2, 3])
@@ -33,10 +32,9 @@ def assert_recognised(name: str, network: torch.nn.Module, image: torch.Tensor, 
             module.running_var.uniform_(0.5, 2)
     network.eval()
     weights = network.state_dict()
-    found = recognise(weights, "model.pt")
+    found, built = recognise(weights, "model.pt")
     assert found.target == name
     json.dumps(found.arguments, allow_nan=False)
-    built = build_network(found, weights, "model.json", "model.pt")
     with torch.no_grad():
         ours, theirs = main_output(built(image)), main_output(network(image))
     torch.testing.assert_close(ours, theirs, rtol=tolerance, atol=tolerance)

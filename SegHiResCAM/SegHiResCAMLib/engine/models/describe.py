@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,7 +33,7 @@ class Draft:
 
     Attributes:
         content: As the schema has it, with `to_do`.
-        parameters: Numbers in the weights.
+        parameters: How many numbers the network learned.
     """
 
     content: dict[str, Any]
@@ -47,8 +48,8 @@ def describe_checkpoint(path: str | os.PathLike[str]) -> Draft:
     """
     source = os.fspath(path)
     weights = read_weights(source)
-    network = recognise(weights, source)
-    name, arguments = network.target, network.arguments
+    found, network = recognise(weights, source)
+    name, arguments = found.target, found.arguments
     out_channels = arguments["decoder_channels"][-1] if "decoder_channels" in arguments else arguments["out_channels"]
     activation = "sigmoid" if out_channels == 1 else "softmax"
     guesses = [
@@ -69,7 +70,7 @@ def describe_checkpoint(path: str | os.PathLike[str]) -> Draft:
         "window": None,
         "to_do": [*_TO_DO, *guesses],
     }
-    return Draft(content, sum(tensor.numel() for tensor in weights.values()))
+    return Draft(content, sum(parameter.numel() for parameter in network.parameters()))
 
 
 def write_draft(draft: Draft, path: Path, *, replace: bool = False) -> None:
@@ -90,8 +91,8 @@ def write_draft(draft: Draft, path: Path, *, replace: bool = False) -> None:
         raise EngineError("file-unwritable", f"'{path}' cannot be written: {error.strerror}.") from error
 
 
-def recognise(weights: Mapping[str, torch.Tensor], file: str) -> Component:
-    """The network whose weights have exactly these names and shapes.
+def recognise(weights: Mapping[str, torch.Tensor], file: str) -> tuple[Component, torch.nn.Module]:
+    """The network whose weights have exactly these names and shapes: what describes it, and itself with these weights.
 
     Args:
         weights: A state dict.
@@ -102,8 +103,8 @@ def recognise(weights: Mapping[str, torch.Tensor], file: str) -> Component:
     """
     shapes = {name: tuple(tensor.shape) for name, tensor in weights.items()}
     for component in _candidates(shapes):
-        if _fits(component, dict(weights), file):
-            return component
+        with suppress(EngineError):
+            return component, build_network(component, dict(weights), file, file)
     begins = ", ".join(f"'{name}'" for name in list(weights)[:3])
     raise EngineError(
         "network-unrecognised",
@@ -118,11 +119,3 @@ def _candidates(shapes: Shapes) -> Iterator[Component]:
             yield from (Component(name, arguments, "network") for arguments in recogniser(shapes))
         except (ArithmeticError, IndexError, StopIteration, TypeError, ValueError):
             continue  # the names are there, but of tensors with other axes
-
-
-def _fits(component: Component, weights: dict[str, torch.Tensor], file: str) -> bool:
-    try:
-        build_network(component, weights, file, file)
-    except EngineError:
-        return False
-    return True
