@@ -7,11 +7,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from monai.data import MetaTensor
 from torch.nn import functional as F
 
 from SegHiResCAMLib.engine.cam.layers import layer_named, list_layers
 from SegHiResCAMLib.engine.cam.leaf import find_layer, true_name
 from SegHiResCAMLib.engine.errors import EngineError
+from SegHiResCAMLib.engine.explain import explain
+from SegHiResCAMLib.engine.explanation import ExplainRequest
 from SegHiResCAMLib.engine.models import open_model
 from SegHiResCAMLib.engine.models.authors_unet import AuthorsUNet
 
@@ -93,7 +96,7 @@ def test_channels_that_do_not_belong_together_are_refused(channels: tuple[list[i
         AuthorsUNet(*channels)
 
 
-def test_a_checkpoint_of_the_paper_opens_and_names_its_inputs(network: AuthorsUNet, tmp_path: Path) -> None:
+def test_a_checkpoint_of_the_paper_opens_and_is_explained_at_its_levels(network: AuthorsUNet, tmp_path: Path) -> None:
     torch.save(network.state_dict(), tmp_path / "model.pt")
     content = {
         "network": {
@@ -106,6 +109,14 @@ def test_a_checkpoint_of_the_paper_opens_and_names_its_inputs(network: AuthorsUN
     (tmp_path / "model.json").write_text(json.dumps(content))
     model = open_model(tmp_path / "model.pt")
     assert (model.spatial_dims, model.in_channels, model.inputs) == (2, 3, ("R", "G", "B"))
+    volume = MetaTensor(torch.randn(3, 32, 32, 2), affine=torch.eye(4, dtype=torch.float64))
+    mask = MetaTensor(torch.ones(1, 32, 32, 2), affine=volume.affine)
+    maps = [
+        explain(ExplainRequest(volume, model, "car", layer=layer, mask=mask)).signed_map
+        for layer in ("level-4", "encoder.4.conv_block_without_pool")
+    ]
+    assert torch.equal(maps[0].as_tensor(), maps[1].as_tensor())
+    assert maps[0].abs().max() > 0
     content["network"]["arguments"]["decoder_channels"] = [32, 16]
     (tmp_path / "model.json").write_text(json.dumps(content))
     with pytest.raises(EngineError, match=r"decoder_channels|equally many"):
