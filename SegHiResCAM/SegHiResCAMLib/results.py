@@ -14,7 +14,7 @@ from SegHiResCAMLib.scene.heatmap import add_heatmap, node_facts, peak_position
 from SegHiResCAMLib.scene.overlay import jump_slices, show_overlay
 from SegHiResCAMLib.scene.picture import comparison_picture, gallery_picture, slice_picture
 from SegHiResCAMLib.scene.save import save_scene, save_segmentation, written_beside
-from SegHiResCAMLib.scene.segments import Segment, add_segmentation, segment_ids
+from SegHiResCAMLib.scene.segments import Segment, add_segment, add_segmentation, segment_ids
 from SegHiResCAMLib.scene.volumes import add_volume
 
 if TYPE_CHECKING:
@@ -29,6 +29,9 @@ NIFTI, NIFTI_LABELS = "heatmap.nii.gz", "segmentation.nii.gz"
 SCENE, FACTS = "scene.mrb", "explanation.json"
 COLUMNS = 4
 """Maps that are compared in all three directions; more share one slice."""
+
+CHOSEN_COLOR = (0.35, 0.85, 1.0)
+"""Of the outline of what was explained; no anatomy has it."""
 
 HEADER_PREFIX = "SegHiResCAM."
 """Of NRRD header fields: Slicer's NRRD reader makes node attributes of them, under the names the scene gives them too."""
@@ -55,7 +58,7 @@ def write_explanations(
     folder.mkdir(parents=True, exist_ok=True)
     first = explanations[0]
     volume_node = add_volume(scene, volume.numpy()[0], volume.affine.numpy(), "Volume")
-    segmentation_node = first.segmentation and _add_segmentation(scene, model, first.segmentation, volume_node)
+    segmentation_node = _add_outlines(scene, model, first, volume_node)
     heatmap_nodes = [
         add_heatmap(
             scene,
@@ -72,14 +75,12 @@ def write_explanations(
 
     header = {f"{HEADER_PREFIX}{key}": value for key, value in node_facts(first.as_dict()).items()}
     write_volume(first.heatmap, folder / HEATMAP, header)
-    written = [folder / HEATMAP]
-    outlined: list[str] = []
-    if segmentation_node is not None:
-        save_segmentation(segmentation_node, folder / SEGMENTATION)
-        written.append(folder / SEGMENTATION)
-        outlined.append(segment_ids(segmentation_node)[model.labels.index(first.label)])
+    save_segmentation(segmentation_node, folder / SEGMENTATION)
+    ids = segment_ids(segmentation_node)
+    outlined = [] if first.segmentation is None else [ids[model.labels.index(first.label)]]
+    outlined += [] if first.chosen is None else [ids[-1]]
     slice_picture(folder / OVERLAY, volume_node, heatmap_nodes[0], segmentation_node, segments=outlined)
-    written.append(folder / OVERLAY)
+    written = [folder / HEATMAP, folder / SEGMENTATION, folder / OVERLAY]
     if len(explanations) > 1:
         draw = comparison_picture if len(explanations) <= COLUMNS else gallery_picture
         draw(folder / COMPARISON, volume_node, heatmap_nodes, segmentation_node, segments=outlined)
@@ -143,6 +144,20 @@ def write_json(facts: Any, path: Path) -> None:
     """Write beside, then rename."""
     with written_beside(path) as beside:
         beside.write_text(json.dumps(facts, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def _add_outlines(scene: Any, model: SegmentationModel, explanation: Explanation, volume_node: Any) -> Any:
+    """What the model outlined, and last what was explained where that is something else."""
+    node = None
+    if explanation.segmentation is not None:
+        node = _add_segmentation(scene, model, explanation.segmentation, volume_node)
+    if explanation.chosen is not None:
+        voxels, affine = explanation.chosen.numpy()[0], explanation.chosen.affine.numpy()
+        chosen = Segment(f"explained: {explanation.provenance['pixelSet']}", 1, CHOSEN_COLOR, id="explained")
+        if node is None:
+            return add_segmentation(scene, voxels, affine, [chosen], volume_node, name="Explained voxels")
+        add_segment(node, voxels, affine, chosen)
+    return node
 
 
 def _add_segmentation(scene: Any, model: SegmentationModel, segmentation: Segmentation, volume_node: Any) -> Any:

@@ -347,3 +347,29 @@ def test_several_layers_are_combined_by_their_product_or_mean_each_scaled_by_its
     torch.testing.assert_close(mean.signed_map.as_tensor(), (scaled[0] + scaled[1]) / 2)
     assert product.provenance["refinedBy"] == "product with head"
     assert product.provenance["units"] == "share of the maximum"
+
+
+@pytest.mark.parametrize("affine", AFFINES.values(), ids=AFFINES)
+def test_the_explained_voxels_come_back_on_the_volumes_own_grid_and_are_measured(affine) -> None:
+    given = volume(blobs(), affine)
+    grid = np.stack(np.meshgrid(*map(np.arange, SHAPE), indexing="ij"), -1)
+    every = grid @ np.array(affine)[:3, :3].T + np.array(affine)[:3, 3]
+    centre = tuple(every[6, 4, 3] + 0.3)
+    sphere = np.linalg.norm(every - centre, axis=-1) <= 6.0
+    request = ExplainRequest(given, model(), "kidney", layer="features", pixel_set=Sphere(centre, 6.0), device="cpu")
+    found = explain(request, outline=False)
+    assert found.segmentation is None
+    assert np.array_equal(found.explained_voxels.numpy()[0], sphere)
+    heat = found.heatmap.numpy()[0]
+    facts = found.as_dict()["measurements"]
+    assert facts["share_inside"] == pytest.approx(heat[sphere].sum() / heat.sum(), rel=1e-5)
+    assert facts["segment_volume_ml"] == pytest.approx(
+        sphere.sum() * abs(np.linalg.det(np.array(affine)[:3, :3])) / 1000
+    )
+
+
+def test_the_explained_voxels_are_the_outline_where_that_is_explained() -> None:
+    found = explain(ExplainRequest(volume(blobs()), model(), "kidney", layer="features", device="cpu"))
+    assert found.chosen is None
+    assert torch.equal(found.explained_voxels, found.segmentation.labels.as_tensor() == 1)
+    assert found.measurements.share_inside > 0.5

@@ -91,6 +91,12 @@ def print_explanation(explanation: Explanation) -> None:
         f"score {explanation.score:.4g} over {explanation.pixel_count} positions; "
         f"{explanation.windows_touched} of {explanation.windows} windows explained"
     )
+    measured = explanation.measurements
+    if measured.share_inside is not None:
+        answer.print(
+            f"  {measured.share_inside:.0%} of the map inside what is explained, {measured.share_within_10_mm:.0%} within 10 mm of it; "
+            f"effective volume {measured.effective_volume_ml:.3g} ml beside {measured.segment_volume_ml:.3g} ml"
+        )
     for diagnosis in explanation.diagnoses:
         answer.print(f"  [yellow]Note:[/yellow] {diagnosis.sentence}")
 

@@ -180,6 +180,10 @@ def _explanation(
     with _timed(setting.timings, "restoring"):
         values = from_stack(request.model, setting.prepared.image, setting.axis, combined)
         signed = restore(values, request.model, setting.prepared, "linear")
+        voxels = None
+        if not isinstance(chosen, PredictedSegment):
+            places = from_stack(request.model, setting.prepared.image, setting.axis, (pixel_set != 0).to(torch.uint8))
+            voxels = restore(places, request.model, setting.prepared, "nearest")
     facts = Facts(
         values=combined,
         not_finite=not_finite,
@@ -204,6 +208,7 @@ def _explanation(
         timings=setting.timings,
         provenance=_provenance(request, setting.method, label, layers, setting.axis),
         diagnoses=diagnose(facts) + setting.notes,
+        chosen=voxels,
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from SegHiResCAMLib.engine.cam.pixel_sets import Mask, PixelSet, PredictedSegmen
 from SegHiResCAMLib.engine.cam.refine import Combination
 from SegHiResCAMLib.engine.device import DeviceName, Precision
 from SegHiResCAMLib.engine.diagnoses import Diagnosis
+from SegHiResCAMLib.engine.measurements import Measurements, measure
 from SegHiResCAMLib.engine.models.model import Label, SegmentationModel
 from SegHiResCAMLib.engine.segmentation import Segmentation
 from SegHiResCAMLib.engine.stack import Axis, Mode
@@ -88,6 +90,7 @@ class Explanation:
         timings: Seconds of each step.
         provenance: What is needed to do it again: model, SHA-256, method, layer, pixel set, versions. Nothing of the patient.
         diagnoses: What to know before believing the map, the gravest first.
+        chosen: The explained voxels (1, i, j, k), uint8, on the volume's own grid, where they are not simply what the model outlined.
     """
 
     signed_map: MetaTensor
@@ -103,6 +106,21 @@ class Explanation:
     timings: dict[str, float] = field(default_factory=dict)
     provenance: dict[str, str] = field(default_factory=dict)
     diagnoses: tuple[Diagnosis, ...] = ()
+    chosen: MetaTensor | None = None
+
+    @property
+    def explained_voxels(self) -> torch.Tensor:
+        """What was explained, on the volume's own grid: (1, i, j, k), boolean."""
+        if self.chosen is not None:
+            return self.chosen.as_tensor() > 0
+        if self.segmentation is None:
+            return torch.zeros(self.signed_map.shape, dtype=torch.bool)
+        return self.segmentation.labels.as_tensor() == self.label.value
+
+    @cached_property
+    def measurements(self) -> Measurements:
+        """Where the heat map lies, in and around the explained voxels; takes a second on a large volume, and is kept."""
+        return measure(self.signed_map, self.explained_voxels)
 
     @property
     def heatmap(self) -> MetaTensor:
@@ -128,6 +146,7 @@ class Explanation:
             "maximum": maximum,
             "minimum": float(self.signed_map.min()),
             "peak_ras_mm": list(position),
+            "measurements": self.measurements.as_dict(),
             "layer": {
                 "name": self.layer.name,
                 "kind": self.layer.kind,

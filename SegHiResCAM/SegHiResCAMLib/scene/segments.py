@@ -110,6 +110,19 @@ def add_segmentation(
     return node
 
 
+def add_segment(node: Any, mask: Array, affine: Array, segment: Segment) -> None:
+    """Add one more segment to a segmentation; it may overlap the others.
+
+    Args:
+        node: The vtkMRMLSegmentationNode.
+        mask: (i, j, k), true inside.
+        affine: (4, 4) from (i, j, k) to RAS millimetres.
+        segment: Its value is that of the mask, 1.
+    """
+    layer = prepare_labels(mask.astype(np.uint8), affine, [segment])
+    node.GetSegmentation().AddSegment(_vtk_segment(segment, layer), segment.id)
+
+
 def segment_array(node: Any, segment_id: str, reference_volume: Any) -> Array:
     """One segment on a volume's grid.
 
