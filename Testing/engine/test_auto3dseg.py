@@ -460,7 +460,7 @@ JUNK = st.one_of(
 )  # fmt: skip
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(key=st.sampled_from(sorted(CONFIG)), inner=st.sampled_from(sorted(NETWORK)), junk=JUNK)
 def test_configs_with_anything_anywhere_open_or_are_refused_with_a_sentence(
     checkpoint: Checkpoint, tmp_path: Path, key: str, inner: str, junk: object

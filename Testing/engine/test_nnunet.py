@@ -22,6 +22,7 @@ from monai.data import MetaTensor
 
 from SegHiResCAMLib.engine import ExplainRequest, explain, open_model, read_volume, segment
 from SegHiResCAMLib.engine.errors import EngineError
+from SegHiResCAMLib.engine.model_layers import model_layers
 from SegHiResCAMLib.engine.models.model import SegmentationModel
 from SegHiResCAMLib.engine.models.nnunet import is_nnunet
 from SegHiResCAMLib.engine.preprocessing import prepare
@@ -419,6 +420,13 @@ def test_of_two_trained_configurations_one_has_to_be_chosen(a_results_folder: Pa
     assert "nnUNetTrainer__nnUNetPlans__3d_fullres" in error.sentence
 
 
+def test_millimetres_of_layers_are_those_of_the_plans(trained: Trained) -> None:
+    layers = {layer.name: layer for layer in model_layers(open_model(trained(plans_that(spacing=[3.0, 1.5, 1.0]))))}
+    assert layers["encoder.stages.0"].mm == (3.0, 1.5, 1.0)
+    assert layers["encoder.stages.1"].mm == (3.0, 3.0, 2.0)  # this stage strides within slices alone
+    assert {layer.mm for layer in model_layers(open_model(trained(plans_that(**UNCHANGED))))} == {()}
+
+
 def test_the_fold_of_all_data_counts_only_where_it_is_alone(a_results_folder: Path, tmp_path: Path) -> None:
     results = peer.copied(a_results_folder, tmp_path)
     (results / "fold_1").rename(results / "fold_all")
@@ -615,7 +623,7 @@ def with_junk(tree: dict[str, Any], path: tuple[Any, ...], junk: object) -> dict
     return changed
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_descriptions_with_anything_anywhere_open_or_are_refused_with_a_sentence(
     a_results_folder: Path, tmp_path: Path, data: st.DataObject

@@ -7,6 +7,7 @@ from monai.transforms import Orientationd, Resized, Spacingd, Zoomd
 from SegHiResCAMLib.engine.cam.layers import Layer, list_layers
 from SegHiResCAMLib.engine.errors import EngineError
 from SegHiResCAMLib.engine.models.model import SegmentationModel
+from SegHiResCAMLib.engine.models.nnunet_preprocessing import Resampled
 from SegHiResCAMLib.engine.preprocessing import PreparedVolume
 from SegHiResCAMLib.engine.stack import Axis, slice_axis, to_stack
 from SegHiResCAMLib.engine.windows import Windows, plan_windows
@@ -40,6 +41,8 @@ def nominal_spacing(model: SegmentationModel) -> tuple[float, ...] | None:
     """
     spacing, axes = None, "RAS"
     for step in model.preprocessing.transforms:
+        if isinstance(step, Resampled):
+            return step.spacing
         if isinstance(step, Orientationd):
             axes = step.ornt_transform.axcodes or axes
         elif isinstance(step, Spacingd):

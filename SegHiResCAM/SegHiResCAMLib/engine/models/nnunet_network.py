@@ -129,8 +129,8 @@ class UNet(nn.Module):
 
     def __init__(self, a: Architecture, in_channels: int, out_channels: int) -> None:
         super().__init__()
-        self.encoder = _ResidualEncoder(a, in_channels) if a.residual else _PlainEncoder(a, in_channels)
-        self.decoder = _Decoder(a, out_channels)
+        self.encoder = ResidualEncoder(a, in_channels) if a.residual else PlainEncoder(a, in_channels)
+        self.decoder = Decoder(a, out_channels)
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         """Logits (B, K, *spatial) of an image (B, C, *spatial)."""
@@ -138,13 +138,15 @@ class UNet(nn.Module):
         return logits
 
 
-class _PlainEncoder(nn.Module):
+class PlainEncoder(nn.Module):
+    """Stages of convolutions; each begins with its stride."""
+
     def __init__(self, a: Architecture, channels: int) -> None:
         super().__init__()
         before = (channels, *a.features[:-1])
         self.stages = nn.Sequential(
             *(
-                nn.Sequential(_Convolutions(a, count, inputs, outputs, kernel, stride))
+                nn.Sequential(StackedConvolutions(a, count, inputs, outputs, kernel, stride))
                 for count, inputs, outputs, kernel, stride in zip(
                     a.convs_down, before, a.features, a.kernels, a.strides, strict=True
                 )
@@ -152,18 +154,21 @@ class _PlainEncoder(nn.Module):
         )
 
     def forward(self, image: torch.Tensor) -> list[torch.Tensor]:
+        """What each stage makes of an image, the finest first."""
         return _after_each(self.stages, image)
 
 
-class _ResidualEncoder(nn.Module):
+class ResidualEncoder(nn.Module):
+    """A convolution, then stages of residual blocks; each begins with its stride."""
+
     def __init__(self, a: Architecture, channels: int) -> None:
         super().__init__()
         width = a.stem or a.features[0]
-        self.stem = _Convolutions(a, 1, channels, width, a.kernels[0], (1,) * a.dims)
+        self.stem = StackedConvolutions(a, 1, channels, width, a.kernels[0], (1,) * a.dims)
         before = (width, *a.features[:-1])
         self.stages = nn.Sequential(
             *(
-                _ResidualBlocks(a, count, inputs, outputs, kernel, stride)
+                StackedResidualBlocks(a, count, inputs, outputs, kernel, stride)
                 for count, inputs, outputs, kernel, stride in zip(
                     a.convs_down, before, a.features, a.kernels, a.strides, strict=True
                 )
@@ -171,17 +176,18 @@ class _ResidualEncoder(nn.Module):
         )
 
     def forward(self, image: torch.Tensor) -> list[torch.Tensor]:
+        """What each stage makes of an image, the finest first."""
         return _after_each(self.stages, self.stem(image))
 
 
-class _Decoder(nn.Module):
+class Decoder(nn.Module):
     """Up from the coarsest stage. Only the last of `seg_layers` predicts; the others guided the training."""
 
     def __init__(self, a: Architecture, out_channels: int) -> None:
         super().__init__()
         upwards = list(zip(a.features[:-1], a.features[1:], a.kernels[:-1], a.strides[1:], strict=True))[::-1]
         self.stages = nn.ModuleList(
-            _Convolutions(a, count, 2 * finer, finer, kernel, (1,) * a.dims)
+            StackedConvolutions(a, count, 2 * finer, finer, kernel, (1,) * a.dims)
             for count, (finer, _, kernel, _) in zip(a.convs_up, upwards, strict=True)
         )
         self.transpconvs = nn.ModuleList(
@@ -190,6 +196,7 @@ class _Decoder(nn.Module):
         self.seg_layers = nn.ModuleList(_CONVOLUTION[a.dims](finer, out_channels, 1) for finer, *_ in upwards)
 
     def forward(self, skips: list[torch.Tensor]) -> torch.Tensor:
+        """Logits from what the encoder's stages gave."""
         features = skips[-1]
         for up, convolutions, skip in zip(self.transpconvs, self.stages, reversed(skips[:-1]), strict=True):
             features = convolutions(torch.cat((up(features), skip), dim=1))
@@ -197,7 +204,7 @@ class _Decoder(nn.Module):
         return logits
 
 
-class _Convolutions(nn.Module):
+class StackedConvolutions(nn.Module):
     """Convolutions in a row; the first one takes the stride."""
 
     def __init__(
@@ -211,16 +218,17 @@ class _Convolutions(nn.Module):
     ) -> None:
         super().__init__()
         self.convs = nn.Sequential(
-            _Convolution(a, inputs, outputs, kernel, stride),
-            *(_Convolution(a, outputs, outputs, kernel, (1,) * a.dims) for _ in range(count - 1)),
+            ConvolutionBlock(a, inputs, outputs, kernel, stride),
+            *(ConvolutionBlock(a, outputs, outputs, kernel, (1,) * a.dims) for _ in range(count - 1)),
         )
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
+        """Convolved features."""
         convolved: torch.Tensor = self.convs(features)
         return convolved
 
 
-class _Convolution(nn.Module):
+class ConvolutionBlock(nn.Module):
     """Convolution, normalisation, activation. Dropout does nothing outside of training and has no weights."""
 
     def __init__(
@@ -244,6 +252,7 @@ class _Convolution(nn.Module):
         self.nonlinearity_first = a.nonlinearity_first
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
+        """Convolved, normalised and activated features."""
         features = self.conv(features)
         steps = (self.nonlin, self.norm) if self.nonlinearity_first else (self.norm, self.nonlin)
         for step in steps:
@@ -251,7 +260,7 @@ class _Convolution(nn.Module):
         return features
 
 
-class _ResidualBlocks(nn.Module):
+class StackedResidualBlocks(nn.Module):
     """Residual blocks in a row; the first one takes the stride."""
 
     def __init__(
@@ -265,16 +274,17 @@ class _ResidualBlocks(nn.Module):
     ) -> None:
         super().__init__()
         self.blocks = nn.Sequential(
-            _ResidualBlock(a, inputs, outputs, kernel, stride),
-            *(_ResidualBlock(a, outputs, outputs, kernel, (1,) * a.dims) for _ in range(count - 1)),
+            ResidualBlock(a, inputs, outputs, kernel, stride),
+            *(ResidualBlock(a, outputs, outputs, kernel, (1,) * a.dims) for _ in range(count - 1)),
         )
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
+        """Features after all blocks."""
         added: torch.Tensor = self.blocks(features)
         return added
 
 
-class _ResidualBlock(nn.Module):
+class ResidualBlock(nn.Module):
     """Two convolutions and a way around them: averaged where they stride, projected where they change the channels (ResNet-D)."""
 
     def __init__(
@@ -282,15 +292,16 @@ class _ResidualBlock(nn.Module):
     ) -> None:
         super().__init__()
         ones = (1,) * a.dims
-        self.conv1 = _Convolution(a, inputs, outputs, kernel, stride)
-        self.conv2 = _Convolution(a, outputs, outputs, kernel, ones, activated=False)
+        self.conv1 = ConvolutionBlock(a, inputs, outputs, kernel, stride)
+        self.conv2 = ConvolutionBlock(a, outputs, outputs, kernel, ones, activated=False)
         self.nonlin2 = a.nonlinearity(**a.nonlinearity_arguments) if a.nonlinearity else nn.Identity()
         around: list[nn.Module] = [_MEAN[a.dims](stride, stride)] if stride != ones else []
         if inputs != outputs:
-            around.append(_Convolution(a, inputs, outputs, ones, ones, activated=False, bias=False))
+            around.append(ConvolutionBlock(a, inputs, outputs, ones, ones, activated=False, bias=False))
         self.skip = nn.Sequential(*around) if around else None
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
+        """Features after both ways are added."""
         around = features if self.skip is None else self.skip(features)
         activated: torch.Tensor = self.nonlin2(self.conv2(self.conv1(features)) + around)
         return activated

@@ -110,6 +110,11 @@ class Resampled(MapTransform, InvertibleTransform):
         MapTransform.__init__(self, IMAGE)
         self.plans = plans
 
+    @property
+    def spacing(self) -> tuple[float, ...] | None:
+        """Millimetres between positions of the network's input; None where volumes keep theirs."""
+        return None if self.plans.resampling.function == "no_resampling_hack" else self.plans.spacing
+
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """The resampled image."""
         image = data[IMAGE]
