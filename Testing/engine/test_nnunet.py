@@ -467,6 +467,19 @@ def test_an_opened_model_segments_and_explains_on_the_volumes_own_grid(
         assert explanation.layer.name.startswith("fold_")
 
 
+def test_a_folds_map_in_the_mean_is_its_own_map_over_the_number_of_folds(
+    a_results_folder: Path, tmp_path: Path
+) -> None:
+    volume = read_volume(scan(tmp_path))
+    mask = MetaTensor((volume.as_tensor() > 60).float(), affine=volume.affine)
+    both, alone = open_model(a_results_folder), open_model(a_results_folder / "fold_1")
+    in_mean, own = (
+        explain(ExplainRequest(volume, model, segment="kidney", layer=layer, mask=mask, device="cpu")).signed_map
+        for model, layer in ((both, "fold_1.decoder.stages.0"), (alone, "decoder.stages.0"))
+    )
+    torch.testing.assert_close(2 * in_mean, own, rtol=1e-3, atol=1e-4 * float(own.abs().max()))
+
+
 def test_slices_of_a_2d_model_are_those_that_nnunet_cuts_whatever_they_are_to_the_patient(
     trained: Trained, tmp_path: Path
 ) -> None:
