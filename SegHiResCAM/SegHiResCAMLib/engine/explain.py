@@ -23,7 +23,7 @@ from SegHiResCAMLib.engine.device import choose_device, repeatable, short_type
 from SegHiResCAMLib.engine.diagnoses import Diagnosis, Facts, diagnose, extent_of
 from SegHiResCAMLib.engine.explanation import ExplainRequest, Explanation
 from SegHiResCAMLib.engine.memory import FELL_BACK, Workplace
-from SegHiResCAMLib.engine.model_layers import model_layers, stack_spacing
+from SegHiResCAMLib.engine.model_layers import check_layers, model_layers, stack_spacing
 from SegHiResCAMLib.engine.models.model import Label
 from SegHiResCAMLib.engine.preprocessing import PreparedVolume, prepare, restore
 from SegHiResCAMLib.engine.progress import Progress, part, silent
@@ -68,6 +68,7 @@ def explain_segments(
         EngineError: Unknown segment, method, option or layer; an empty pixel set; a model that does not fit the volume.
     """
     model = request.model
+    check_layers(model)
     labels = [model.label(name) for name in segments]
     method = find_method(request.method).with_options(request.method_options)
     targets = [target_of(request, label) for label in labels]

@@ -21,12 +21,21 @@ def model_layers(
     Raises:
         EngineError: `layers-hidden`, for TorchScript; as `list_layers`.
     """
-    if model.layers_hidden:
-        raise EngineError("layers-hidden", model.layers_hidden)
+    check_layers(model)
     if windows is None:
         size = model.window.size or (nominal_size(model),) * model.spatial_dims
         return list_layers(model.network, model.in_channels, size, nominal_spacing(model))
     return list_layers(model.network, model.in_channels, windows.size, spacing)
+
+
+def check_layers(model: SegmentationModel) -> None:
+    """Refuse a model whose layers cannot be looked into.
+
+    Raises:
+        EngineError: `layers-hidden`.
+    """
+    if model.layers_hidden:
+        raise EngineError("layers-hidden", model.layers_hidden)
 
 
 def nominal_size(model: SegmentationModel) -> int:
