@@ -27,19 +27,19 @@ LABELS = {"background": 0, "kidney": 1, "tumor": 2}
 @contextmanager
 def nnunet(folder: Path) -> Iterator[None]:
     """While open, nnU-Net can be imported and works in `folder`; names of `_UNNEEDED` stand empty where they are not installed."""
-    before = dict(os.environ)
+    settings = {f"nnUNet_{name}": str(folder / name) for name in ("raw", "preprocessed", "results")}
+    settings["nnUNet_compile"] = "false"
     stand_in = _StandIn()
     sys.meta_path.append(stand_in)
-    os.environ.update({f"nnUNet_{name}": str(folder / name) for name in ("raw", "preprocessed", "results")})
-    os.environ.update({"nnUNet_compile": "false"})
+    os.environ.update(settings)
     try:
         yield
     finally:
         sys.meta_path.remove(stand_in)
         for name in [name for name, module in sys.modules.items() if isinstance(module, _Empty)]:
             del sys.modules[name]
-        os.environ.clear()
-        os.environ.update(before)
+        for name in settings:
+            del os.environ[name]
 
 
 def sample_plans(dims: int, *, residual: bool = False, **changes: Any) -> dict[str, Any]:

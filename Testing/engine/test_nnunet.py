@@ -563,6 +563,8 @@ FIRST = "encoder.stages.0.0.convs.0.conv.weight"
         (network_of({"conv_op": "torch.nn.Conv2d"}), "nnunet-plans", "conv_op"),
         (network_of({"norm_op": "builtins.eval"}), "nnunet-plans", "norm_op"),
         (network_of({"nonlin_kwargs": {"inplace": "yes"}}), "nnunet-plans", "nonlin_kwargs"),
+        (network_of({"nonlin": "torch.nn.ReLU", "nonlin_kwargs": {"alpha": 1}}), "nnunet-network", "alpha"),
+        (network_of({"kernel_sizes": [[2, 3, 3]] * 3}), "nnunet-plans", "odd"),
         (spoil_dataset(labels={"kidney": 1}), "nnunet-plans", "background"),
         (spoil_dataset(labels={"background": 0}), "nnunet-plans", "labels"),
         (spoil_dataset(labels={"background": 0, "a": 1, "b": 5}), "nnunet-plans", "labels"),
@@ -581,6 +583,16 @@ FIRST = "encoder.stages.0.0.convs.0.conv.weight"
             spoil_checkpoint(lambda content: content["network_weights"].update({FIRST: torch.zeros(4, 1, 3, 3, 3)})),
             "weights-mismatch",
             "all_modules",
+        ),
+        (
+            spoil_checkpoint(lambda content: content["network_weights"].update({FIRST: torch.eye(3).to_sparse()})),
+            "nnunet-incomplete",
+            "plain tensors",
+        ),
+        (
+            spoil_checkpoint(lambda content: content["network_weights"].update({7: torch.eye(3)})),
+            "nnunet-incomplete",
+            "by name",
         ),
         (
             spoil_checkpoint(lambda content: content["network_weights"][FIRST].fill_(torch.nan)),

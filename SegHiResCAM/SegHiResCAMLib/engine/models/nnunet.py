@@ -129,6 +129,7 @@ def _opened(source: str, results: Path, checkpoints: list[Path]) -> Segmentation
                 len(dataset.channels),
                 dataset.out_channels,
                 weights_in({"network_weights": once(content["network_weights"], str(file))}, file),
+                str(results / _PLANS),
                 str(file),
             )
     assert plans is not None  # there is at least one checkpoint
@@ -184,13 +185,20 @@ def _content(file: Path) -> dict[str, Any]:
             "'init_args' with its 'configuration'.",
         ) from error
     weights = content.get("network_weights") if isinstance(content, dict) else None
-    named = isinstance(weights, dict) and all(isinstance(tensor, torch.Tensor) for tensor in weights.values())
+    named = isinstance(weights, dict) and all(
+        isinstance(name, str) and isinstance(tensor, torch.Tensor) and _is_plain(tensor)
+        for name, tensor in weights.items()
+    )
     if not named or not weights:
         raise EngineError(
             "nnunet-incomplete",
-            f"'{file}' is no checkpoint of nnU-Net v2: it has no 'network_weights'. Ask the sender for {_CHECKPOINTS[0]} as nnU-Net wrote it.",
+            f"'{file}' is no checkpoint of nnU-Net v2: it has no 'network_weights' with plain tensors by name. Ask the sender for {_CHECKPOINTS[0]} as nnU-Net wrote it.",
         )
     return dict(content)
+
+
+def _is_plain(tensor: torch.Tensor) -> bool:
+    return tensor.layout == torch.strided and tensor.device.type == "cpu" and not tensor.is_quantized
 
 
 def _configuration(content: dict[str, Any], file: Path) -> str:

@@ -62,7 +62,12 @@ class Architecture:
 
 
 def build_unet(
-    architecture: Architecture, in_channels: int, out_channels: int, weights: Mapping[str, torch.Tensor], file: str
+    architecture: Architecture,
+    in_channels: int,
+    out_channels: int,
+    weights: Mapping[str, torch.Tensor],
+    plans_file: str,
+    weights_file: str,
 ) -> nn.Module:
     """The network with its weights, in eval mode and frozen.
 
@@ -73,16 +78,25 @@ def build_unet(
         in_channels: Images of a patient.
         out_channels: Classes or regions.
         weights: From `once`.
-        file: Their name for error sentences.
+        plans_file: The plans' name for error sentences.
+        weights_file: The weights' name for error sentences.
 
     Raises:
-        EngineError: `weights-mismatch`.
+        EngineError: `nnunet-network`, where a part does not take the arguments that it is given; `weights-mismatch`.
     """
-    with torch.device("meta"):
-        check_fit(UNet(architecture, in_channels, out_channels), weights, file)
+    try:
+        with torch.device("meta"):
+            outline = UNet(architecture, in_channels, out_channels)
+    except Exception as error:
+        raise EngineError(
+            "nnunet-network",
+            f"'{plans_file}' describes a network that PyTorch cannot build: {' '.join(str(error).split())[:200]}. Ask the sender for the "
+            "undamaged file of this model.",
+        ) from error
+    check_fit(outline, weights, weights_file)
     with torch.random.fork_rng(devices=[]):
         network = UNet(architecture, in_channels, out_channels)
-    load_weights(network, weights, file)
+    load_weights(network, weights, weights_file)
     return network.float().eval().requires_grad_(False)
 
 

@@ -148,6 +148,8 @@ def read_plans(path: Path, configuration: str, channels: int) -> Plans:
     if len(spacing) != len(window):
         raise chosen.refusal("spacing", f"{len(window)} lengths in mm")
     architecture = _architecture(chosen, len(window))
+    if any(length % 2 == 0 for kernel in architecture.kernels for length in kernel):
+        raise chosen.refusal("architecture", "kernels of odd lengths")
     for axis, length in enumerate(window):
         step = math.prod(stride[axis] for stride in architecture.strides)
         if length % step:
