@@ -151,6 +151,29 @@ def test_one_press_installs_everything_from_a_wheelhouse_and_says_ready(
     assert "install the extension PyTorch first" in question
 
 
+def test_what_3d_slicer_has_loaded_and_is_replaced_asks_for_a_restart(
+    a_section: Any,
+    a_fresh_python: str,
+    a_site: Path,
+    a_wheelhouse: Path,
+    yes: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    put_everything(a_site, but="pydicom")
+    monkeypatch.setitem(sys.modules, "pydicom", types.ModuleType("pydicom"))
+    monkeypatch.setenv("PIP_CONFIG_FILE", "/dev/null")
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(a_wheelhouse))
+    section = a_section(a_fresh_python)
+    section.refresh()
+    wait(section)
+    section.ui.installButton.click()
+    wait(section)
+    assert section.ready == [True]
+    assert text(section) == "Restart 3D Slicer: it still uses the pydicom of before."
+    assert not section.ui.setUpCollapsibleButton.isHidden()
+
+
 def test_a_failed_pip_is_told_and_can_be_tried_again(
     a_section: Any, a_bare_python: str, a_site: Path, tmp_path: Path, yes: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

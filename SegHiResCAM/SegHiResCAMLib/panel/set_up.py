@@ -56,7 +56,7 @@ class SetUpSection:
         self._steps: list[list[str]] = []
         self._log: deque[str] = deque(maxlen=LOG_LINES)
         self._said = ""
-        self._restart: set[str] = set()
+        self._replaced: set[str] = set()
         self.ui.installButton.connect("clicked(bool)", lambda _checked: self._install_or_cancel())
         self.ui.checkButton.connect("clicked(bool)", lambda _checked: self.refresh())
         self.ui.copyButton.connect("clicked(bool)", lambda _checked: self.copy_diagnostics())
@@ -106,7 +106,7 @@ class SetUpSection:
         if not slicer.util.confirmOkCancelDisplay(self._question(), windowTitle=_("Set up SegHiResCAM")):
             return
         missing = self.report.missing
-        self._restart = {one.package.module for one in missing if one.package.module in sys.modules}
+        self._replaced = {one.package.module for one in missing if one.package.module in sys.modules}
         self._log.clear()
         self._said = ""
         by_extension = any(one.package.name == "torch" for one in missing) and self._install_torch_by_extension()
@@ -191,6 +191,11 @@ class SetUpSection:
             tree.addTopLevelItem(row)
         tree.resizeColumnToContents(0)
 
+    @property
+    def _to_reload(self) -> list[str]:
+        """What 3D Slicer had loaded and was then installed anew."""
+        return sorted(self._replaced - {finding.package.module for finding in self.report.missing})
+
     def _sentences(self) -> list[str]:
         said = [self._said] if self._said else []
         if self.is_busy:
@@ -206,8 +211,9 @@ class SetUpSection:
         missing = [finding.package.name for finding in self.report.missing if not finding.package.bundled]
         if missing:
             said.append(_("To compute heat maps, 3D Slicer still needs {names}.").format(names=", ".join(missing)))
-        if self._restart:
-            said.append(_("Restart 3D Slicer: {names} was in use.").format(names=", ".join(sorted(self._restart))))
+        if self._to_reload:
+            names = ", ".join(self._to_reload)
+            said.append(_("Restart 3D Slicer: it still uses the {names} of before.").format(names=names))
         return [*said, *self.report.advice]
 
     def _question(self) -> str:
