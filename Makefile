@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: setup demo test check format benchmark figures clean
+.PHONY: setup demo test check format benchmark benchmark-panel figures pictures clean
 
 setup: $(READY)
 
@@ -35,11 +35,19 @@ format: $(READY)
 	$(BIN)/ruff check --fix .
 
 benchmark: $(READY)
-	$(BIN)/python Testing/benchmarks/explain.py
+	$(BIN)/python Testing/benchmarks/run.py docs/benchmarks.md
+
+# Needs SEGHIRESCAM_TEST_DATA, the folder of real volumes and networks.
+benchmark-panel: $(READY)
+	$(BIN)/python Testing/benchmarks/panel.py
 
 # Needs SEGHIRESCAM_TEST_DATA, the folder of real volumes and networks.
 figures: $(READY)
 	$(BIN)/python Testing/figures/methods.py
+
+# The panel in its main states, for the documentation.
+pictures: $(READY)
+	$(BIN)/python Testing/figures/panel.py
 
 clean:
 	rm -rf $(VENV) demo-output .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

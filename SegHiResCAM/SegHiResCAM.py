@@ -64,7 +64,7 @@ class SegHiResCAMLogic(ScriptedLoadableModuleLogic):
         return SegHiResCAMParameterNode(super().getParameterNode())
 
     def segment(
-        self, volumeNode, modelPath, *, mode="auto", axis="axial", device="auto", wait=True, **callbacks
+        self, volumeNode, modelPath, *, mode="auto", axis="auto", device="auto", wait=True, **callbacks
     ) -> Any:
         """Outline what a model knows.
 

@@ -218,6 +218,18 @@ def _recorder(name: str) -> Callable[..., bool]:
     return display
 
 
+def load_volume(scene: Any, path: Path) -> Any:
+    """As Slicer loads a volume that somebody drops onto it."""
+    node = scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", path.name.partition(".")[0])
+    storage = scene.AddNewNodeByClass("vtkMRMLVolumeArchetypeStorageNode")
+    storage.SetFileName(str(path))
+    if not storage.ReadData(node):
+        raise OSError(f"{path} cannot be read")
+    node.SetAndObserveStorageNodeID(storage.GetID())
+    node.CreateDefaultDisplayNodes()
+    return node
+
+
 def load_module() -> Any:
     """Execute SegHiResCAM.py under its own name."""
     spec = importlib.util.spec_from_file_location("SegHiResCAM", MODULE)

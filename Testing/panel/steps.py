@@ -46,7 +46,7 @@ def choose(combo: Any, text: str) -> None:
     combo.setCurrentIndex(lines.index(text if text in lines else beginning[0]))
 
 
-def idle(desktop: Desktop, seconds: float = 180) -> None:
+def idle(desktop: Desktop, seconds: float = 3600) -> None:
     """Wait until nothing runs."""
     desktop.wait(
         lambda: not desktop.widget.panel.state.work.name and not desktop.widget.logic.explainer.is_busy, seconds

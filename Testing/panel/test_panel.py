@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 import pytest
 import slicer
-from harness.desktop import Desktop
-from panel.steps import choose, choose_model, choose_segment, explain, idle, segment, segments
+from harness.desktop import Desktop, load_volume
 
+from panel.steps import choose, choose_model, choose_segment, explain, idle, segment, segments
+from SegHiResCAMLib.resources import resource
 from SegHiResCAMLib.scene.comparison import LAYOUT, VIEWS, composite_of
 from SegHiResCAMLib.scene.heatmap import heatmap_maximum, heatmap_provenance
 from SegHiResCAMLib.scene.per_slice import PER_SLICE
@@ -43,10 +44,7 @@ def view(scene: Any) -> Any:
 
 
 def test_five_clicks_lead_from_a_volume_to_an_explained_tumour(desktop: Desktop, scene: Any, parameters: Any) -> None:
-    from SegHiResCAMLib.engine.phantom import phantom
-
-    patient = phantom(9001, tumours=1, cysts=1)
-    volume = add_volume(scene, patient.volume.numpy()[0], patient.volume.affine.numpy(), "Phantom")
+    volume = load_volume(scene, resource("SampleData", "KidneyPhantom.nrrd"))
     ui = desktop.ui
     ui.volumeSelector.setCurrentNode(volume)
     choose(ui.modelSelector, "Kidney phantom, 3D")
@@ -191,7 +189,7 @@ def test_another_layer_is_explained_and_the_suggested_one_comes_first(
     assert parameters.layer == ""
 
 
-def test_two_methods_are_compared_side_by_side_with_equal_ranges(
+def test_two_methods_are_compared_side_by_side_each_up_to_its_own_maximum(
     desktop: Desktop, scene: Any, explained: Any, parameters: Any
 ) -> None:
     choose(desktop.ui.compareSelector, "Seg-Grad CAM")
@@ -201,12 +199,25 @@ def test_two_methods_are_compared_side_by_side_with_equal_ranges(
     assert scene.GetFirstNodeByClass("vtkMRMLLayoutNode").GetViewArrangement() == LAYOUT
     shown = [composite_of(scene, name).GetForegroundVolumeID() for name in VIEWS]
     assert shown == [first.GetID(), second.GetID()] * 2
-    upper = max(heatmap_maximum(node) for node in (first, second))
     for node in (first, second):
-        assert node.GetDisplayNode().GetWindowLevelMax() == pytest.approx(upper)
+        assert node.GetDisplayNode().GetWindowLevelMax() == pytest.approx(heatmap_maximum(node))
+    choose(desktop.ui.normalisationSelector, "raw")
+    for node in (first, second):
+        assert node.GetDisplayNode().GetWindowLevelMax() == pytest.approx(max(map(heatmap_maximum, (first, second))))
     desktop.ui.compareCheckBox.click()
     assert scene.GetFirstNodeByClass("vtkMRMLLayoutNode").GetViewArrangement() != LAYOUT
-    assert first.GetDisplayNode().GetWindowLevelMax() == pytest.approx(heatmap_maximum(first))
+
+
+def test_two_maps_of_one_method_have_one_range(desktop: Desktop, explained: Any, parameters: Any) -> None:
+    choose_segment(desktop, "kidney")
+    second = explain(desktop)
+    desktop.ui.secondSelector.setCurrentNode(explained)
+    desktop.ui.compareCheckBox.click()
+    upper = max(heatmap_maximum(node) for node in (explained, second))
+    for node in (explained, second):
+        assert node.GetDisplayNode().GetWindowLevelMax() == pytest.approx(upper)
+    desktop.ui.compareCheckBox.click()
+    assert second.GetDisplayNode().GetWindowLevelMax() == pytest.approx(heatmap_maximum(second))
 
 
 def test_the_overlay_follows_every_control(desktop: Desktop, scene: Any, explained: Any, parameters: Any) -> None:
@@ -360,3 +371,19 @@ def test_a_closed_scene_during_a_job_does_no_harm(desktop: Desktop, scene: Any, 
     idle(desktop)
     assert scene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode") == 0
     assert "removed meanwhile" in desktop.ui.statusLabel.text
+
+
+def test_every_key_belongs_to_one_control(desktop: Desktop) -> None:
+    texts = [
+        widget.text
+        for widget in vars(desktop.ui).values()
+        if widget.className() in ("QLabel", "QPushButton", "QCheckBox")
+    ]
+    keys = [text[text.index("&") + 1].lower() for text in texts if "&" in text]
+    assert len(keys) == len(set(keys)) > 15
+
+
+def test_every_control_says_what_it_does(desktop: Desktop) -> None:
+    kinds = ("QComboBox", "QPushButton", "QCheckBox", "QTableWidget", "qMRMLNodeComboBox", "ctkSliderWidget")
+    silent = [name for name, widget in vars(desktop.ui).items() if widget.className() in kinds and not widget.toolTip]
+    assert silent == []

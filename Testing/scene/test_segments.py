@@ -13,8 +13,9 @@ from SegHiResCAMLib.scene.segments import (
     model_sha256_of,
     segment_array,
     segment_ids,
-    segment_volumes,
+    segment_voxels,
     set_model_of,
+    volumes_ml,
 )
 from SegHiResCAMLib.scene.volumes import add_volume
 from SegHiResCAMLib.terminology import KNOWN
@@ -183,7 +184,9 @@ def test_simpleitk_reads_the_saved_file_voxel_for_voxel_where_it_lies(scene, aff
 def test_volumes_are_counted_in_millilitres(scene, affine):
     node, _ = _segmentation(scene, affine)
     voxel = abs(np.linalg.det(affine[:3, :3])) / 1000
-    assert segment_volumes(node) == pytest.approx({one.id: (one.value == LABELS).sum() * voxel for one in SEGMENTS})
+    assert volumes_ml(segment_voxels(node)) == pytest.approx(
+        {one.id: (one.value == LABELS).sum() * voxel for one in SEGMENTS}
+    )
 
 
 def test_who_made_a_segmentation_is_known(scene):

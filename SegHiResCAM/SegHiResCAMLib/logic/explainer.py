@@ -89,7 +89,7 @@ class Explainer:
             model: File or folder.
             further: Volumes that are the model's further channels.
             mode: "auto", "slice-wise" or "volumetric".
-            axis: Of slices, for 2D networks.
+            axis: Of slices, for 2D networks: "auto", "axial", "coronal" or "sagittal".
             device: "auto", "cuda", "mps" or "cpu".
             callbacks: See `Job`.
 
@@ -144,7 +144,7 @@ class Explainer:
             method: One of those that `open_model` names.
             layer: One of those that `layers` names; None for the suggested one.
             mode: "auto", "slice-wise" or "volumetric".
-            axis: Of slices, for 2D networks.
+            axis: Of slices, for 2D networks: "auto", "axial", "coronal" or "sagittal".
             device: "auto", "cuda", "mps" or "cpu".
             contrast: A label, or "background", that this one is set against.
             refine_with: Further layers, whose maps are combined with that of `layer`.

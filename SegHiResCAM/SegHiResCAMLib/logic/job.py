@@ -36,6 +36,7 @@ class Job:
         done: Whether it has ended.
         result: Once it has ended well.
         error: Once it has failed.
+        facts: What the worker told with its result; "reused" lists what it did not have to do again.
     """
 
     identifier: int
@@ -47,6 +48,7 @@ class Job:
     done: bool = field(default=False, init=False)
     result: Any = field(default=None, init=False)
     error: Error | None = field(default=None, init=False)
+    facts: dict[str, Any] = field(default_factory=dict, init=False)
     _prepared: Future[Any] | None = field(default=None, init=False)
     _given_up: bool = field(default=False, init=False)
 
@@ -58,6 +60,7 @@ class Job:
         elif isinstance(event, Error):
             self._fail(event)
         else:
+            self.facts = event.facts
             self._prepared = background.submit(self.prepare, event)
 
     def settle(self) -> None:

@@ -40,7 +40,8 @@ class InputSection:
             items = {"": _("Choose a model")} | {one.path: one.name for one in offered}
             fill_combo(ui.modelSelector, items, state.model_path)
         ui.modelSelector.setCurrentIndex(ui.modelSelector.findData(state.model_path))
-        ui.modelSelector.toolTip = state.model_path or _("The segmentation network.")
+        described = next((one.description for one in offered if one.path == state.model_path), "")
+        ui.modelSelector.toolTip = described or state.model_path or _("The segmentation network.")
         channels = state.model["in_channels"] if state.model else 1
         for number in (2, 3, 4):
             selector = getattr(ui, f"volumeSelector{number}")

@@ -5,10 +5,13 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import qt
 from slicer.i18n import tr as _
 
 from SegHiResCAMLib.panel.state import State
 from SegHiResCAMLib.panel.widgets import fill_table, silent
+
+NAME_PIXELS = 170
 
 
 class LayerTable:
@@ -67,7 +70,11 @@ class LayerTable:
         layers.sort(key=lambda one: one["name"] != suggested)  # stable: the others keep the network's order
         self._names = [one["name"] for one in layers]
         rows = [(one["name"], _grid(one["grid"]), _mm(one["mm"]), _marks(one)) for one in layers]
-        fill_table(self._state.ui.layerTable, [_("Layer"), _("Grid"), _("mm"), _("Marks")], rows)
+        fill_table(self._state.ui.layerTable, [_("Layer"), _("Grid"), _("mm"), _("Marks")], rows, wide=3)
+        self._state.ui.layerTable.setTextElideMode(qt.Qt.ElideLeft)  # names differ at their ends
+        header = self._state.ui.layerTable.horizontalHeader()
+        header.setSectionResizeMode(0, qt.QHeaderView.Interactive)
+        header.resizeSection(0, NAME_PIXELS)
         with silent(self._state.ui.layerTable):
             for row, layer in enumerate(layers):
                 sentences = [mark["sentence"] for mark in layer["marks"]]
@@ -96,7 +103,8 @@ def _grid(grid: list[int]) -> str:
 
 
 def _mm(millimetres: list[float]) -> str:
-    return " × ".join(f"{one:.3g}" for one in millimetres)
+    texts = [f"{one:.3g}" for one in millimetres]
+    return texts[0] if len(set(texts)) == 1 else " × ".join(texts)
 
 
 def _marks(layer: dict[str, Any]) -> str:

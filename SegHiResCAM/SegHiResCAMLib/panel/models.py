@@ -1,11 +1,13 @@
-"""The models that the panel offers: those that come along, those of catalogues, and those that were used before.
+"""The models that the panel offers: those of the catalogues, and those that were used before.
 
-Only files' descriptions are read here, with the standard library; the worker opens models.
+Only descriptions are read here, with the standard library; the worker opens models.
 """
 
 from __future__ import annotations
 
 import json
+import os
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,26 +19,53 @@ from SegHiResCAMLib.resources import resource
 RECENT = "SegHiResCAM/RecentModels"
 """Key of the application's settings."""
 
+CATALOGUE = "SEGHIRESCAM_CATALOGUE"
+"""Environment variable: the user's own catalogue, where it is not in the platform's folder for settings."""
+
 KEPT = 8
 
 
 @dataclass(frozen=True)
 class OfferedModel:
-    """One line of the list: what it is called, and where it is."""
+    """One line of the list: what it is called, where it is, and what it is for."""
 
     name: str
     path: str
+    description: str = ""
 
 
 def offered_models(chosen: str) -> list[OfferedModel]:
     """Every model once; `chosen` is among them, wherever it comes from."""
-    paths = [*shipped_models(), *recent_models(), *([chosen] if chosen else [])]
-    return [OfferedModel(_name(Path(path)), path) for path in dict.fromkeys(paths)]
+    offered = {one.path: one for one in catalogue_models()}
+    for path in [*recent_models(), *([chosen] if chosen else [])]:
+        offered.setdefault(path, OfferedModel(_name(Path(path)), path))
+    return list(offered.values())
 
 
-def shipped_models() -> list[str]:
-    """Paths of the models that come along."""
-    return [str(file.parents[1]) for file in sorted(resource("Models").glob("*/configs/metadata.json"))]
+def catalogue_models() -> list[OfferedModel]:
+    """What the catalogues have that is there: the one that comes along, then the user's own."""
+    found = []
+    for file in (resource("Models", "catalogue.json"), user_catalogue()):
+        for model in _json(file).get("models", []):
+            path = file.parent / str(model.get("path", ""))
+            if "path" in model and path.exists():
+                title = str(model.get("title") or model.get("name"))
+                found.append(OfferedModel(title, str(path), str(model.get("description", ""))))
+    return found
+
+
+def user_catalogue() -> Path:
+    """The user's own catalogue, whether it exists or not: where `seghirescam models` keeps it, too."""
+    given, home = os.environ.get(CATALOGUE), Path.home()
+    if given:
+        return Path(given)
+    if sys.platform == "win32":
+        settings = Path(os.environ.get("LOCALAPPDATA", home / "AppData/Local"))
+    elif sys.platform == "darwin":
+        settings = home / "Library/Application Support"
+    else:
+        settings = Path(os.environ.get("XDG_CONFIG_HOME") or home / ".config")
+    return settings / "SegHiResCAM" / "catalogue.json"
 
 
 def recent_models() -> list[str]:
@@ -48,15 +77,19 @@ def recent_models() -> list[str]:
 
 def remember_model(path: str) -> None:
     """Put a model at the top of those used before."""
-    if path not in shipped_models():
+    if path not in [one.path for one in catalogue_models()]:
         qt.QSettings().setValue(RECENT, [path, *[one for one in recent_models() if one != path]][:KEPT])
 
 
 def _name(path: Path) -> str:
-    for file in (path / "configs/metadata.json", path.with_suffix(".json")):
-        try:
-            facts: Any = json.loads(file.read_text(encoding="utf-8"))
-            return str(facts["name"])
-        except (OSError, ValueError, KeyError, TypeError):
-            continue  # whatever it is, its file's name says something
-    return path.name
+    described = (path / "configs/metadata.json", path.with_suffix(".json"))
+    return next((str(facts["name"]) for facts in map(_json, described) if "name" in facts), path.name)
+
+
+def _json(file: Path) -> dict[str, Any]:
+    """An object; empty for whatever cannot be read, of which the worker will say more."""
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}

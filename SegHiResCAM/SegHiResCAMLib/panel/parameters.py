@@ -30,7 +30,7 @@ class SegHiResCAMParameterNode:
     modelPath: Path
 
     mode: Annotated[str, Choice(["auto", "slice-wise", "volumetric"])] = "auto"
-    axis: Annotated[str, Choice(["axial", "coronal", "sagittal"])] = "axial"
+    axis: Annotated[str, Choice(["auto", "axial", "coronal", "sagittal"])] = "auto"
     device: Annotated[str, Choice(["auto", "cuda", "mps", "cpu"])] = "auto"
 
     segmentation: vtkMRMLSegmentationNode

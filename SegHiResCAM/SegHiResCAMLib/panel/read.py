@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import qt
 import slicer
 
@@ -23,7 +22,7 @@ from SegHiResCAMLib.scene.heatmap import (
     peak_position,
 )
 from SegHiResCAMLib.scene.overlay import hide_overlay, jump_slices, show_overlay
-from SegHiResCAMLib.scene.per_slice import PER_SLICE, add_per_slice, per_slice, remove_per_slice
+from SegHiResCAMLib.scene.per_slice import PER_SLICE, add_per_slice, per_slice, remove_per_slice, slicing_axis
 from SegHiResCAMLib.scene.rendering import hide_rendering, show_rendering
 from SegHiResCAMLib.scene.volumes import volume_array
 
@@ -37,7 +36,7 @@ class ReadSection:
     def __init__(self, state: State) -> None:
         self._state = state
         self._shown: Any = None
-        self._dividing = ""
+        self._dividing: set[str] = set()
         ui = state.ui
         for selector in (ui.heatmapSelector, ui.secondSelector):
             selector.addAttribute("vtkMRMLScalarVolumeNode", METHOD)
@@ -127,13 +126,14 @@ class ReadSection:
         )
 
     def _upper(self, node: Any) -> float:
-        """Of the range: over this map, or over all maps that shall compare."""
+        """Of the range: over this map, or over all maps that shall compare. Values of different methods differ by orders of magnitude."""
         parameters = self._state.parameters
         compared = [node]
         if parameters.normalisation == RAW:
             compared = _heatmaps(slicer.mrmlScene)
         elif parameters.compareViews and parameters.secondHeatmap is not None:
-            compared = [parameters.heatmap, parameters.secondHeatmap]
+            both = [parameters.heatmap, parameters.secondHeatmap]
+            compared = both if len({one.GetAttribute(METHOD) for one in both}) == 1 else compared
         return max(self._largest(one) for one in compared) or 1.0
 
     def _largest(self, node: Any) -> float:
@@ -154,26 +154,23 @@ class ReadSection:
             wanted = parameters.normalisation == SLICE and node in (heatmap, second)
             if not wanted and node.GetNodeReference(PER_SLICE) is not None:
                 remove_per_slice(node)
-            elif wanted and node.GetNodeReference(PER_SLICE) is None and self._dividing != node.GetID():
+            elif wanted and node.GetNodeReference(PER_SLICE) is None and node.GetID() not in self._dividing:
                 self._start_dividing(node)
 
     def _start_dividing(self, node: Any) -> None:
         array, affine = volume_array(node)
-        image, axis = node.GetImageData(), self._state.parameters.axis
-        self._dividing = node.GetID()
-
-        def work() -> Any:
-            assert image is not None  # holds the voxels, should the node be removed meanwhile
-            return per_slice(np.asarray(array), affine, axis)
+        axis, identifier = slicing_axis(node), node.GetID()
+        self._dividing.add(identifier)
 
         def receive(prepared: Any) -> None:
-            self._dividing = ""
+            self._dividing.remove(identifier)
             if node.GetScene() is not None:
                 add_per_slice(node, prepared)
 
         explainer = self._state.logic.explainer
         self._state.work.ask(
-            lambda **callbacks: explainer.compute(work, receive, **callbacks), lambda _nothing: self._state.refresh()
+            lambda **callbacks: explainer.compute(lambda: per_slice(array, affine, axis), receive, **callbacks),
+            lambda _nothing: self._state.refresh(),
         )
 
     def _jump_to_peak(self) -> None:

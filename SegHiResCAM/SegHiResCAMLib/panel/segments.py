@@ -10,12 +10,12 @@ from slicer.i18n import tr as _
 from SegHiResCAMLib.panel.parameters import DRAWN, SEGMENT
 from SegHiResCAMLib.panel.state import State
 from SegHiResCAMLib.panel.widgets import chosen_in, fill_combo, fill_table, show_row, silent
-from SegHiResCAMLib.scene.segments import model_sha256_of, segment_ids, segment_volumes
+from SegHiResCAMLib.scene.segments import SegmentVoxels, model_sha256_of, segment_ids, segment_voxels, volumes_ml
 
 ICON_PIXELS = 14
 
-Row = tuple[str, str, tuple[float, float, float], str]
-"""Id, name, colour, volume."""
+Row = tuple[str, str, tuple[float, float, float]]
+"""Id, name, colour."""
 
 
 class SegmentList:
@@ -25,6 +25,7 @@ class SegmentList:
         self._state = state
         self._listed: Any = None
         self._ids: list[str] = []
+        self._volumes: dict[str, float] = {}
         state.ui.segmentTable.connect("itemSelectionChanged()", self._selected)
         state.ui.labelSelector.connect("currentIndexChanged(int)", lambda _index: self._said())
 
@@ -32,12 +33,15 @@ class SegmentList:
         """Show the segments, which one is chosen, and whether its label must be asked for."""
         state, ui = self._state, self._state.ui
         node = state.parameters.segmentation
-        listed = (node and node.GetID(), node and node.GetSegmentation().GetMTime(), tuple(state.labels))
+        listed = (node and node.GetID(), _changed(node), tuple(state.labels))
         if listed != self._listed:
+            new = self._listed is None or self._listed[0] != listed[0]
+            self._listed, self._volumes = listed, {}
             self._fill(_rows(node, state))
-            if node is not None and (self._listed is None or self._listed[0] != listed[0]):
-                self._take_as_drawn(node)
-            self._listed = listed
+            if node is not None:
+                self._measure(listed, segment_voxels(node))
+                if new:
+                    self._take_as_drawn(node)
         with silent(ui.segmentTable):
             chosen = state.parameters.segmentId
             if chosen in self._ids:
@@ -49,18 +53,32 @@ class SegmentList:
         show_row(ui.labelSelector, ui.labelSelectorLabel, bool(state.model and state.segment_name and differs))
 
     def volume_ml(self) -> float | None:
-        """Of the chosen segment, where it is drawn."""
-        node, chosen = self._state.parameters.segmentation, self._state.parameters.segmentId
-        return segment_volumes(node).get(chosen) if node is not None else None
+        """Of the chosen segment, where it is drawn and measured."""
+        return self._volumes.get(self._state.parameters.segmentId)
+
+    def _measure(self, listed: Any, voxels: dict[str, SegmentVoxels]) -> None:
+        """Count voxels in the background: there may be very many."""
+
+        def receive(volumes: dict[str, float]) -> None:
+            if listed == self._listed:
+                self._volumes = volumes
+                for row, segment_id in enumerate(self._ids):
+                    self._state.ui.segmentTable.item(row, 1).setText(f"{volumes.get(segment_id, 0):.1f}")
+
+        explainer = self._state.logic.explainer
+        self._state.work.ask(
+            lambda **callbacks: explainer.compute(lambda: volumes_ml(voxels), receive, **callbacks),
+            lambda _nothing: self._state.refresh(),
+        )
 
     def _fill(self, rows: list[Row]) -> None:
         table = self._state.ui.segmentTable
         self._ids = [row[0] for row in rows]
-        fill_table(table, [_("Segment"), _("ml")], [(name, volume) for _id, name, _color, volume in rows])
+        fill_table(table, [_("Segment"), _("ml")], [(name, "") for _id, name, _color in rows])
         with silent(table):
-            for index, (_id, _name, color, volume) in enumerate(rows):
+            for index, (_id, _name, color) in enumerate(rows):
                 table.item(index, 0).setIcon(_swatch(color))
-                table.item(index, 1).setToolTip(_("{volume} ml in the segmentation").format(volume=volume))
+                table.item(index, 1).setToolTip(_("Millilitres in the segmentation"))
 
     def _take_as_drawn(self, node: Any) -> None:
         """A segmentation that this model did not make is explained as it is drawn, until the user says otherwise."""
@@ -81,16 +99,21 @@ class SegmentList:
             self._state.parameters.label = chosen_in(self._state.ui.labelSelector)
 
 
+def _changed(node: Any) -> tuple[int, ...]:
+    """Changes when a segment is added, renamed, coloured or drawn."""
+    if node is None:
+        return ()
+    segments = [node.GetSegmentation().GetSegment(segment_id) for segment_id in segment_ids(node)]
+    images = [segment.GetRepresentation("Binary labelmap") for segment in segments]
+    return tuple(one.GetMTime() for one in [*segments, *images] if one is not None)
+
+
 def _rows(node: Any, state: State) -> list[Row]:
     if node is None:
         labels = state.model["labels"] if state.model else []
-        return [(label["name"], label["name"], tuple(label["color"]), "") for label in labels]
-    volumes = segment_volumes(node)
-    rows = []
-    for segment_id in segment_ids(node):
-        segment = node.GetSegmentation().GetSegment(segment_id)
-        rows.append((segment_id, segment.GetName(), segment.GetColor(), f"{volumes[segment_id]:.1f}"))
-    return rows
+        return [(label["name"], label["name"], tuple(label["color"])) for label in labels]
+    segments = {segment_id: node.GetSegmentation().GetSegment(segment_id) for segment_id in segment_ids(node)}
+    return [(segment_id, segment.GetName(), segment.GetColor()) for segment_id, segment in segments.items()]
 
 
 def _swatch(color: tuple[float, float, float]) -> Any:

@@ -33,8 +33,8 @@ def chosen_in(combo: Any) -> str:
     return str(combo.itemData(combo.currentIndex)) if combo.currentIndex >= 0 else ""
 
 
-def fill_table(table: Any, titles: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Texts; the first column takes the room that is left."""
+def fill_table(table: Any, titles: Sequence[str], rows: Sequence[Sequence[str]], *, wide: int = 0) -> None:
+    """Texts; the column `wide` takes the room that is left."""
     with silent(table):
         table.setColumnCount(len(titles))
         table.setHorizontalHeaderLabels(list(titles))
@@ -45,7 +45,7 @@ def fill_table(table: Any, titles: Sequence[str], rows: Sequence[Sequence[str]])
         table.verticalHeader().setVisible(False)
         header = table.horizontalHeader()
         header.setSectionResizeMode(qt.QHeaderView.ResizeToContents)
-        header.setSectionResizeMode(0, qt.QHeaderView.Stretch)
+        header.setSectionResizeMode(wide, qt.QHeaderView.Stretch)
 
 
 def show_row(field: Any, label: Any, visible: bool) -> None:

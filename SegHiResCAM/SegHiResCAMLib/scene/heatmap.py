@@ -88,6 +88,8 @@ def add_heatmap(
     prepared = array if isinstance(array, PreparedMap) else prepare_map(array)
     name = ", ".join(provenance[key] for key in ("method", "segment", "model") if provenance.get(key))
     node = scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", name or "Heat map")
+    node.CreateDefaultDisplayNodes()
+    node.GetDisplayNode().AutoWindowLevelOff()  # before there are voxels, or it looks at every one of them
     set_image(node, prepared.image, affine)
     node.SetNodeReferenceID(INPUT_VOLUME, input_volume.GetID())
     if segmentation is not None:
@@ -95,9 +97,7 @@ def add_heatmap(
     for key, value in {**provenance, "maximum": repr(prepared.maximum)}.items():
         node.SetAttribute(_PREFIX + key, value)
     place_beside(scene, node, input_volume)
-    node.CreateDefaultDisplayNodes()
     node.GetDisplayNode().SetAndObserveColorNodeID(INFERNO)
-    node.GetDisplayNode().AutoWindowLevelOff()  # before anything asks for the range, or all voxels are looked at
     set_display_range(node, prepared.maximum or 1.0, lower_fraction)
     _add_legend(node, provenance)
     return node

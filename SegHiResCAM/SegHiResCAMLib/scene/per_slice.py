@@ -33,6 +33,12 @@ def per_slice(array: Array, affine: Array, axis: str) -> PreparedMap:
     return prepare_map(np.maximum(array, 0) / np.where(highest > 0, highest, 1))
 
 
+def slicing_axis(heatmap: Any) -> str:
+    """The axis that a heat map's network went along, as its facts say; "axial" for a volumetric one."""
+    said = heatmap_provenance(heatmap).get("mode", "").rpartition(" ")[2]  # of "slice-wise, coronal"
+    return said if said in AXES else "axial"
+
+
 def add_per_slice(heatmap: Any, prepared: PreparedMap) -> Any:
     """Add it to the scene, hidden from lists, as a companion of its heat map; replaces an earlier one."""
     scene = heatmap.GetScene()

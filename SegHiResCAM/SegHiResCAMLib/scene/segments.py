@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import slicer
@@ -174,19 +174,31 @@ def model_sha256_of(node: Any) -> str:
     return node.GetAttribute(_SHA256) or ""
 
 
-def segment_volumes(node: Any) -> dict[str, float]:
-    """Volume of each segment in millilitres, by id; 0 for one that has no voxels."""
-    volumes = {}
+class SegmentVoxels(NamedTuple):
+    """Where a segment's voxels are to be counted: an image that segments share, the segment's value, and ml of one voxel."""
+
+    image: Array
+    value: int
+    voxel_ml: float
+
+
+def segment_voxels(node: Any) -> dict[str, SegmentVoxels]:
+    """What `volumes_ml` counts, by segment id; those without voxels are left out."""
+    found = {}
     for segment_id in segment_ids(node):
         segment = node.GetSegmentation().GetSegment(segment_id)
         image = segment.GetRepresentation(_BINARY_LABELMAP)
-        volumes[segment_id] = 0.0
         if image is not None and image.GetNumberOfPoints():
             to_world = vtk.vtkMatrix4x4()
             image.GetImageToWorldMatrix(to_world)
-            voxel = abs(np.linalg.det(slicer.util.arrayFromVTKMatrix(to_world)[:3, :3]))
-            volumes[segment_id] = float(np.count_nonzero(_voxels(image) == segment.GetLabelValue()) * voxel / 1000)
-    return volumes
+            voxel = abs(np.linalg.det(slicer.util.arrayFromVTKMatrix(to_world)[:3, :3])) / 1000
+            found[segment_id] = SegmentVoxels(_voxels(image), segment.GetLabelValue(), float(voxel))
+    return found
+
+
+def volumes_ml(voxels: Mapping[str, SegmentVoxels]) -> dict[str, float]:
+    """Volume of each segment in millilitres, by id; it may run in any thread."""
+    return {name: float(np.count_nonzero(one.image == one.value)) * one.voxel_ml for name, one in voxels.items()}
 
 
 def terminology_entry(terminology: Terminology) -> str:

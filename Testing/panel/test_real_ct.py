@@ -1,0 +1,163 @@
+"""The panel on a real CT with the KiTS19 network: nothing stands still, everything can be cancelled, nothing is loaded twice."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from harness.desktop import Desktop
+from PIL import Image
+from real_data import assemble_bundle, slab, unpack_kidney_ct
+
+from panel.steps import choose, choose_model, choose_segment, explain, idle, segment
+from SegHiResCAMLib.scene.heatmap import add_heatmap, heatmap_provenance, prepare_map
+from SegHiResCAMLib.scene.picture import slice_picture
+from SegHiResCAMLib.scene.save import save_scene
+from SegHiResCAMLib.scene.segments import Segment, add_segmentation, prepare_labels, segment_array
+from SegHiResCAMLib.scene.volumes import add_volume, volume_array
+
+STANDSTILL_S = 0.05
+CANCEL_S = 2.0
+SLICES = (66, 70)  # of 129, with both kidneys; each costs two seconds
+
+pytestmark = [pytest.mark.real_data, pytest.mark.xdist_group("kits19-panel")]
+
+
+@pytest.fixture(scope="module")
+def ct(test_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    from SegHiResCAMLib.engine.volume import read_volume
+
+    return read_volume(unpack_kidney_ct(test_data, tmp_path_factory.mktemp("ct")) / "PATIENT_DICOM")
+
+
+@pytest.fixture(scope="module")
+def kits19(test_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return assemble_bundle(test_data, tmp_path_factory.mktemp("models"), "kits19-unet2d")
+
+
+@pytest.fixture
+def volume(scene: Any, ct: Any) -> Any:
+    part = slab(ct, *SLICES)
+    return add_volume(scene, part.numpy()[0], part.affine.numpy(), "CT")
+
+
+def standstill(desktop: Desktop) -> float:
+    """Seconds that the slowest slot computed. Processor time, since other programs may have the processor meanwhile."""
+    return max(call.cpu for call in desktop.calls)
+
+
+def test_a_kidney_is_outlined_explained_shown_and_saved_without_a_standstill(
+    desktop: Desktop, scene: Any, volume: Any, kits19: Path, tmp_path: Path
+) -> None:
+    choose_model(desktop, kits19)
+    desktop.calls.clear()
+    segmentation = segment(desktop)
+    assert segment_array(segmentation, "kidney", volume).sum() * 0.5 > 1000
+    choose_segment(desktop, "kidney")
+    heatmap = explain(desktop)
+    desktop.ui.opacitySlider.setValue(0.7)
+    desktop.ui.peakButton.click()
+    assert standstill(desktop) < STANDSTILL_S
+
+    array, affine = volume_array(heatmap)
+    assert array.shape == volume_array(volume)[0].shape
+    assert np.array_equal(affine, volume_array(volume)[1])
+    slice_picture(tmp_path / "overlay.png", volume, heatmap, segmentation)
+    picture = np.asarray(Image.open(tmp_path / "overlay.png").convert("RGB")).astype(int)
+    assert (np.ptp(picture, axis=2) > 60).sum() > 500  # coloured pixels on a grey image
+    facts = heatmap_provenance(heatmap)
+    save_scene(scene, tmp_path / "scene.mrb")
+    scene.Clear(0)
+    assert scene.ReadFromMRB(str(tmp_path / "scene.mrb"))
+    assert heatmap_provenance(desktop.ui.heatmapSelector.currentNode()) == facts
+    idle(desktop)
+
+
+def test_a_second_explanation_loads_neither_model_nor_volume_again(desktop: Desktop, volume: Any, kits19: Path) -> None:
+    logic = desktop.widget.logic
+    logic.segment(volume, kits19)
+    job = logic.explain(volume, kits19, "kidney", method="seg-grad-cam", wait=False)
+    logic.explainer.wait(job)
+    assert {"model", "volume", "segmentation"} <= set(job.facts["reused"])
+
+
+@pytest.mark.parametrize("after", [0.0, 0.3, 2.5])
+def test_at_any_moment_it_is_cancelled_within_two_seconds(
+    desktop: Desktop, scene: Any, volume: Any, kits19: Path, after: float
+) -> None:
+    choose_model(desktop, kits19)
+    before = scene.GetNumberOfNodes()
+    choose(desktop.ui.axisSelector, "coronal" if after else "sagittal")  # so that it segments anew, many slices
+    desktop.ui.segmentButton.click()
+    began = time.monotonic()
+    desktop.wait(lambda: time.monotonic() - began >= after)
+    pressed = time.monotonic()
+    desktop.ui.segmentButton.click()
+    desktop.wait(lambda: not desktop.widget.panel.state.work.name)
+    assert time.monotonic() - pressed < CANCEL_S + 1.0  # and one for a processor that others use, too
+    assert desktop.ui.statusLabel.text == "Cancelled."
+    assert scene.GetNumberOfNodes() == before
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals")
+def test_killed_in_the_middle_the_scene_is_unharmed_and_the_next_click_works(
+    desktop: Desktop, scene: Any, volume: Any, kits19: Path
+) -> None:
+    choose_model(desktop, kits19)
+    segment(desktop)
+    choose_segment(desktop, "kidney")
+    before = scene.GetNumberOfNodes()
+    desktop.ui.explainButton.click()
+    desktop.wait(lambda: desktop.widget.logic.explainer.client.worker_pid and desktop.ui.progressBar.value > 0)
+    os.kill(desktop.widget.logic.explainer.client.worker_pid, signal.SIGKILL)
+    idle(desktop)
+    assert "ended unexpectedly" in desktop.ui.statusLabel.text
+    assert scene.GetNumberOfNodes() == before
+    assert explain(desktop) is not None
+
+
+def test_results_as_large_as_the_whole_ct_reach_the_scene_without_a_standstill(
+    desktop: Desktop, scene: Any, ct: Any
+) -> None:
+    """Without the network, which would take minutes: only what the panel does with its results."""
+    array, affine = ct.numpy()[0], ct.affine.numpy()
+    node = add_volume(scene, array, affine, "CT")
+    explainer = desktop.widget.logic.explainer
+    kidney = Segment("kidney", 1, (0.7, 0.4, 0.3))
+    labels = (array > 100).astype(np.uint8)
+    signed = array.astype(np.float32)
+
+    def add_labels(image: Any) -> None:
+        parameters.segmentation = add_segmentation(scene, image, affine, [kidney], node)
+
+    def add_map(prepared: Any) -> None:
+        facts = {"method": "CAM", "segment": "kidney", "minimum": str(signed.min())}
+        parameters.heatmap = add_heatmap(scene, prepared, affine, facts, node, segmentation=parameters.segmentation)
+
+    parameters = desktop.widget.panel.state.parameters
+    desktop.calls.clear()
+    desktop.widget.panel.state.work.ask(
+        lambda **callbacks: explainer.compute(
+            lambda: prepare_labels(labels, affine, [kidney]), add_labels, **callbacks
+        ),
+        lambda _nothing: None,
+    )
+    idle(desktop)
+    desktop.widget.panel.state.work.ask(
+        lambda **callbacks: explainer.compute(lambda: prepare_map(signed), add_map, **callbacks), lambda _nothing: None
+    )
+    idle(desktop)
+    for act in (
+        lambda: desktop.ui.opacitySlider.setValue(0.3),
+        lambda: desktop.ui.thresholdSlider.setValue(0.4),
+        desktop.ui.signedCheckBox.click,
+        desktop.ui.overlayCheckBox.click,
+    ):
+        act()
+    assert standstill(desktop) < STANDSTILL_S
