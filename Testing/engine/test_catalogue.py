@@ -163,6 +163,7 @@ def test_what_is_added_opens_by_its_name_until_it_is_removed(tmp_path: Path) -> 
         ({"name": "a", "files": [{"url": "https://x/%2e%2e", "sha256": "0" * 64}]}, "ends in no file name"),
         ({"name": "a", "files": [{"url": "https://x/..%2f..%5cy", "sha256": "0" * 64}]}, "ends in no file name"),
         ({"name": "a", "files": [{"url": "https://x/download.json", "sha256": "0" * 64}]}, "ends in no file name"),
+        ({"name": "a", "files": [{"url": "https://[::1/x.pt", "sha256": "0" * 64}]}, "ends in no file name"),
         ({"name": "kidney-phantom-3d", "path": "x", "sha256": "0" * 64}, "comes with the program"),
         ({"name": "a", "path": "x", "sha256": "0" * 64, "license": "MIT"}, "did you mean 'licence'?"),
     ],
@@ -278,6 +279,13 @@ def test_a_server_that_says_no_or_is_not_there_is_named(server: Server, tmp_path
     server.httpd.server_close()
     error = refusal(lambda: download.download(f"{server.url}/model.pt", tmp_path / "model.pt", SHA256))
     assert (error.code, "127.0.0.1" in error.sentence) == ("download-failed", True)
+
+
+@pytest.mark.parametrize(
+    "address", ["http://127.0.0.1:port/x.pt", "http://127.0.0.1:9/ü.pt", "http://127.0.0.1:9/a b\n.pt"]
+)
+def test_an_address_that_is_none_is_refused_with_a_sentence(tmp_path: Path, address: str) -> None:
+    assert refusal(lambda: download.download(address, tmp_path / "model.pt", SHA256)).code == "download-failed"
 
 
 def test_cancelling_keeps_what_has_arrived(server: Server, tmp_path: Path) -> None:

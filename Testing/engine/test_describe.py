@@ -260,10 +260,11 @@ def test_other_weights_are_refused_with_the_names_they_begin_with(weights: dict,
     assert caught.value.code == "network-unrecognised"
 
 
-def test_a_small_file_cannot_ask_for_a_huge_network(tmp_path: Path) -> None:
+@pytest.mark.parametrize("positions", [(1, 1, 9984), (1, 10**12 + 39, 0)])
+def test_a_small_file_cannot_ask_for_a_huge_network(tmp_path: Path, positions: tuple[int, ...]) -> None:
     """Names of a UNETR of terabytes, with tensors of a few numbers."""
     shapes = {
-        "vit.patch_embedding.position_embeddings": (1, 1, 9984),
+        "vit.patch_embedding.position_embeddings": positions,
         "vit.patch_embedding.patch_embeddings.weight": (1,),
         "encoder1.layer.conv1.conv.weight": (9999, 1, 1, 1, 1),
         "vit.blocks.0.mlp.linear1.weight": (9999,),

@@ -265,7 +265,10 @@ def _read(file: Path) -> dict[str, Entry]:
 
 
 def _download(file: dict[str, Any], catalogue: Path) -> Download:
-    name = file.get("name") or unquote(urlsplit(file["url"]).path).rpartition("/")[2]
+    try:
+        name = file.get("name") or unquote(urlsplit(file["url"]).path).rpartition("/")[2]
+    except ValueError:
+        name = ""
     if not name.strip(".") or any(part in name for part in ("/", "\\", ":", "\0")) or name == _RECEIPT:
         raise EngineError(
             "catalogue-wrong",

@@ -14,6 +14,9 @@ Shapes = dict[str, tuple[int, ...]]
 
 Arguments = dict[str, Any]
 
+MAX_POSITIONS = 1_000_000
+"""No transformer looks at more patches; a tensor without elements could claim any number."""
+
 _STRIDES = "weights do not show how far a convolution steps; 2 is usual"
 _ACTIVATION = "an activation without weights leaves no trace"
 _NORM = "instance, group and layer normalisation look alike in weights"
@@ -330,6 +333,8 @@ def _alike(sizes: tuple[int, ...]) -> int | list[int]:
 
 def _boxes(positions: int, dims: int) -> Iterator[tuple[int, ...]]:
     """Ways to lay positions out in a box, the most cubic one first and alone: the others look alike."""
+    if not 0 < positions <= MAX_POSITIONS:
+        return
     side = round(positions ** (1 / dims))
     if side**dims == positions:
         yield (side,) * dims

@@ -85,7 +85,7 @@ def _fetch(url: str, part: Path, progress: Progress, size: int | None) -> None:
                 "download-failed",
                 f"{_host(url)} answered '{error.code} {_one_line(error.reason)}' for '{url}'. Check the address in the catalogue.",
             ) from error
-        except (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError) as error:
+        except (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError, ValueError) as error:
             if _length(part) > before:
                 continue
             reason = _one_line(getattr(error, "reason", None) or error)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from SegHiResCAMLib.engine.errors import EngineError
@@ -30,7 +31,8 @@ def check(content: Any, schema: str, file: str) -> None:
     import jsonschema
 
     rules = json.loads(resource("Schemas", f"{schema}.schema.json").read_text(encoding="utf-8"))
-    errors = list(jsonschema.Draft202012Validator(rules).iter_errors(content))
+    validator = jsonschema.validators.extend(jsonschema.Draft202012Validator, {"pattern": _pattern})
+    errors = list(validator(rules).iter_errors(content))
     if errors:
         error = min(errors, key=lambda one: (len(one.absolute_path), str(one.json_path)))
         raise wrong(schema, file, _problem(error))
@@ -40,6 +42,16 @@ def wrong(schema: str, file: str, problem: str) -> EngineError:
     """The error for a file that is not as it should be; `problem` completes "the file …"."""
     code, page = _CODES_AND_PAGES[schema]
     return EngineError(code, f"'{file}' {problem}. {page} describes every field.")
+
+
+def _pattern(_validator: Any, pattern: str, text: Any, _schema: Any) -> Iterator[Any]:
+    """As the standard means it: `$` is the end, where Python also takes a last line break for it."""
+    import jsonschema
+
+    if isinstance(text, str) and not re.search(
+        pattern.removesuffix("$") + (r"\Z" if pattern.endswith("$") else ""), text
+    ):
+        yield jsonschema.ValidationError(f"{text!r} does not match {pattern!r}")
 
 
 def _problem(error: Any) -> str:
@@ -66,7 +78,7 @@ def _unknown(error: Any, where: str) -> str:
     name = next(name for name in error.instance if name not in known)
     close = difflib.get_close_matches(name, known, n=1)
     hint = f"did you mean '{close[0]}'?" if close else f"known there: {', '.join(known)}"
-    return f"has an unknown field '{name[:100]}'{_within(where)} ({hint})"
+    return f"has an unknown field {_shown(name)}{_within(where)} ({hint})"
 
 
 _PROBLEMS: dict[str, Callable[[Any, str], str]] = {
