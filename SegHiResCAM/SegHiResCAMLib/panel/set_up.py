@@ -173,9 +173,8 @@ class SetUpSection:
     # Showing
 
     def _show(self) -> None:
-        self.ui.setUpCollapsibleButton.visible = (
-            self.is_needed
-        )  # not the widget: without a parent yet, it would open a window
+        # Not the widget itself: while it has no parent yet, it would open as a window.
+        self.ui.setUpCollapsibleButton.visible = self.is_needed or bool(self._to_reload)
         self.ui.setUpLabel.text = "\n".join(self._sentences())
         self.ui.setUpProgress.visible = self.is_busy
         self.ui.checkButton.enabled = not self.is_busy
