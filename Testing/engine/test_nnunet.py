@@ -699,6 +699,21 @@ def test_numpy_numbers_that_are_no_numbers_are_refused(a_results_folder: Path, t
     assert (error.code, "numpy.dtype" in error.sentence) == ("weights-code", True)
 
 
+def test_checkpoints_written_with_numpy_1_open(a_results_folder: Path, tmp_path: Path) -> None:
+    results = peer.copied(a_results_folder, tmp_path)
+    for file in results.glob("fold_*/checkpoint_final.pth"):
+        with zipfile.ZipFile(file) as archive:
+            entries = {name: archive.read(name) for name in archive.namelist()}
+        pickled = next(name for name in entries if name.endswith("/data.pkl"))
+        assert b"numpy._core.multiarray\nscalar" in entries[pickled]
+        entries[pickled] = entries[pickled].replace(b"numpy._core.multiarray\n", b"numpy.core.multiarray\n")
+        with zipfile.ZipFile(file, "w") as archive:  # stored, as PyTorch wants it
+            for name, content in entries.items():
+                archive.writestr(name, content)
+    image = torch.randn(1, 1, 16, 16, 16)
+    assert torch.equal(open_model(results).network(image), open_model(a_results_folder).network(image))
+
+
 def test_a_checkpoint_without_the_optimisers_state_opens(a_results_folder: Path, tmp_path: Path) -> None:
     results = peer.copied(a_results_folder, tmp_path)
     for fold in (0, 1):

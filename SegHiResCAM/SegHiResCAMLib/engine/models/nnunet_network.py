@@ -86,16 +86,15 @@ def build_unet(
     """
     try:
         with torch.device("meta"):
-            outline = UNet(architecture, in_channels, out_channels)
+            network = UNet(architecture, in_channels, out_channels)
     except Exception as error:
         raise EngineError(
             "nnunet-network",
             f"'{plans_file}' describes a network that PyTorch cannot build: {' '.join(str(error).split())[:200]}. Ask the sender for the "
             "undamaged file of this model.",
         ) from error
-    check_fit(outline, weights, weights_file)
-    with torch.random.fork_rng(devices=[]):
-        network = UNet(architecture, in_channels, out_channels)
+    check_fit(network, weights, weights_file)
+    network = network.to_empty(device="cpu")  # all that it holds is loaded
     load_weights(network, weights, weights_file)
     return network.float().eval().requires_grad_(False)
 
