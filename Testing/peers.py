@@ -29,6 +29,17 @@ def import_grad_cam() -> Any:
     return pytorch_grad_cam
 
 
+def import_m3d_cam() -> Any:
+    """The module `medcam.medcam` of M3d-Cam. Its evaluation asks for pandas, which explaining does not need."""
+    for name, contents in (("evaluator", "Evaluator"), ("evaluation_utils", "comp_score")):
+        stand_in = types.ModuleType(f"medcam.evaluation.{name}")
+        setattr(stand_in, contents, type(contents, (), {}))
+        sys.modules.setdefault(stand_in.__name__, stand_in)
+    from medcam import medcam
+
+    return medcam
+
+
 def grad_cam_raw(
     peer: str, network: torch.nn.Module, inputs: torch.Tensor, pixel_set: torch.Tensor, class_index: int, layer: str
 ) -> torch.Tensor:

@@ -218,7 +218,7 @@ class _Job:
 
     @cached_property
     def known_pixels(self) -> list[float]:
-        return [float(question.pixel_set.sum(dtype=torch.float64)) or 1.0 for question in self.questions]
+        return [_total(question.pixel_set) or 1.0 for question in self.questions]
 
     @property
     def pixels(self) -> list[float]:
@@ -424,3 +424,8 @@ def _gradient_sums(gradient: torch.Tensor) -> torch.Tensor:
     """The sums of each channel's gradients, and of their sizes: (2, K)."""
     sizes = torch.linalg.vector_norm(gradient.flatten(2), ord=1, dim=2)
     return torch.stack([channel_sums(gradient), sizes]).sum(dim=1).cpu().double()
+
+
+def _total(values: torch.Tensor) -> float:
+    """The sum of a volume, slab by slab: adding in double precision would copy all of it at once."""
+    return sum(float(slab.sum(dtype=torch.float64)) for image in values for slab in image)
