@@ -33,6 +33,9 @@ class SegHiResCAM(ScriptedLoadableModule):
             "Seg-HiRes-Grad CAM was introduced by Rheude et al., Machine Learning for Biomedical Imaging 2024:023. "
             "Networks are read with MONAI."
         )
+        from SegHiResCAMLib.sample_data import register_sample_data
+
+        slicer.app.connect("startupCompleted()", register_sample_data)
 
 
 class SegHiResCAMLogic(ScriptedLoadableModuleLogic):
@@ -63,9 +66,7 @@ class SegHiResCAMLogic(ScriptedLoadableModuleLogic):
 
         return SegHiResCAMParameterNode(super().getParameterNode())
 
-    def segment(
-        self, volumeNode, modelPath, *, mode="auto", axis="auto", device="auto", wait=True, **callbacks
-    ) -> Any:
+    def segment(self, volumeNode, modelPath, *, mode="auto", axis="auto", device="auto", wait=True, **callbacks) -> Any:
         """Outline what a model knows.
 
         :param callbacks: onProgress(fraction, text, secondsLeft), onDone(node), onError(error).

@@ -57,7 +57,9 @@ class _Stub(types.ModuleType):
 def module_without_qt(application: HeadlessApplication) -> Iterator[Any]:
     """The module's Python file, loaded as 3D Slicer loads it."""
     widgets = {name: type(name, (), {}) for name in _WIDGETS}
-    app = types.SimpleNamespace(translate=lambda _context, text: text, layoutManager=lambda: None)
+    app = types.SimpleNamespace(
+        translate=lambda _context, text: text, layoutManager=lambda: None, connect=lambda *_: True
+    )
     with _surroundings(application, app, _Stub("qt"), _Stub("ctk"), widgets):
         yield load_module()
 
