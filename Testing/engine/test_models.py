@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import io
 import json
 import pickle
 import shutil
@@ -797,6 +798,24 @@ def test_a_storage_that_claims_more_numbers_than_it_has_is_refused(tmp_path: Pat
             forged.writestr(entry.filename, changed)
     assert torch.equal(read_weights(tmp_path / "honest.pt")["w"], torch.ones(8))
     assert refusal(lambda: read_weights(tmp_path / "forged.pt")).code == "weights-damaged"
+
+
+BENT_WEIGHTS = io.BytesIO()
+torch.save(nets.UNet(**UNET).state_dict(), BENT_WEIGHTS)
+
+
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(place=st.floats(0, 1, exclude_max=True), change=st.binary(min_size=1, max_size=8), in_pickle=st.booleans())
+def test_a_checkpoint_bent_anywhere_opens_or_is_refused(
+    place: float, change: bytes, in_pickle: bool, tmp_path: Path
+) -> None:
+    """Half of the changes are in the pickle, which is a small part of the file; its checksum is left wrong, as damage leaves it."""
+    content = bytearray(BENT_WEIGHTS.getvalue())
+    length = content.find(b"data/0") if in_pickle else len(content)
+    content[int(place * length) : int(place * length) + len(change)] = change
+    (tmp_path / "w.pt").write_bytes(content)
+    with contextlib.suppress(EngineError):
+        read_weights(tmp_path / "w.pt")
 
 
 @pytest.mark.parametrize("kept", [3, 100, 0.5, 0.999])

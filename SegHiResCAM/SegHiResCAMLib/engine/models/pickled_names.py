@@ -25,15 +25,19 @@ def wanted_by(path: Path) -> str | None:
 
 
 def _pickle_in(path: Path) -> bytes:
-    if zipfile.is_zipfile(path):
+    """As far as it can be read; empty where an archive is damaged."""
+    if not zipfile.is_zipfile(path):
+        with path.open("rb") as file:
+            return file.read(MAX_BYTES)
+    try:
         with zipfile.ZipFile(path) as archive:
             name = next((name for name in archive.namelist() if name.endswith("data.pkl")), None)
             if name is None:
                 return b""
             with archive.open(name) as file:
                 return file.read(MAX_BYTES)
-    with path.open("rb") as file:
-        return file.read(MAX_BYTES)
+    except Exception:  # noqa: BLE001 - a damaged archive can fail in any way
+        return b""
 
 
 def _names(data: bytes) -> Iterator[str]:
