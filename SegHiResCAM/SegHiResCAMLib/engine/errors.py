@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import re
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]+")
+
 
 class EngineError(Exception):
     """Something the user can understand and mend.
@@ -12,6 +16,8 @@ class EngineError(Exception):
     """
 
     def __init__(self, code: str, sentence: str) -> None:
+        # Names out of strangers' files may hold line breaks, or sequences that a terminal would obey.
+        sentence = _CONTROL.sub(" ", sentence)
         super().__init__(sentence)
         self.code = code
         self.sentence = sentence
