@@ -266,16 +266,6 @@ def test_names_of_weights_cannot_break_the_sentence_or_command_the_terminal(tmp_
         describe_checkpoint(tmp_path / "model.pt")
 
 
-def test_a_damaged_archive_is_called_damaged(tmp_path: Path) -> None:
-    torch.save(nets.UNet(3, 1, 3, (2, 4), (2,)).state_dict(), tmp_path / "model.pt")
-    data = bytearray((tmp_path / "model.pt").read_bytes())
-    data[data.index(b"collections")] ^= 1
-    (tmp_path / "model.pt").write_bytes(data)
-    with pytest.raises(EngineError) as caught:
-        describe_checkpoint(tmp_path / "model.pt")
-    assert caught.value.code == "weights-damaged"
-
-
 @pytest.mark.parametrize("positions", [(1, 1, 9984), (1, 10**12 + 39, 0)])
 def test_a_small_file_cannot_ask_for_a_huge_network(tmp_path: Path, positions: tuple[int, ...]) -> None:
     """Names of a UNETR of terabytes, with tensors of a few numbers."""
