@@ -70,10 +70,11 @@ def test_a_method_equals_its_formula_in_double_precision(name: str, dims: int, m
 
 
 @pytest.mark.parametrize("method", GENERAL)
+@pytest.mark.parametrize("dims", [2, 3])
 @pytest.mark.parametrize("name", NETWORKS)
-def test_a_method_equals_its_formula_in_single_precision(name: str, method: str) -> None:
-    network, image, segment, index, layer = case(name, 2, torch.float32)
-    direct = reference(name, 2, torch.float32)
+def test_a_method_equals_its_formula_in_single_precision(name: str, dims: int, method: str) -> None:
+    network, image, segment, index, layer = case(name, dims, torch.float32)
+    direct = reference(name, dims, torch.float32)
     expected = direct.finished(method, direct.maps(method)[0])
     assert relative(activation_map(network, image, segment, index, layer, method), expected) < 1e-6
 

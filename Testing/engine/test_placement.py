@@ -49,6 +49,38 @@ def test_a_network_that_takes_one_size_only_falls_back_to_even_shares() -> None:
     assert found == even_placement((32, 32, 32), (4, 4, 4))
 
 
+class Twice(nn.Module):
+    """An encoder that returns two scales, and an activation that is called on both: stride 2, then pooling by 2 as well."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.encoder, self.act = Scales(), nn.ReLU()
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        fine, coarse = self.encoder(image)
+        return self.act(fine)[:, :, ::2, ::2] + self.act(coarse)
+
+
+class Scales(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.pool = nn.Conv2d(1, 4, 3, stride=2, padding=1), nn.MaxPool2d(2)
+
+    def forward(self, image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        fine = self.conv(image)
+        return fine, self.pool(fine)
+
+
+@pytest.mark.parametrize(
+    ("layer", "scale", "offset"),
+    [("act@1", 2, 0.0), ("act@2", 4, 1.0), ("act", 4, 1.0), ("encoder[0]", 2, 0.0), ("encoder[1]", 4, 1.0)],
+)
+def test_every_call_and_every_returned_tensor_has_its_own_placement(layer: str, scale: int, offset: float) -> None:
+    found = measure_placement(Twice().eval(), layer, 1, (64, 64), (64 // scale, 64 // scale))
+    assert found.scale == (scale, scale)
+    assert found.offset == pytest.approx((offset, offset), abs=0.02)
+
+
 @pytest.mark.parametrize(("grid", "size"), [((5, 7), (20, 21)), ((3, 4, 2), (12, 8, 6)), ((1, 6), (16, 6))])
 def test_even_shares_are_what_interpolate_does(grid, size) -> None:
     maps = torch.randn(2, *grid, dtype=torch.float64)

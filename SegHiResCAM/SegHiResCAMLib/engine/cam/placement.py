@@ -19,8 +19,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from SegHiResCAMLib.engine.cam.leaf import find_layer
+from SegHiResCAMLib.engine.cam.leaf import leaf_of
 from SegHiResCAMLib.engine.cam.values import swapped_values
+from SegHiResCAMLib.engine.errors import EngineError
 
 PROBE_POSITIONS = 32
 """Of the layer, along the probed axis: enough that its middle does not feel the border."""
@@ -55,7 +56,7 @@ def measure_placement(
 
     Args:
         network: On any device; left as it was.
-        layer: Dotted name of a module that returns one tensor.
+        layer: A name, see `leaf.py`.
         channels: Input channels.
         window: Size of the network's input along each axis.
         grid: Positions of the layer in such a window.
@@ -128,15 +129,22 @@ def _centres(network: nn.Module, layer: str, channels: int, shape: tuple[int, ..
     ramp = torch.arange(shape[axis], dtype=reference.dtype, device=reference.device)
     ramp = ramp.view([-1 if one == axis else 1 for one in range(len(shape))]).expand(shape)
     probe = torch.stack([torch.ones_like(ramp), ramp])[:, None].expand(2, channels, *shape)
-    handle = find_layer(network, layer).register_forward_hook(lambda _m, _i, output: seen.append(output))
+    leaf = leaf_of(network, layer)
+
+    def keep(_module: nn.Module, _inputs: Any, output: Any) -> None:
+        leaf.calls += 1
+        if leaf.call in (None, leaf.calls):
+            seen.append(leaf.tensor_of(output))
+
+    handle = leaf.module.register_forward_hook(keep)
     try:
         with torch.no_grad():
             network(probe)
-    except (RuntimeError, ValueError, AssertionError):
+    except (RuntimeError, ValueError, AssertionError, EngineError):
         return None
     finally:
         handle.remove()
-    if not seen or not isinstance(seen[-1], torch.Tensor) or seen[-1].ndim != len(shape) + 2:
+    if not seen or seen[-1].ndim != len(shape) + 2:
         return None
     constant, response = seen[-1].double().mean(dim=1)
     line = tuple(slice(None) if one == axis else n // 2 for one, n in enumerate(constant.shape))

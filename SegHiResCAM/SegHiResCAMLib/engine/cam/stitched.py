@@ -423,7 +423,8 @@ def _found(evidence: Sequence[Evidence], forms: Sequence[Form], gradient: bool) 
 def _gradient_sums(gradient: torch.Tensor) -> torch.Tensor:
     """The sums of each channel's gradients, and of their sizes: (2, K)."""
     sizes = torch.linalg.vector_norm(gradient.flatten(2), ord=1, dim=2)
-    return torch.stack([channel_sums(gradient), sizes]).sum(dim=1).cpu().double()
+    sums = channel_sums(gradient)
+    return torch.stack([sums, sizes.to(sums)]).sum(dim=1).cpu().double()
 
 
 def _total(values: torch.Tensor) -> float:

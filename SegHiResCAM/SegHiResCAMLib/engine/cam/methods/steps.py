@@ -91,8 +91,13 @@ Steps = Generator[Step, Any, None]
 
 
 def channel_sums(values: torch.Tensor) -> torch.Tensor:
-    """Sum over the grid: (B, K, *grid) -> (B, K)."""
-    return values.flatten(2).sum(dim=2)
+    """Sum over the grid: (B, K, *grid) -> (B, K), in double precision where the device has it, since methods divide by such sums.
+
+    Channel by channel, for adding in double precision copies what it adds.
+    """
+    if values.device.type == "mps":
+        return values.flatten(2).sum(dim=2)
+    return torch.stack([torch.stack([one.sum(dtype=torch.float64) for one in image]) for image in values])
 
 
 def per_channel(weights: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
