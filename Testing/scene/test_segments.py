@@ -18,7 +18,7 @@ from SegHiResCAMLib.scene.segments import (
     volumes_ml,
 )
 from SegHiResCAMLib.scene.volumes import add_volume
-from SegHiResCAMLib.terminology import KNOWN
+from SegHiResCAMLib.terminology import KNOWN, terminology_of
 
 LABELS = np.random.default_rng(0).integers(0, 4, (7, 6, 5))
 KIDNEY = Segment("Right kidney", 1, KNOWN["kidney"][1], KNOWN["kidney"][0])
@@ -96,9 +96,9 @@ def test_a_label_above_255_comes_back(scene):
     np.testing.assert_array_equal(segment_array(node, "many", volume), LABELS == 3)
 
 
-@pytest.mark.parametrize("name", ["kidney", "tumour", "cyst", "spleen", "liver"])
+@pytest.mark.parametrize("name", ["kidney", "left kidney", "tumour", "kidney tumour", "cyst", "spleen", "liver"])
 def test_slicer_parses_the_terminology_back(scene, name):
-    terminology, color = KNOWN[name]
+    terminology, color = terminology_of(name)
     node, _ = _segmentation(scene, segments=[Segment(name, 1, color, terminology)])
     entry = slicer.vtkSlicerTerminologyEntry()
     text = node.GetSegmentation().GetSegment(name).GetTerminology()
@@ -114,7 +114,8 @@ def test_slicer_parses_the_terminology_back(scene, name):
         terminology.category.meaning,
     )
     assert code(entry.GetTypeObject()) == (terminology.type.scheme, terminology.type.value, terminology.type.meaning)
-    region = entry.GetRegionObject()
+    modifier, region = entry.GetTypeModifierObject(), entry.GetRegionObject()
+    assert modifier.GetCodeMeaning() == ("Left" if name == "left kidney" else None)
     if terminology.region:
         assert entry.GetRegionContextName() == "Anatomic codes - DICOM master list"
         assert code(region) == (terminology.region.scheme, terminology.region.value, terminology.region.meaning)

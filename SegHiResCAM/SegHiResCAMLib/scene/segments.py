@@ -203,7 +203,7 @@ def volumes_ml(voxels: Mapping[str, SegmentVoxels]) -> dict[str, float]:
 
 def terminology_entry(terminology: Terminology) -> str:
     """Write a terminology as Slicer does: context~category~type~modifier~region context~region~region modifier."""
-    codes = [terminology.category, terminology.type, None]
+    codes = [terminology.category, terminology.type, terminology.modifier]
     regions = [terminology.region, None]
     return "~".join([_CATEGORIES, *map(_code, codes), _REGIONS, *map(_code, regions)])
 
