@@ -305,6 +305,13 @@ def test_names_of_the_config_are_taken_where_there_is_no_labels_csv(checkpoint: 
     assert model.labels[0].terminology is not None
 
 
+def test_names_are_one_line_and_none_is_empty(checkpoint: Checkpoint) -> None:
+    config = {"class_names": ["  a \n name ", ""], "modality": "c\nt", "normalize_mode": "range"}
+    model = open_model(checkpoint(config))
+    assert [label.name for label in model.labels] == ["a name", "class 2"]
+    assert model.inputs == ("c t",)
+
+
 def test_channels_that_join_labels_are_called_by_them(checkpoint: Checkpoint) -> None:
     config = {"sigmoid": True, "class_index": [[1, 2], [2], [3]]}
     model = open_model(checkpoint(config, labels=LABELS))

@@ -427,6 +427,15 @@ def test_millimetres_of_layers_are_those_of_the_plans(trained: Trained) -> None:
     assert {layer.mm for layer in model_layers(open_model(trained(plans_that(**UNCHANGED))))} == {()}
 
 
+def test_a_zip_with_plans_in_an_odd_place_is_refused(a_results_folder: Path, tmp_path: Path) -> None:
+    archive = tmp_path / "odd.zip"
+    with zipfile.ZipFile(archive, "w") as packed:
+        packed.write(a_results_folder / "plans.json", "some/where/plans.json")
+        packed.writestr("readme.txt", "here")
+    error = refusal(lambda: open_model(archive))
+    assert (error.code, "odd.zip" in error.sentence) == ("nnunet-incomplete", True)
+
+
 def test_the_fold_of_all_data_counts_only_where_it_is_alone(a_results_folder: Path, tmp_path: Path) -> None:
     results = peer.copied(a_results_folder, tmp_path)
     (results / "fold_1").rename(results / "fold_all")
@@ -574,6 +583,11 @@ FIRST = "encoder.stages.0.0.convs.0.conv.weight"
         (spoil_dataset(channel_names={"0": "CT", "1": "PET"}), "nnunet-plans", "normalization_schemes"),
         (spoil_checkpoint(lambda content: content.pop("network_weights")), "nnunet-incomplete", "network_weights"),
         (spoil_checkpoint(lambda content: content.pop("init_args")), "nnunet-incomplete", "configuration"),
+        (
+            spoil_checkpoint(lambda content: content["init_args"].update(configuration="a\nb")),
+            "nnunet-incomplete",
+            "configuration",
+        ),
         (
             spoil_checkpoint(lambda content: content["init_args"].update(configuration="2d")),
             "nnunet-plans",

@@ -108,7 +108,7 @@ def _modes(config: dict[str, Any], file: str) -> dict[str, str]:
     extra = config.get("extra_modalities", {})
     if not isinstance(extra, dict):
         raise _wrong("extra_modalities", config, file, "a mapping of images to their normalisation")
-    modes = {modality: config.get("normalize_mode", default), **extra}
+    modes = {_line(modality): config.get("normalize_mode", default), **{_line(name): extra[name] for name in extra}}
     for mode in modes.values():
         if mode not in MODES:
             key = "normalize_mode" if mode == config.get("normalize_mode") else "extra_modalities"
@@ -120,7 +120,11 @@ def _class_names(config: dict[str, Any]) -> tuple[str, ...]:
     """The template fills in "acc_0", "acc_1" where there are no names."""
     names = config.get("class_names")
     plain = isinstance(names, list) and all(isinstance(name, str) and not name.startswith("acc_") for name in names)
-    return tuple(names) if plain and isinstance(names, list) else ()
+    return tuple(_line(name) for name in names) if plain and isinstance(names, list) else ()
+
+
+def _line(text: str) -> str:
+    return " ".join(text.split())[:100]
 
 
 def _class_index(config: dict[str, Any], file: str) -> tuple[tuple[int, ...], ...]:

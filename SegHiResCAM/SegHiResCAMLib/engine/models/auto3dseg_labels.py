@@ -111,13 +111,13 @@ def _code(row: dict[str, str], sequence: str) -> Code | None:
 
 
 def _named(value: int, config: Auto3DSegConfig) -> Label:
-    name = config.class_names[value - 1] if value <= len(config.class_names) else f"class {value}"
-    return named_label(name, value, channel=value)
+    name = config.class_names[value - 1] if value <= len(config.class_names) else ""
+    return named_label(name or f"class {value}", value, channel=value)
 
 
 def _joined(channel: int, rows: dict[int, Label], config: Auto3DSegConfig) -> Label:
     values = config.class_index[channel] if channel < len(config.class_index) else (channel + 1,)
-    if channel < len(config.class_names):
+    if channel < len(config.class_names) and config.class_names[channel]:
         return named_label(config.class_names[channel], channel + 1, channel)
     if len(values) == 1 and values[0] in rows:
         return replace(rows[values[0]], value=channel + 1, channel=channel)

@@ -78,10 +78,14 @@ def _results_in(folder: Path) -> list[Path]:
 def _only(results: list[Path], folder: Path) -> Path:
     if len(results) == 1:
         return results[0]
+    if not results:
+        raise EngineError(
+            "nnunet-incomplete",
+            f"'{folder}' has {_PLANS} not where nnU-Net puts it. Give the folder that holds {_PLANS}, dataset.json and the folds.",
+        )
     names = ", ".join(f"'{one.relative_to(folder)}'" for one in results[:8])
     raise EngineError(
-        "nnunet-several",
-        f"'{folder}' holds {len(results)} trained models{f': {names}. Give one of these folders' if results else ''}.",
+        "nnunet-several", f"'{folder}' holds {len(results)} trained models: {names}. Give one of these folders."
     )
 
 
@@ -142,7 +146,7 @@ def _model(
     network = next(iter(folds.values())) if len(folds) == 1 else FoldEnsemble(folds).eval()
     which = next(iter(folds)).replace("_", " ") if len(folds) == 1 else f"mean of {len(folds)} folds"
     return SegmentationModel(
-        name=f"{plans.name or results_name(source)} {plans.configuration} ({which})",
+        name=f"{plans.name or Path(source).resolve().name} {plans.configuration} ({which})",
         network=network,
         spatial_dims=plans.dims,
         in_channels=len(dataset.channels),
@@ -163,11 +167,6 @@ def _model(
             "postprocessing_left_out": ["mirroring"],
         },
     )
-
-
-def results_name(source: str) -> str:
-    """A name for people where the plans have none."""
-    return Path(source).resolve().name
 
 
 def _content(file: Path) -> dict[str, Any]:
@@ -204,7 +203,7 @@ def _is_plain(tensor: torch.Tensor) -> bool:
 def _configuration(content: dict[str, Any], file: Path) -> str:
     arguments = content.get("init_args")
     name = arguments.get("configuration") if isinstance(arguments, dict) else None
-    if not isinstance(name, str):
+    if not isinstance(name, str) or not re.fullmatch(r"[\w.\- ]{1,100}", name):
         raise EngineError(
             "nnunet-incomplete",
             f"'{file}' does not say which configuration of the plans it was trained with ('init_args', 'configuration'). Ask the sender for "

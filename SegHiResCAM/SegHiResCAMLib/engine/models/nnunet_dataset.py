@@ -93,7 +93,7 @@ def _regions(dataset: Section, structures: dict[str, tuple[int, ...]]) -> list[L
 
 
 def _label(name: str, value: int, channel: int) -> Label:
-    return named_label(" ".join(name.replace("_", " ").split()) or f"class {value}", value, channel)
+    return named_label(" ".join(name.replace("_", " ").split())[:100] or f"class {value}", value, channel)
 
 
 def _channels(dataset: Section) -> tuple[str, ...]:
@@ -102,7 +102,7 @@ def _channels(dataset: Section) -> tuple[str, ...]:
     wanted = [str(channel) for channel in range(len(names))]
     if not 0 < len(names) <= MAX_CHANNELS or sorted(names, key=lambda name: (len(name), name)) != wanted:
         raise dataset.refusal(key, "names of images, numbered from 0,")
-    return tuple(str(names[number]).strip()[:100] or f"image {int(number) + 1}" for number in wanted)
+    return tuple(" ".join(str(names[number]).split())[:100] or f"image {int(number) + 1}" for number in wanted)
 
 
 def _text(dataset: Section, key: str) -> str:

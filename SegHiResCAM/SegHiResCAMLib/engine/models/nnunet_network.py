@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -16,49 +15,11 @@ from torch import nn
 
 from SegHiResCAMLib.engine.errors import EngineError
 from SegHiResCAMLib.engine.models.checkpoint import check_fit, load_weights
-
-Sizes = tuple[tuple[int, ...], ...]
+from SegHiResCAMLib.engine.models.nnunet_architecture import Architecture
 
 _CONVOLUTION: dict[int, Any] = {2: nn.Conv2d, 3: nn.Conv3d}
 _UPWARD: dict[int, Any] = {2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}
 _MEAN: dict[int, Any] = {2: nn.AvgPool2d, 3: nn.AvgPool3d}
-
-
-@dataclass(frozen=True)
-class Architecture:
-    """What plans say of a network.
-
-    Attributes:
-        residual: ResidualEncoderUNet rather than PlainConvUNet.
-        dims: Spatial axes, 2 or 3.
-        features: Channels of each stage on the way down.
-        kernels: Kernel size of each stage along each axis.
-        strides: With which each stage begins.
-        convs_down: Convolutions, or residual blocks, of each stage on the way down.
-        convs_up: Convolutions of each stage on the way up, the coarsest first.
-        bias: Whether convolutions have one.
-        norm: Class of the normalisation, or None.
-        norm_arguments: Of that class.
-        nonlinearity: Class of the activation, or None.
-        nonlinearity_arguments: Of that class.
-        nonlinearity_first: Before the normalisation.
-        stem: Channels of a residual encoder's first convolution.
-    """
-
-    residual: bool
-    dims: int
-    features: tuple[int, ...]
-    kernels: Sizes
-    strides: Sizes
-    convs_down: tuple[int, ...]
-    convs_up: tuple[int, ...]
-    bias: bool
-    norm: type[nn.Module] | None
-    nonlinearity: type[nn.Module] | None
-    norm_arguments: dict[str, Any] = field(default_factory=dict)
-    nonlinearity_arguments: dict[str, Any] = field(default_factory=dict)
-    nonlinearity_first: bool = False
-    stem: int | None = None
 
 
 def build_unet(

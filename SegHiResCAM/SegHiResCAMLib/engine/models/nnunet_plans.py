@@ -7,15 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from torch import nn
-
 from SegHiResCAMLib.engine.errors import EngineError
 from SegHiResCAMLib.engine.models.config_file import read_config
-from SegHiResCAMLib.engine.models.nnunet_network import Architecture
+from SegHiResCAMLib.engine.models.nnunet_architecture import Architecture, read_architecture
 from SegHiResCAMLib.engine.models.nnunet_section import Section
 
-MAX_STAGES = 12
-MAX_CONVOLUTIONS = 32
 MAX_WINDOW = 1 << 28
 """Positions: more than any network was trained on, and more than any memory holds."""
 
@@ -35,21 +31,8 @@ SCHEMES = (
     "RescaleTo01Normalization",
     "RGBTo01Normalization",
 )
+_INTENSITY_KEYS = ("foreground_intensity_properties_per_channel", "foreground_intensity_properties_by_modality")
 _RESAMPLING = ("resample_data_or_seg_to_shape", "resample_torch_fornnunet", "no_resampling_hack")
-_NORMS = {
-    "InstanceNorm2d": nn.InstanceNorm2d,
-    "InstanceNorm3d": nn.InstanceNorm3d,
-    "BatchNorm2d": nn.BatchNorm2d,
-    "BatchNorm3d": nn.BatchNorm3d,
-}
-_NONLINEARITIES = {
-    "LeakyReLU": nn.LeakyReLU,
-    "ReLU": nn.ReLU,
-    "ELU": nn.ELU,
-    "GELU": nn.GELU,
-    "SiLU": nn.SiLU,
-    "Mish": nn.Mish,
-}
 
 
 @dataclass(frozen=True)
@@ -147,15 +130,13 @@ def read_plans(path: Path, configuration: str, channels: int) -> Plans:
         raise chosen.refusal("patch_size", f"2 or 3 lengths of no more than {MAX_WINDOW} positions together")
     if len(spacing) != len(window):
         raise chosen.refusal("spacing", f"{len(window)} lengths in mm")
-    architecture = _architecture(chosen, len(window))
-    if any(length % 2 == 0 for kernel in architecture.kernels for length in kernel):
-        raise chosen.refusal("architecture", "kernels of odd lengths")
+    architecture = read_architecture(chosen, len(window))
     for axis, length in enumerate(window):
         step = math.prod(stride[axis] for stride in architecture.strides)
         if length % step:
             raise chosen.refusal("patch_size", f"multiples of what the network strides over ({step} along axis {axis})")
     return Plans(
-        name=plans.text("dataset_name", ""),
+        name=" ".join(plans.text("dataset_name", "").split())[:100],
         configuration=configuration,
         window=window,
         spacing=spacing,
@@ -209,9 +190,8 @@ def _intensities(plans: Section, chosen: Section, channel: int, channels: int) -
         raise chosen.refusal("use_mask_for_norm", f"{channels} times true or false")
     if schemes[channel] != "CTNormalization":
         return Intensities(schemes[channel], masks[channel])
-    key = next(
-        (key for key in _INTENSITY_KEYS if key in plans), _INTENSITY_KEYS[0]
-    )  # the older plans call channels modalities
+    # Older plans call channels modalities.
+    key = next((key for key in _INTENSITY_KEYS if key in plans), _INTENSITY_KEYS[0])
     values = plans.section(key).section(str(channel))
     return Intensities(
         schemes[channel],
@@ -220,9 +200,6 @@ def _intensities(plans: Section, chosen: Section, channel: int, channels: int) -
         mean=values.number("mean"),
         deviation=values.number("std"),
     )
-
-
-_INTENSITY_KEYS = ("foreground_intensity_properties_per_channel", "foreground_intensity_properties_by_modality")
 
 
 def _resampling(chosen: Section) -> Resampling:
@@ -238,91 +215,3 @@ def _resampling(chosen: Section) -> Resampling:
         order_z=arguments.integer("order_z", 0, 5, default=0),
         separate_z=separate if decided else None,
     )
-
-
-def _architecture(chosen: Section, dims: int) -> Architecture:
-    if "architecture" not in chosen:
-        return _older_architecture(chosen, dims)
-    described = chosen.section("architecture")
-    kind = described.text("network_class_name").rpartition(".")[2]
-    _check_kind(kind, chosen.file)
-    network = described.section("arch_kwargs")
-    stages = network.integer("n_stages", 2, MAX_STAGES)
-    residual = kind == "ResidualEncoderUNet"
-    if network.text("conv_op").rpartition(".")[2] != f"Conv{dims}d":
-        raise network.refusal("conv_op", f"a convolution of {dims} dimensions")
-    for key in ("block", "bottleneck_channels"):
-        if network.content.get(key) is not None:
-            raise network.refusal(key, "nothing, since only basic residual blocks are supported,")
-    return Architecture(
-        residual=residual,
-        dims=dims,
-        features=network.integers("features_per_stage", 1, 10_000, stages),
-        kernels=network.sizes("kernel_sizes", 1, 31, stages, dims),
-        strides=network.sizes("strides", 1, 16, stages, dims),
-        convs_down=network.integers(
-            "n_blocks_per_stage" if residual else "n_conv_per_stage", 1, MAX_CONVOLUTIONS, stages
-        ),
-        convs_up=network.integers("n_conv_per_stage_decoder", 1, MAX_CONVOLUTIONS, stages - 1),
-        bias=network.flag("conv_bias", False),
-        norm=_class(network, "norm_op", _NORMS, dims),
-        norm_arguments=_arguments(network, "norm_op_kwargs", ("eps", "affine", "momentum", "track_running_stats")),
-        nonlinearity=_class(network, "nonlin", _NONLINEARITIES, dims),
-        nonlinearity_arguments=_arguments(network, "nonlin_kwargs", ("inplace", "negative_slope", "alpha")),
-        nonlinearity_first=network.flag("nonlin_first", False),
-        stem=network.integer("stem_channels", 1, 10_000) if network.content.get("stem_channels") else None,
-    )
-
-
-def _older_architecture(chosen: Section, dims: int) -> Architecture:
-    """Plans of nnU-Net before 2.4 leave to the program what they do not say here."""
-    kind = chosen.text("UNet_class_name")
-    _check_kind(kind, chosen.file)
-    convs_down = chosen.integers("n_conv_per_stage_encoder", 1, MAX_CONVOLUTIONS)
-    stages = len(convs_down)
-    if not 2 <= stages <= MAX_STAGES:
-        raise chosen.refusal("n_conv_per_stage_encoder", f"2 to {MAX_STAGES} numbers")
-    first = chosen.integer("UNet_base_num_features", 1, 10_000)
-    most = chosen.integer("unet_max_num_features", 1, 10_000)
-    return Architecture(
-        residual=kind == "ResidualEncoderUNet",
-        dims=dims,
-        features=tuple(min(first * 2**stage, most) for stage in range(stages)),
-        kernels=chosen.sizes("conv_kernel_sizes", 1, 31, stages, dims),
-        strides=chosen.sizes("pool_op_kernel_sizes", 1, 16, stages, dims),
-        convs_down=convs_down,
-        convs_up=chosen.integers("n_conv_per_stage_decoder", 1, MAX_CONVOLUTIONS, stages - 1),
-        bias=True,
-        norm=_NORMS[f"InstanceNorm{dims}d"],
-        norm_arguments={"eps": 1e-5, "affine": True},
-        nonlinearity=nn.LeakyReLU,
-        nonlinearity_arguments={"inplace": True},
-    )
-
-
-def _check_kind(kind: str, file: str) -> None:
-    if kind not in ("PlainConvUNet", "ResidualEncoderUNet"):
-        raise EngineError(
-            "nnunet-network",
-            f"'{file}' names the network '{kind[:80]}'; only PlainConvUNet and ResidualEncoderUNet can be opened. Ask the sender for a "
-            "model that was trained with one of nnU-Net's own plans.",
-        )
-
-
-def _class(network: Section, key: str, known: dict[str, Any], dims: int) -> Any:
-    if network.content.get(key) is None:
-        return None
-    name = network.text(key).rpartition(".")[2]
-    if name not in known or (name.endswith("d") and not name.endswith(f"{dims}d")):
-        raise network.refusal(key, f"one of {', '.join(known)} for {dims} dimensions")
-    return known[name]
-
-
-def _arguments(network: Section, key: str, allowed: tuple[str, ...]) -> dict[str, Any]:
-    arguments = network.content.get(key) or {}
-    plain = isinstance(arguments, dict) and all(
-        name in allowed and isinstance(value, bool | int | float) for name, value in arguments.items()
-    )
-    if not plain:
-        raise network.refusal(key, f"numbers for {', '.join(allowed)}")
-    return dict(arguments)
