@@ -250,6 +250,25 @@ def test_classes_of_other_libraries_are_refused(bundle: Path, tmp_path: Path) ->
     assert refusal(lambda: read_script(forged)).code == "script-code"
 
 
+@pytest.mark.parametrize(
+    "named",
+    [
+        b"c__torch__.torch.classes.quantized\nConv2dPackedParamsBase\n0",
+        b"X\x21\x00\x00\x00__torch__.torch.classes.quantizedX\x16\x00\x00\x00Conv2dPackedParamsBase\x930",
+        b"X\x0f\x00\x00\x00__torch__.torchX\x10\x00\x00\x00classes.whatever\x930",
+    ],
+)
+def test_classes_of_other_libraries_are_refused_among_the_weights_too(
+    named: bytes, bundle: Path, tmp_path: Path
+) -> None:
+    forged = repacked(
+        bundle / "models/model.ts",
+        tmp_path / "forged.ts",
+        lambda name, content: content[:2] + named + content[2:] if name.endswith("/data.pkl") else content,
+    )
+    assert refusal(lambda: read_script(forged)).code == "script-code"
+
+
 def test_a_second_file_of_the_same_name_cannot_be_slipped_in(tmp_path: Path) -> None:
     """PyTorch's reader and Python's take different ones of the two."""
     torch.jit.script(SavesAFile(str(tmp_path / "trap"))).save(str(tmp_path / "model.ts"))

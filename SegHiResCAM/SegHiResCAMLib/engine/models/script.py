@@ -7,6 +7,7 @@ such a method or a C++ class is not loaded; and the forward pass, with all it ca
 
 from __future__ import annotations
 
+import pickletools
 import re
 import tempfile
 import zipfile
@@ -96,6 +97,8 @@ def read_script(path: Path) -> ScriptNetwork:
         for file in sorted((folder / "code").rglob("*")):
             if file.is_file() and file.suffix != ".debug_pkl":
                 _check_code(file.read_bytes(), path)
+        for file in sorted(folder.glob("*.pkl")):
+            _check_pickle(file.read_bytes(), path)
         script = _load(folder, path)
     _check_operations(script, path)
     for name, tensor in script.state_dict().items():
@@ -111,7 +114,19 @@ _WEIGHTS = "Ask the sender for the weights alone, 'models/model.pt' of the bundl
 
 def _check_code(code: bytes, path: Path) -> None:
     if _RUNS_WHEN_LOADED.search(code):
-        raise _refusal("code", path, "would run a program of its own while it is opened; it was not opened", _WEIGHTS)
+        raise _runs_when_loaded(path)
+
+
+def _check_pickle(data: bytes, path: Path) -> None:
+    """Only classes of the script's own, named in one piece, as PyTorch writes them."""
+    try:
+        for opcode, argument, _ in pickletools.genops(data):
+            if opcode.name == "STACK_GLOBAL" or (opcode.name == "GLOBAL" and "torch.classes" in str(argument)):
+                raise _runs_when_loaded(path)
+    except EngineError:
+        raise
+    except Exception as error:  # it is no pickle
+        raise _refusal("damaged", path, "is damaged", "Copy or download it again") from error
 
 
 def _load(folder: Path, path: Path) -> torch.nn.Module:
@@ -151,6 +166,10 @@ def _kinds(block: Any) -> Iterator[str]:
         yield node.kind()
         for inner in node.blocks():
             yield from _kinds(inner)
+
+
+def _runs_when_loaded(path: Path) -> EngineError:
+    return _refusal("code", path, "would run a program of its own while it is opened; it was not opened", _WEIGHTS)
 
 
 def _last_line(error: Exception) -> str:
