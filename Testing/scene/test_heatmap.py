@@ -8,10 +8,12 @@ from SegHiResCAMLib.scene.errors import SceneError
 from SegHiResCAMLib.scene.heatmap import (
     INFERNO,
     INPUT_VOLUME,
+    MEASUREMENTS,
     SEGMENTATION,
     add_heatmap,
     heatmap_provenance,
     peak_position,
+    remove_heatmap,
     set_display_range,
 )
 from SegHiResCAMLib.scene.segments import Segment, add_segmentation
@@ -124,3 +126,13 @@ def test_the_legend_names_method_and_segment_and_writes_any_magnitude(scene):
     assert legend.GetTitleText() == "Seg-HiRes-Grad CAM\nkidney"
     assert legend.GetLabelFormat() == "%.3g"
     assert legend.GetVisibility()
+
+
+def test_a_removed_map_leaves_nothing_behind(scene):
+    volume = add_volume(scene, np.zeros(SHAPE, np.float32), np.eye(4), "CT")
+    before = scene.GetNumberOfNodes()
+    node = add_heatmap(scene, _map(), np.eye(4), PROVENANCE, volume)
+    table = scene.AddNewNodeByClass("vtkMRMLTableNode")
+    node.SetNodeReferenceID(MEASUREMENTS, table.GetID())
+    remove_heatmap(node)
+    assert scene.GetNumberOfNodes() == before

@@ -18,7 +18,7 @@ import numpy as np
 from SegHiResCAMLib.logic.images import voxels_of
 from SegHiResCAMLib.logic.job import ExplainerError, Job
 from SegHiResCAMLib.scene.errors import SceneError
-from SegHiResCAMLib.scene.heatmap import add_heatmap, node_facts, prepare_map
+from SegHiResCAMLib.scene.heatmap import MEASUREMENTS, add_heatmap, node_facts, prepare_map
 from SegHiResCAMLib.scene.segments import (
     Segment,
     add_segmentation,
@@ -33,8 +33,6 @@ from SegHiResCAMLib.worker.client import Client
 from SegHiResCAMLib.worker.protocol import Result, Voxels
 
 POLL_SECONDS = 0.02
-MEASUREMENTS = "SegHiResCAM.measurements"
-"""Node reference role: from a heat map to its table."""
 
 
 class Explainer:

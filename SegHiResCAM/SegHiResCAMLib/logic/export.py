@@ -11,10 +11,10 @@ import numpy as np
 import slicer
 import vtk
 
-from SegHiResCAMLib.logic.explainer import MEASUREMENTS
 from SegHiResCAMLib.scene.errors import SceneError
 from SegHiResCAMLib.scene.heatmap import (
     INPUT_VOLUME,
+    MEASUREMENTS,
     SEGMENTATION,
     heatmap_diagnoses,
     heatmap_provenance,

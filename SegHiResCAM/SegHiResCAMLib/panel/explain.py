@@ -13,7 +13,7 @@ from SegHiResCAMLib.panel.reasons import why_not_explain
 from SegHiResCAMLib.panel.segments import SegmentList
 from SegHiResCAMLib.panel.state import State
 from SegHiResCAMLib.panel.widgets import chosen_in, fill_combo
-from SegHiResCAMLib.scene.heatmap import heatmap_provenance, peak_position
+from SegHiResCAMLib.scene.heatmap import heatmap_provenance, peak_position, remove_heatmap
 from SegHiResCAMLib.scene.overlay import jump_slices
 from SegHiResCAMLib.scene.places import mouse_position, points_at
 
@@ -116,7 +116,7 @@ class ExplainSection:
         self._show(heatmap, jump=False)
         for node in before:
             if node.GetAttribute(LIVE):
-                scene.RemoveNode(node)
+                remove_heatmap(node)
         heatmap.SetAttribute(LIVE, "1")
 
     def _show(self, heatmap: Any, *, jump: bool = True) -> None:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from SegHiResCAMLib.logic.explainer import MEASUREMENTS
 from SegHiResCAMLib.panel.widgets import fill_table
-from SegHiResCAMLib.scene.heatmap import heatmap_diagnoses
+from SegHiResCAMLib.scene.heatmap import MEASUREMENTS, heatmap_diagnoses
 
 
 def refresh_findings(ui: Any, heatmap: Any) -> None:

@@ -15,7 +15,9 @@ from SegHiResCAMLib.scene.panels import Outline, anatomical
 from SegHiResCAMLib.scene.save import written_beside
 
 MARGIN = 24  # pixels
-ASKED = ("pixelSet", "contrast", "refinedBy")  # facts of a map that say what was asked, beside method, segment and layer
+ASKED = ("pixelSet", "contrast", "refinedBy")
+"""Facts of a map that say what was asked, beside method, segment and layer."""
+
 FOOTER = "Research use only. A heat map is no diagnosis."
 
 

@@ -22,6 +22,7 @@ INFERNO = "vtkMRMLColorTableNodeFileInferno.txt"  # perceptually uniform: makes 
 LOWER_FRACTION = 0.15
 INPUT_VOLUME = "SegHiResCAM.inputVolume"  # node reference roles
 SEGMENTATION = "SegHiResCAM.segmentation"
+MEASUREMENTS = "SegHiResCAM.measurements"
 _PREFIX = "SegHiResCAM."  # of the node attributes that hold the provenance
 METHOD = f"{_PREFIX}method"  # a node with this attribute is a heat map
 
@@ -118,6 +119,15 @@ def node_facts(facts: Mapping[str, Any]) -> dict[str, str]:
         "pixelCount": str(facts["pixel_count"]),
         "diagnoses": json.dumps([one["sentence"] for one in facts["diagnoses"]], ensure_ascii=False),
     }
+
+
+def remove_heatmap(node: Any) -> None:
+    """Remove a heat map from its scene with all that belongs to it alone: display, legend, table of measurements."""
+    scene = node.GetScene()
+    own = [node.GetNthDisplayNode(index) for index in range(node.GetNumberOfDisplayNodes())]
+    for one in [*own, node.GetNodeReference(MEASUREMENTS), node]:
+        if one is not None:
+            scene.RemoveNode(one)
 
 
 def set_display_range(node: Any, upper: float, lower_fraction: float = LOWER_FRACTION) -> None:

@@ -5,9 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import slicer
 
-from SegHiResCAMLib.scene.heatmap import INPUT_VOLUME, PreparedMap, add_heatmap, heatmap_provenance, prepare_map
+from SegHiResCAMLib.scene.heatmap import (
+    INPUT_VOLUME,
+    PreparedMap,
+    add_heatmap,
+    heatmap_provenance,
+    prepare_map,
+    remove_heatmap,
+)
 from SegHiResCAMLib.scene.volumes import Array, volume_array
 
 PER_SLICE = "SegHiResCAM.perSlice"
@@ -56,6 +62,4 @@ def remove_per_slice(heatmap: Any) -> None:
     """Remove the companion of a heat map, where it has one."""
     node = heatmap.GetNodeReference(PER_SLICE)
     if node is not None:
-        legend = slicer.vtkSlicerColorLogic.GetColorLegendDisplayNode(node)
-        heatmap.GetScene().RemoveNode(legend)
-        heatmap.GetScene().RemoveNode(node)
+        remove_heatmap(node)
