@@ -236,6 +236,14 @@ def test_weights_of_another_network_are_refused(checkpoint: Checkpoint) -> None:
     assert refusal(lambda: open_model(checkpoint({"network": network}))).code == "weights-mismatch"
 
 
+def test_a_description_of_an_endless_network_is_refused_at_once(checkpoint: Checkpoint) -> None:
+    network = {"class": "UNet", "arguments": {**UNET, "num_res_units": 10_000}}
+    path = checkpoint({"network": network})
+    start = time.process_time()
+    assert "many times more weights" in refusal(lambda: open_model(path)).sentence
+    assert time.process_time() - start < 5
+
+
 def test_slices_cannot_be_treated_before_the_volume(checkpoint: Checkpoint) -> None:
     steps = [{"step": "min-max", "per": "slice"}, {"step": "clip", "range": [0, 1]}]
     assert "'intensity[1]'" in refusal(lambda: open_model(checkpoint(flat(steps), network=nets.UNet(**FLAT)))).sentence

@@ -50,8 +50,10 @@ def build_network(
     build = network_class(component, file)
     arguments = _arguments(component, build, file)
     try:
-        with torch.device("meta"), _NumbersHaveValues():
+        with torch.device("meta"), _Outline(10 * len(weights) + 1000, file, weights_file):
             outline = _built(build, arguments)
+    except EngineError:
+        raise
     except (NotImplementedError, RuntimeError):
         pass  # networks that compute while they are built cannot be built without memory
     except Exception as error:
@@ -136,12 +138,23 @@ def _built(build: Callable[..., torch.nn.Module], arguments: dict[str, Any]) -> 
         return build(**arguments)
 
 
-class _NumbersHaveValues(TorchFunctionMode):
-    """On the meta device, leaves those few numbers their values that SwinUNETR computes its drop rates with."""
+class _Outline(TorchFunctionMode):
+    """On the meta device: ends a network that would never be finished, and leaves numbers their values that SwinUNETR computes with."""
+
+    def __init__(self, tensors: int, file: str, weights_file: str) -> None:
+        super().__init__()
+        self.left, self.file, self.weights_file = tensors, file, weights_file
 
     def __torch_function__(
         self, func: Any, _types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
+        self.left -= func is torch.empty
+        if self.left < 0:
+            raise EngineError(
+                "weights-mismatch",
+                f"'{self.file}' describes a network with many times more weights than there are in '{self.weights_file}'. "
+                "Check that both belong to the same model.",
+            )
         return func(*args, **(kwargs or {}) | ({"device": "cpu"} if func is torch.linspace else {}))
 
 
