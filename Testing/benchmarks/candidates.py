@@ -12,7 +12,8 @@ from peers import import_grad_cam, import_m3d_cam
 
 from SegHiResCAMLib.engine.cam.leaf import Target
 from SegHiResCAMLib.engine.cam.methods import METHODS
-from SegHiResCAMLib.engine.cam.stitched import Question, stitched_maps
+from SegHiResCAMLib.engine.cam.stitched import stitched_maps
+from SegHiResCAMLib.engine.cam.walks import Question
 from SegHiResCAMLib.engine.memory import Workplace
 from SegHiResCAMLib.engine.models.model import WindowSettings
 from SegHiResCAMLib.engine.progress import silent

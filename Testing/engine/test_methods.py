@@ -15,7 +15,8 @@ from torch import nn
 from SegHiResCAMLib.engine.cam import activation_map
 from SegHiResCAMLib.engine.cam.leaf import Target
 from SegHiResCAMLib.engine.cam.methods import METHODS, find_method
-from SegHiResCAMLib.engine.cam.stitched import Question, stitched_maps
+from SegHiResCAMLib.engine.cam.stitched import stitched_maps
+from SegHiResCAMLib.engine.cam.walks import Question
 from SegHiResCAMLib.engine.errors import EngineError
 from SegHiResCAMLib.engine.memory import Workplace
 from SegHiResCAMLib.engine.models.model import WindowSettings

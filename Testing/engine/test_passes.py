@@ -15,7 +15,8 @@ from torch import nn
 from SegHiResCAMLib.engine.cam.leaf import Target
 from SegHiResCAMLib.engine.cam.methods import METHODS
 from SegHiResCAMLib.engine.cam.pixel_sets import Background, PixelSet, Probable, Released, Sphere
-from SegHiResCAMLib.engine.cam.stitched import Question, StitchedMap, stitched_maps
+from SegHiResCAMLib.engine.cam.stitched import StitchedMap, stitched_maps
+from SegHiResCAMLib.engine.cam.walks import Question
 from SegHiResCAMLib.engine.errors import EngineError
 from SegHiResCAMLib.engine.explain import explain, explain_segments
 from SegHiResCAMLib.engine.explanation import ExplainRequest

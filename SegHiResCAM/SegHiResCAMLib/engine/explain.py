@@ -18,7 +18,8 @@ from SegHiResCAMLib.engine.cam.pixel_set_json import pixel_set_to_json
 from SegHiResCAMLib.engine.cam.pixel_sets import Mask, PredictedSegment
 from SegHiResCAMLib.engine.cam.placement import measure_placement
 from SegHiResCAMLib.engine.cam.refine import refined
-from SegHiResCAMLib.engine.cam.stitched import Question, StitchedMap, stitched_maps
+from SegHiResCAMLib.engine.cam.stitched import StitchedMap, stitched_maps
+from SegHiResCAMLib.engine.cam.walks import Question
 from SegHiResCAMLib.engine.device import choose_device, repeatable, short_type
 from SegHiResCAMLib.engine.diagnoses import Diagnosis, Facts, diagnose, extent_of
 from SegHiResCAMLib.engine.explanation import ExplainRequest, Explanation

@@ -9,7 +9,7 @@ import torch
 
 from SegHiResCAMLib.engine.cam.leaf import Target
 from SegHiResCAMLib.engine.cam.pixel_sets import DecidedByLogits, Empty, Mask, PredictedSegment, Released, Surroundings
-from SegHiResCAMLib.engine.cam.stitched import Place
+from SegHiResCAMLib.engine.cam.walks import Place
 from SegHiResCAMLib.engine.errors import EngineError
 from SegHiResCAMLib.engine.explanation import ExplainRequest
 from SegHiResCAMLib.engine.models.model import Label, SegmentationModel
