@@ -58,7 +58,8 @@ class SegHiResCAMLogic(ScriptedLoadableModuleLogic):
         from SegHiResCAMLib.logic.explainer import Explainer
         from SegHiResCAMLib.worker.client import Client, worker_command
 
-        self.explainer = Explainer(Client(command or worker_command(pythonExecutable())))
+        # Whoever cancels waits two seconds at most, ending a process that does not listen included.
+        self.explainer = Explainer(Client(command or worker_command(pythonExecutable()), grace=1.5))
 
     def getParameterNode(self):
         """The typed parameter node of the scene."""
@@ -84,7 +85,8 @@ class SegHiResCAMLogic(ScriptedLoadableModuleLogic):
         """Explain why a model outlined a segment.
 
         :param segmentationNode: what the heat map belongs to.
-        :param pixelSet: id of a segment in it to explain in place of the voxels that the model itself outlines.
+        :param pixelSet: id of a segment in it to explain in place of the voxels that the model itself outlines; or a place, as
+            ``{"kind": "sphere", "centre": [40, -12, 830], "radius": 8}`` in the volume's own RAS millimetres.
         :param options: method, layer, mode, axis, device; and callbacks as for ``segment``.
         :returns: the heat map, a vtkMRMLScalarVolumeNode beside the volume; with ``wait=False`` the job.
         :raises ExplainerError: the sentence says what is wrong and what to do.

@@ -310,7 +310,10 @@ def test_a_reopened_scene_has_its_choices_and_its_overlay(
 def test_the_key_explains_the_point_under_the_mouse_in_place_of_the_last(
     desktop: Desktop, scene: Any, explained: Any, parameters: Any
 ) -> None:
+    key = desktop.widget.panel._live
+    assert not key.enabled
     desktop.ui.liveCheckBox.click()
+    assert key.enabled
     press = desktop.widget.panel.explain.explain_under_mouse
     crosshair = scene.GetFirstNodeByClass("vtkMRMLCrosshairNode")
     names = []
@@ -320,6 +323,10 @@ def test_the_key_explains_the_point_under_the_mouse_in_place_of_the_last(
         idle(desktop)
         assert heatmap_provenance(parameters.heatmap)["pixelSet"] == "point"
         names.append(parameters.heatmap.GetID())
+    desktop.widget.panel.exit()
+    assert not key.enabled  # other modules have the key for themselves
+    desktop.widget.panel.enter()
+    assert key.enabled
     assert scene.GetNodeByID(names[0]) is None
     assert scene.GetNodeByID(explained.GetID()) is explained
 

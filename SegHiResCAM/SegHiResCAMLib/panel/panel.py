@@ -55,7 +55,8 @@ class Panel(VTKObservationMixin):
         self.widget.layout().insertWidget(0, self.set_up.widget)
         self._gui: Any = None
         self._refreshing = False
-        self._live = qt.QShortcut(qt.QKeySequence(LIVE_KEY), slicer.util.mainWindow() or self.widget)
+        self._live = qt.QShortcut(slicer.util.mainWindow() or self.widget)
+        self._live.setKey(qt.QKeySequence(LIVE_KEY))
         self._live.connect("activated()", self.explain.explain_under_mouse)
         for event, react in (
             (slicer.mrmlScene.StartCloseEvent, lambda *_: self._follow(None)),
@@ -80,8 +81,8 @@ class Panel(VTKObservationMixin):
         """Let go of everything."""
         self.state.work.stop()
         self.set_up.close()
-        self._live.setEnabled(False)
         self._follow(None)
+        self._live.deleteLater()
         self.removeObservers()
 
     def _follow(self, parameters: Any) -> None:
@@ -89,6 +90,7 @@ class Panel(VTKObservationMixin):
             self.state.parameters.disconnectGui(self._gui)
             self.removeObserver(self.state.parameters.parameterNode, vtk.vtkCommand.ModifiedEvent, self._refresh)
         self.state.parameters = parameters
+        self._live.enabled = False  # other modules have the key for themselves
         if parameters is not None:
             self._gui = parameters.connectGui(self.ui)
             self.addObserver(parameters.parameterNode, vtk.vtkCommand.ModifiedEvent, self._refresh)
@@ -116,6 +118,7 @@ class Panel(VTKObservationMixin):
                     section.refresh()
         finally:
             self._refreshing = False
+        self._live.enabled = self.state.parameters.live
         self.ui.progressBar.visible = bool(self.state.work.name)
         if self.state.work.failed == "engine-missing" and not self.set_up.is_busy:
             self.state.work.failed = ""
