@@ -26,8 +26,8 @@ INTRODUCTION = """\
 An explanation (Seg-HiRes-Grad CAM of one segment: forward pass, tail backward pass, map on the window's grid) beside a plain forward pass without
 gradients and beside four libraries. All take turns in one process. Time is processor time, median over rounds, as a ratio; memory is the peak above rest,
 from the kernel's high-water mark. Goals are in parentheses; what misses its goal is **bold**. From run to run figures vary by about a tenth. captum and
-torchcam stop at the map on the layer's grid; M3d-Cam and torchcam have no HiResCAM and compute Grad-CAM and LayerCAM. grad-cam is called four times for four
-segments. Nothing here was measured on a GPU.
+torchcam stop at the map on the layer's grid; M3d-Cam and torchcam have no HiResCAM and compute Grad-CAM and LayerCAM. For four segments grad-cam's time
+counts four times, since it has to be called for each. Nothing here was measured on a GPU.
 """
 
 
