@@ -26,6 +26,7 @@ from SegHiResCAMLib.engine.model_layers import model_layers
 from SegHiResCAMLib.engine.models.model import SegmentationModel
 from SegHiResCAMLib.engine.models.nnunet import is_nnunet
 from SegHiResCAMLib.engine.preprocessing import prepare
+from SegHiResCAMLib.engine.segmentation import decide
 from SegHiResCAMLib.engine.stack import to_stack
 from SegHiResCAMLib.engine.windows import plan_windows, predict_windows
 
@@ -382,6 +383,15 @@ def test_regions_are_independent_channels_with_the_values_that_nnunet_writes(tra
     assert model.network(torch.zeros(1, 1, 16, 16, 16)).shape[1] == 3
     found = segment(model, read_volume(scan(tmp_path))).labels
     assert set(found.unique().tolist()) <= {0, 1, 2, 3}
+
+
+def test_regions_are_painted_over_one_another_as_nnunet_does(trained: Trained) -> None:
+    regions = {"background": 0, "whole_tumour": [1, 2, 3], "core": [2, 3], "enhancing": 3}
+    results = trained(dataset=peer.sample_dataset(labels=regions, regions_class_order=[2, 1, 3]))
+    model, one = open_model(results), peer.predictor(results)
+    logits = torch.randn(1, 3, 9, 8, 7, generator=torch.Generator().manual_seed(1))
+    theirs = one.label_manager.convert_logits_to_segmentation(logits[0])
+    assert torch.equal(decide(model, logits)[0].long(), torch.as_tensor(theirs).long())
 
 
 # Which file or folder

@@ -115,8 +115,14 @@ def predict_values(
 def decide(model: SegmentationModel, logits: torch.Tensor) -> torch.Tensor:
     """Label values (B, *spatial), int16, of logits (B, K, *spatial).
 
-    Softmax: the channel with the highest logit. Sigmoid: among the channels with a probability above the model's threshold, the highest.
+    Softmax: the channel with the highest logit. Sigmoid: among the channels with a probability above the model's threshold, the highest,
+    or the last one where the model paints them one over another.
     """
+    if model.painted:
+        labels = torch.zeros_like(logits[:, 0], dtype=torch.int16)
+        for label in sorted(model.labels, key=lambda one: one.channel):
+            labels[logits[:, label.channel] > model.threshold_logit] = label.value
+        return labels
     values = torch.zeros(logits.shape[1], dtype=torch.int16, device=logits.device)
     for label in model.labels:
         values[label.channel] = label.value

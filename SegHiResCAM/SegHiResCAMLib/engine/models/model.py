@@ -77,6 +77,8 @@ class SegmentationModel:
             description says so.
         layers_hidden: Why there is no looking into the network's layers, as a sentence; empty where there is.
         threshold: The probability above which a "sigmoid" channel is outlined.
+        painted: Whether overlapping "sigmoid" labels are painted one over another in the order of their channels, the last one on top, as
+            nnU-Net does with regions (kidney with tumour, then tumour); otherwise the strongest one stands.
         largest_component: Labels keep only their largest connected component.
         sha256: Of the weights file, lower-case hex.
         source: The path as the user gave it.
@@ -100,6 +102,7 @@ class SegmentationModel:
     slice_axis: Literal[0, 1, 2] | None = None
     layers_hidden: str = ""
     threshold: float = 0.5
+    painted: bool = False
     largest_component: bool = False
     licence: str = ""
     description: str = ""

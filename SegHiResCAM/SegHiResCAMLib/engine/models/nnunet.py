@@ -153,6 +153,7 @@ def _model(
         inputs=dataset.channels,
         labels=dataset.labels,
         activation=dataset.activation,
+        painted=dataset.activation == "sigmoid",
         preprocessing=nnunet_preprocessing(plans),
         window=WindowSettings(size=plans.window, overlap=0.5, blending="gaussian", scheme="nnunet"),
         slice_axis=0 if plans.dims == 2 else None,
