@@ -139,7 +139,18 @@ def test_one_label_of_a_mask_of_several_is_explained(model: Path, volume: Path, 
     write_volume(mask, tmp_path / "labels.nrrd")
     facts = explained(model, volume, tmp_path / "why", "--mask", tmp_path / "labels.nrrd", "--mask-value", 2)
     assert facts["pixel_count"] == 24
-    arguments = ("--mask", tmp_path / "labels.nrrd", "--mask-value", 7, "-s", "kidney", "-m", model, "-o", tmp_path / "x")
+    arguments = (
+        "--mask",
+        tmp_path / "labels.nrrd",
+        "--mask-value",
+        7,
+        "-s",
+        "kidney",
+        "-m",
+        model,
+        "-o",
+        tmp_path / "x",
+    )
     code, _, err = run("explain", volume, *arguments)
     assert code == 1
     assert "has no voxel of value 7. Its values: 0, 1, 2." in " ".join(err.split())
