@@ -252,12 +252,12 @@ def test_several_segments_each_get_their_folder_and_the_same_map_as_alone(
 @pytest.mark.real_data
 def test_dicom_goes_back_into_the_study_it_came_from(test_data: Path, model: Path, tmp_path: Path) -> None:
     images = unpack_kidney_ct(test_data, tmp_path) / "PATIENT_DICOM"
-    series = tmp_path / "eight slices"
+    series = tmp_path / "three slices"
     series.mkdir()
-    for number in range(60, 68):
+    for number in range(60, 63):
         (images / f"image_{number}").rename(series / f"image_{number}")
-    facts = explained(model, series, tmp_path / "why", "--dicom", series)
-    assert facts["maximum"] > 0
+    middle = ",".join(f"{coordinate:.2f}" for coordinate in (read_volume(series).affine.numpy() @ [256, 256, 1, 1])[:3])
+    facts = explained(model, series, tmp_path / "why", "--dicom", series, "--pixels", f"points:{middle}")
     made = pydicom.dcmread(tmp_path / "why" / "dicom" / "heatmap.dcm")
     source = pydicom.dcmread(next(path for path in series.rglob("*") if path.is_file()))
     assert made.StudyInstanceUID == source.StudyInstanceUID

@@ -15,7 +15,7 @@ from torch import nn
 from SegHiResCAMLib.engine.cam import activation_map
 from SegHiResCAMLib.engine.cam.leaf import Target
 from SegHiResCAMLib.engine.cam.methods import METHODS, find_method
-from SegHiResCAMLib.engine.cam.stitched import stitched_maps
+from SegHiResCAMLib.engine.cam.stitched import stitched_map, stitched_maps
 from SegHiResCAMLib.engine.cam.walks import Question
 from SegHiResCAMLib.engine.errors import EngineError
 from SegHiResCAMLib.engine.memory import Workplace
@@ -189,10 +189,10 @@ def with_options(method: str, name: str = "UNet", **options):
     network, image, segment, index, layer = case(name, 2, torch.float64)
     windows = plan_windows(tuple(image.shape[2:]), WindowSettings(None))
     chosen = find_method(method).with_options(options)
-    return stitched_maps(
-        network, image, segment[None].double(), Target(index), [layer], chosen, windows,
+    return stitched_map(
+        network, image, segment[None].double(), index, layer, chosen, windows,
         device=torch.device("cpu"), progress=silent,
-    )[0].values[0]  # fmt: skip
+    ).values[0]  # fmt: skip
 
 
 def test_seg_xres_lies_between_hires_and_grad() -> None:

@@ -22,9 +22,11 @@ from SegHiResCAMLib.scene.save import save_scene
 from SegHiResCAMLib.scene.segments import Segment, add_segmentation, prepare_labels, segment_array
 from SegHiResCAMLib.scene.volumes import add_volume, volume_array
 
-STANDSTILL_S = 0.05
+STANDSTILL_S = (
+    0.1  # twice the goal: other tests share the processor and its caches; `make benchmark-panel` measures the goal
+)
 CANCEL_S = 2.0
-SLICES = (66, 70)  # of 129, with both kidneys; each costs two seconds
+SLICES = (67, 69)  # of 129, with both kidneys; each costs two seconds
 
 pytestmark = [pytest.mark.real_data, pytest.mark.xdist_group("kits19-panel")]
 

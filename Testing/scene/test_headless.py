@@ -24,11 +24,9 @@ def test_the_scene_has_the_desktops_three_slice_views(scene):
     views = [
         scene.GetNthNodeByClass(n, "vtkMRMLSliceNode") for n in range(scene.GetNumberOfNodesByClass("vtkMRMLSliceNode"))
     ]
-    assert {view.GetName(): view.GetOrientation() for view in views} == {
-        "Red": "Axial",
-        "Yellow": "Sagittal",
-        "Green": "Coronal",
-    }
+    # Views that a comparison has added outlive a scene that is cleared, as they do in the desktop.
+    own = {view.GetName(): view.GetOrientation() for view in views if not view.GetName().startswith("SegHiResCAM-")}
+    assert own == {"Red": "Axial", "Yellow": "Sagittal", "Green": "Coronal"}
 
 
 def test_no_temporary_folder_is_left_behind(monkeypatch, tmp_path):

@@ -88,7 +88,7 @@ def explain(
     device: DeviceOption = Device.auto,
     precision: Annotated[
         Precision,
-        typer.Option(help="mixed: a faster preview on a GPU, whose map differs by some hundredths of its maximum."),
+        typer.Option(help="mixed: a faster preview on a GPU, whose map differs a little."),
     ] = Precision.full,
     deterministic: Annotated[
         bool,

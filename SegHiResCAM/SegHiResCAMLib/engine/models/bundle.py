@@ -7,6 +7,7 @@ transforms (key "image") for each slice (C, x, y) of a 2D network, applied after
 from __future__ import annotations
 
 import math
+import warnings
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
@@ -103,6 +104,13 @@ def described_model(inference: Path, metadata_file: Path, weights: Path, source:
     labels = labels_of(metadata, out_channels, activation, str(metadata_file))
     prepared = _preprocessing(config, spatial_dims)
     multiple = math.lcm(input_multiple(metadata), required_multiple(definition, str(inference)))
+    dropped = left_out(config, labels)
+    if dropped:
+        warnings.warn(
+            f"The last steps of the postprocessing of '{source}' cannot be taken over ({', '.join(dropped)}), so its outlines may "
+            "differ from those that its authors show.",
+            stacklevel=1,  # this module: programs pick out what it has to say by its name
+        )
     return SegmentationModel(
         name=_text(metadata, "name") or Path(source).resolve().name.removesuffix(".zip"),
         network=network,
@@ -122,7 +130,7 @@ def described_model(inference: Path, metadata_file: Path, weights: Path, source:
         source=source,
         licence=_text(metadata, "license") or _text(metadata, "licence"),
         description=_text(metadata, "description"),
-        metadata={**metadata, "postprocessing_left_out": left_out(config, labels)},
+        metadata={**metadata, "postprocessing_left_out": dropped},
     )
 
 
