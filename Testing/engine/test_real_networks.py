@@ -47,8 +47,16 @@ def spleen_model(test_data: Path, tmp_path_factory: pytest.TempPathFactory) -> S
 
 
 @pytest.fixture(scope="module")
-def kidneys(kidney_model: SegmentationModel, ct: MetaTensor) -> Segmentation:
-    return segment(kidney_model, ct)
+def half(ct: MetaTensor) -> MetaTensor:
+    """Every second slice of the CT, to save minutes: a slice-wise network does not see the others."""
+    affine = ct.affine.clone()
+    affine[:3, 2] *= 2
+    return MetaTensor(ct.as_tensor()[..., ::2].clone(), affine=affine)
+
+
+@pytest.fixture(scope="module")
+def kidneys(kidney_model: SegmentationModel, half: MetaTensor) -> Segmentation:
+    return segment(kidney_model, half)
 
 
 @pytest.fixture(scope="module")
@@ -100,32 +108,32 @@ def at_points_of(reference: MetaTensor, values: MetaTensor, codes: str) -> np.nd
 
 @KITS19
 def test_the_kits19_network_outlines_both_kidneys_slice_by_slice(
-    kidneys: Segmentation, case: Path, ct: MetaTensor
+    kidneys: Segmentation, case: Path, half: MetaTensor
 ) -> None:
     found = kidneys.labels
-    assert found.shape == ct.shape
-    assert torch.equal(found.affine, ct.affine)
-    assert dice(found.numpy()[0] == 1, expert(case, "rightkidney", "leftkidney")) >= 0.86
+    assert found.shape == half.shape
+    assert torch.equal(found.affine, half.affine)
+    assert dice(found.numpy()[0] == 1, expert(case, "rightkidney", "leftkidney")[..., ::2]) >= 0.86
 
 
 @KITS19
 def test_the_kidney_is_explained_on_the_grid_of_the_ct(
-    kidney_model: SegmentationModel, kidneys: Segmentation, ct: MetaTensor
+    kidney_model: SegmentationModel, kidneys: Segmentation, half: MetaTensor
 ) -> None:
-    """Five slices of it, to save time: slices that the mask does not touch are not computed."""
+    """Three slices of it, to save time: slices that the mask does not touch are not computed."""
     outlined = kidneys.labels
     middle = int(np.median(np.nonzero(outlined.numpy()[0])[2]))
     keep = torch.zeros_like(outlined)
-    keep[..., middle - 2 : middle + 3] = outlined[..., middle - 2 : middle + 3]
-    answer = explain(ExplainRequest(ct, kidney_model, "kidney", mask=keep), kidneys)
+    keep[..., middle - 1 : middle + 2] = outlined[..., middle - 1 : middle + 2]
+    answer = explain(ExplainRequest(half, kidney_model, "kidney", mask=keep), kidneys)
     heatmap = answer.heatmap
-    assert heatmap.shape == ct.shape
-    assert torch.equal(heatmap.affine, ct.affine)
-    assert answer.windows_touched == 5
-    assert answer.windows == ct.shape[3]
+    assert heatmap.shape == half.shape
+    assert torch.equal(heatmap.affine, half.affine)
+    assert answer.windows_touched == 3
+    assert answer.windows == half.shape[3]
     lit = np.unique(np.nonzero(heatmap.numpy()[0])[2])
-    assert lit.min() == middle - 2
-    assert lit.max() == middle + 2
+    assert lit.min() == middle - 1
+    assert lit.max() == middle + 1
     assert answer.peak[0] == pytest.approx(float(heatmap.max()))
 
 
