@@ -33,9 +33,7 @@ class SegHiResCAM(ScriptedLoadableModule):
             "Seg-HiRes-Grad CAM was introduced by Rheude et al., Machine Learning for Biomedical Imaging 2024:023. "
             "Networks are read with MONAI."
         )
-        from SegHiResCAMLib.sample_data import register_sample_data
-
-        slicer.app.connect("startupCompleted()", register_sample_data)
+        slicer.app.connect("startupCompleted()", onStartupCompleted)
 
 
 class SegHiResCAMLogic(ScriptedLoadableModuleLogic):
@@ -155,6 +153,15 @@ class SegHiResCAMWidget(ScriptedLoadableModuleWidget):
         for name in [name for name in sys.modules if name.split(".")[0] == "SegHiResCAMLib"]:
             del sys.modules[name]
         super().onReload()
+
+
+def onStartupCompleted():
+    """Offer what 3D Slicer has in other places than the panel."""
+    from SegHiResCAMLib.sample_data import register_sample_data
+    from SegHiResCAMLib.scene.comparison import offer_layout
+
+    offer_layout(slicer.mrmlScene)
+    register_sample_data()
 
 
 def pythonExecutable() -> str:

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import slicer
 
 from SegHiResCAMLib.scene.errors import SceneError
+from SegHiResCAMLib.scene.heatmap import peak_position
+from SegHiResCAMLib.scene.volumes import Array
 
 LAYOUT = 5391  # MRML's own layouts are numbered below 500
 VIEWS = {"SegHiResCAM-A": "Axial", "SegHiResCAM-B": "Axial", "SegHiResCAM-C": "Coronal", "SegHiResCAM-D": "Coronal"}
@@ -15,6 +18,21 @@ VIEWS = {"SegHiResCAM-A": "Axial", "SegHiResCAM-B": "Axial", "SegHiResCAM-C": "C
 
 _GROUP = 61  # views are linked within a group
 _BEFORE = "SegHiResCAM.layoutBefore"
+_PLACED = "SegHiResCAM.placedFor"  # attribute of a view: the volume that it was last moved to
+
+
+def offer_layout(scene: Any) -> None:
+    """Tell a scene's views of the arrangement; called once 3D Slicer has started.
+
+    3D Slicer keeps an arrangement's number in scenes and in its settings, but not what it means: without this, a scene that was saved side
+    by side would open without any view, and so would 3D Slicer itself.
+    """
+    layout = _layout(scene)
+    if layout is None or layout.IsLayoutDescription(LAYOUT):
+        return
+    layout.AddLayoutDescription(LAYOUT, _description())
+    if layout.GetViewArrangement() == LAYOUT:  # that of the last session, whose maps are gone
+        layout.SetViewArrangement(slicer.vtkMRMLLayoutNode.SlicerLayoutConventionalView)
 
 
 def show_comparison(scene: Any, volume: Any, heatmaps: Sequence[Any], opacity: float) -> None:
@@ -37,13 +55,15 @@ def show_comparison(scene: Any, volume: Any, heatmaps: Sequence[Any], opacity: f
         raise SceneError(sentence)
     if layout.GetViewArrangement() != LAYOUT:
         layout.SetAttribute(_BEFORE, str(layout.GetViewArrangement()))
-        if not layout.IsLayoutDescription(LAYOUT):
-            layout.AddLayoutDescription(LAYOUT, _description())
+        offer_layout(scene)
         layout.SetViewArrangement(LAYOUT)
     for index, name in enumerate(VIEWS):
         view = composite_of(scene, name)
         if view is None:
             continue
+        if view.GetAttribute(_PLACED) != volume.GetID():
+            view.SetAttribute(_PLACED, volume.GetID())
+            _place(scene.GetSingletonNode(name, "vtkMRMLSliceNode"), volume, peak_position(heatmaps[0]).position)
         view.SetLinkedControl(True)
         view.SetHotLinkedControl(True)
         view.SetBackgroundVolumeID(volume.GetID())
@@ -70,6 +90,21 @@ def composite_of(scene: Any, view: str) -> Any:
         if node.GetLayoutName() == view:
             return node
     return None
+
+
+def _place(view: Any, volume: Any, ras: Array) -> None:
+    """Show all of a volume, cut at a point. By itself a new view looks at the scene's origin, where the patient need not be."""
+    bounds = np.zeros(6)
+    volume.GetRASBounds(bounds)
+    lower, upper = bounds[::2], bounds[1::2]
+    for axis, middle in enumerate((lower + upper) / 2):
+        view.GetSliceToRAS().SetElement(axis, 3, middle)
+    across, up = np.abs(slicer.util.arrayFromVTKMatrix(view.GetSliceToRAS())[:3, :2]).T @ (upper - lower)
+    columns, rows, _thickness = view.GetDimensions()
+    mm_per_pixel = max(across / columns, up / rows)
+    view.SetFieldOfView(columns * mm_per_pixel, rows * mm_per_pixel, view.GetFieldOfView()[2])
+    view.UpdateMatrices()
+    view.JumpSliceByOffsetting(*map(float, ras))
 
 
 def _layout(scene: Any) -> Any:
