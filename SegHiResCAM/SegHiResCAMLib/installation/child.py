@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import queue
-import signal
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from pathlib import Path
-from typing import Any
 
-LIBRARY = Path(__file__).parents[2]
-"""The folder that holds SegHiResCAMLib, for a Python that does not know it."""
+from SegHiResCAMLib import child_process
 
 CANCELLED = "cancelled"
 
@@ -36,17 +30,7 @@ class Child:
         self._deadline = None if limit is None else time.monotonic() + limit
         self._limit = limit
         self._killed = ""
-        self._process = subprocess.Popen(
-            list(command),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            encoding="utf-8",
-            errors="replace",
-            cwd=LIBRARY,
-            env=_environment(),
-            **_own_group(),
-        )
+        self._process = child_process.start(command, stdin=subprocess.DEVNULL, stderr=subprocess.STDOUT)
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
 
@@ -75,29 +59,12 @@ class Child:
 
     def kill(self, reason: str = CANCELLED) -> None:
         """End it and its children now."""
-        if self._process.poll() is not None:
-            return
-        self._killed = reason
-        if sys.platform == "win32":
-            command = ["taskkill", "/F", "/T", "/PID", str(self._process.pid)]
-            subprocess.run(command, capture_output=True, check=False, creationflags=subprocess.CREATE_NO_WINDOW)
-        else:
-            with suppress(ProcessLookupError, PermissionError):
-                os.killpg(self._process.pid, signal.SIGKILL)
+        if self._process.poll() is None:
+            self._killed = reason
+            child_process.kill(self._process)
 
     def _read(self) -> None:
         assert self._process.stdout
         with suppress(ValueError, OSError):
             for line in self._process.stdout:
                 self._lines.put(line.rstrip())
-
-
-def _environment() -> dict[str, str]:
-    paths = [str(LIBRARY), *filter(None, [os.environ.get("PYTHONPATH")])]
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "PYTHONUNBUFFERED": "1", "PYTHONIOENCODING": "utf-8"}
-
-
-def _own_group() -> dict[str, Any]:
-    if sys.platform == "win32":
-        return {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.CREATE_NO_WINDOW}
-    return {"start_new_session": True}

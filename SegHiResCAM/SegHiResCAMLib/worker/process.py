@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import signal
 import subprocess
-import sys
 import threading
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
+from SegHiResCAMLib import child_process
 from SegHiResCAMLib.worker.folder import make_private_folder
 from SegHiResCAMLib.worker.protocol import NotAMessage, Request, decode, encode
-
-LIBRARY = Path(__file__).parents[2]
-"""Where SegHiResCAMLib is, for a Python that does not know."""
 
 
 class WorkerProcess:
@@ -37,16 +31,8 @@ class WorkerProcess:
         self._log = log
         self._writing = threading.Lock()
         try:
-            self._process = subprocess.Popen(
-                [*command, str(self.folder)],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                encoding="utf-8",
-                errors="replace",
-                cwd=LIBRARY,  # python -m imports from here first: nothing that lies about elsewhere can be in the way
-                env=_environment(),
-                **_own_group(),
+            self._process = child_process.start(
+                [*command, str(self.folder)], stdin=subprocess.PIPE, stderr=subprocess.PIPE
             )
         except BaseException:
             shutil.rmtree(self.folder, ignore_errors=True)
@@ -87,12 +73,7 @@ class WorkerProcess:
 
     def kill(self) -> None:
         """End it and its children now."""
-        if sys.platform == "win32":
-            quiet: dict[str, Any] = {"creationflags": subprocess.CREATE_NO_WINDOW}
-            subprocess.run(["taskkill", "/F", "/T", "/PID", str(self.pid)], capture_output=True, check=False, **quiet)
-        else:
-            with suppress(ProcessLookupError, PermissionError):
-                os.killpg(self.pid, signal.SIGKILL)
+        child_process.kill(self._process)
 
     def dispose(self) -> int:
         """End it, wait for it and remove its folder.
@@ -112,15 +93,3 @@ class WorkerProcess:
         with suppress(ValueError, OSError):
             for line in self._process.stderr or ():
                 self._log.append(line.rstrip()[:500])
-
-
-def _environment() -> dict[str, str]:
-    paths = [str(LIBRARY), *filter(None, [os.environ.get("PYTHONPATH")])]
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "PYTHONUNBUFFERED": "1", "PYTHONIOENCODING": "utf-8"}
-
-
-def _own_group() -> dict[str, Any]:
-    """So that it can be killed with its children, and shows no console."""
-    if sys.platform == "win32":
-        return {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.CREATE_NO_WINDOW}
-    return {"start_new_session": True}

@@ -1,0 +1,60 @@
+"""Child processes whose Python knows this library, and which end with their own children; the standard library alone."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+LIBRARY = Path(__file__).parents[1]
+"""The folder that holds SegHiResCAMLib, for a Python that does not know it."""
+
+
+def start(command: Sequence[str], *, stdin: int, stderr: int) -> subprocess.Popen[str]:
+    """Start a command without a console, in a group of its own; what it writes to stdout is read from a pipe.
+
+    Args:
+        command: With its arguments.
+        stdin: As `subprocess.Popen` takes it; pipes carry UTF-8 text.
+        stderr: As `subprocess.Popen` takes it.
+
+    Raises:
+        OSError: It cannot be started.
+    """
+    return subprocess.Popen(
+        list(command),
+        stdin=stdin,
+        stdout=subprocess.PIPE,
+        stderr=stderr,
+        encoding="utf-8",
+        errors="replace",
+        cwd=LIBRARY,  # python -m imports from here first: nothing that lies about elsewhere can be in the way
+        env=_environment(),
+        **_own_group(),
+    )
+
+
+def kill(process: subprocess.Popen[str]) -> None:
+    """End a process that `start` started, and its children, now."""
+    if sys.platform == "win32":
+        command = ["taskkill", "/F", "/T", "/PID", str(process.pid)]
+        subprocess.run(command, capture_output=True, check=False, creationflags=subprocess.CREATE_NO_WINDOW)
+    else:
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, signal.SIGKILL)
+
+
+def _environment() -> dict[str, str]:
+    paths = [str(LIBRARY), *filter(None, [os.environ.get("PYTHONPATH")])]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "PYTHONUNBUFFERED": "1", "PYTHONIOENCODING": "utf-8"}
+
+
+def _own_group() -> dict[str, Any]:
+    if sys.platform == "win32":
+        return {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.CREATE_NO_WINDOW}
+    return {"start_new_session": True}
