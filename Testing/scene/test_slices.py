@@ -92,10 +92,9 @@ def test_an_image_is_pixel_for_pixel_what_slicers_slice_view_blends(application,
     assert np.ptp(blended[inside], axis=-1).max() > 0.2  # there is colour to compare
 
 
-def test_a_given_window_maps_the_background_linearly(scene):
+def test_the_background_is_mapped_linearly_by_its_own_window(scene):
     ct = add_volume(scene, np.full(SHAPE, 90, np.int16), np.eye(4), "CT", window=(40, 400))
     where = cut(AXIAL, np.array([12.0, 11.0, 10.0]), (5, 5), 1.0)
-    np.testing.assert_allclose(layer_image(ct, where, (40, 200))[..., :3], (90 - -60) / 200)
     np.testing.assert_allclose(layer_image(ct, where)[..., :3], (90 - -160) / 400, atol=1 / 255)
 
 
@@ -134,7 +133,7 @@ def test_drawing_leaves_the_scene_as_it_was(scene):
     ct = add_volume(scene, np.full(SHAPE, 90, np.int16), np.eye(4), "CT")
     before = scene.GetNumberOfNodes()
     where = cut(AXIAL, np.array([12.0, 11.0, 10.0]), (5, 5), 1.0)
-    layer_image(ct, where, (40, 200))
+    layer_image(ct, where)
     mask_image(np.ones(SHAPE, bool), ct, where)
     assert scene.GetNumberOfNodes() == before
 

@@ -31,15 +31,13 @@ class Look:
         volume: The background's node.
         outlines: The segments to outline.
         position: RAS millimetres, (3,), that all slices go through, and that is marked in them.
-        window: (level, width) of the background; None as its display node has it.
         opacity: Of heat maps, 0 to 1.
     """
 
     volume: Any
     outlines: list[Outline]
     position: Array
-    window: tuple[float, float] | None
-    opacity: float
+    opacity: float = 0.5
 
 
 @dataclass(frozen=True)
@@ -96,7 +94,7 @@ def draw_panel(page: canvas.Canvas, look: Look, where: Slice, heatmap: Any, corn
         heatmap: Heat map's volume node; None for the image alone.
         corner: Pixels from the page's left and top.
     """
-    under = layer_image(look.volume, where, look.window)
+    under = layer_image(look.volume, where)
     image = under[..., :3] * under[..., 3:]
     if heatmap is not None:
         over = layer_image(heatmap, where)

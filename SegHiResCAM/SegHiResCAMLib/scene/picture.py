@@ -5,6 +5,9 @@ The slices are what Slicer's slice views show (see `slices`); matplotlib adds ou
 Colours run from 0 to each map's own maximum over the whole volume, as its display node says, so that slices of one map
 compare. The legend's ticks are in raw units, since a map whose maximum is 1e-6 of another's would otherwise look just as
 convincing. To compare maps in absolute terms, give them one range with `heatmap.set_display_range` first.
+
+In all of them `volume` is the background's volume node, shown as its display node has it, `segmentation` the segmentation node to outline
+(None for no outline), and `segments` the identifiers of those segments that are outlined (None for all).
 """
 
 from __future__ import annotations
@@ -20,8 +23,7 @@ from SegHiResCAMLib.scene.canvas import DIM, Canvas
 from SegHiResCAMLib.scene.captions import ASKED, MARGIN
 from SegHiResCAMLib.scene.heatmap import heatmap_diagnoses, heatmap_provenance, peak_position
 from SegHiResCAMLib.scene.panels import Look, Outline, body_frame, draw_panel, outlines
-from SegHiResCAMLib.scene.slices import AXIAL, VIEWS, View
-from SegHiResCAMLib.scene.volumes import Array
+from SegHiResCAMLib.scene.slices import AXIAL, VIEWS
 
 _GAP = 12  # pixels
 _PAGE = 1500  # pixels that the panels share in width
@@ -36,27 +38,15 @@ def slice_picture(
     segmentation: Any = None,
     *,
     segments: Sequence[str] | None = None,
-    window: tuple[float, float] | None = None,
     opacity: float = 0.5,
-    position: Array | None = None,
 ) -> None:
-    """Draw the axial, coronal and sagittal slice through a heat map's peak side by side.
-
-    Args:
-        path: Where the PNG goes.
-        volume: Background volume node.
-        heatmap: Heat map's volume node, from `heatmap.add_heatmap`.
-        segmentation: Segmentation node to outline; None for no outline.
-        segments: Identifiers of the segments to outline; None for all.
-        window: (level, width) of the background; None as its display node has it.
-        opacity: Of the heat map, 0 to 1.
-        position: RAS millimetres, (3,), that the slices go through; None for the peak.
+    """Draw the axial, coronal and sagittal slice through a heat map's peak side by side, the map at an opacity from 0 to 1.
 
     Raises:
         SceneError: matplotlib is missing, a segment is unknown, or the file cannot be written.
     """
-    position = peak_position(heatmap).position if position is None else np.asarray(position, dtype=float)
-    look = Look(volume, outlines(volume, segmentation, segments), position, window, opacity)
+    position = peak_position(heatmap).position
+    look = Look(volume, outlines(volume, segmentation, segments), position, opacity)
     frame = body_frame(volume, position)
     scale = sum(frame.width(view) for view in VIEWS) / (_PAGE - 2 * _GAP)
     cuts = [frame.cut(view, scale) for view in VIEWS]
@@ -82,30 +72,14 @@ def comparison_picture(
     segmentation: Any = None,
     *,
     segments: Sequence[str] | None = None,
-    window: tuple[float, float] | None = None,
-    opacity: float = 0.5,
-    position: Array | None = None,
 ) -> None:
-    """Draw several heat maps in the same slices: one column each beside the bare image, rows axial, coronal, sagittal.
-
-    Each map has its own colour range, from 0 to its own maximum over the volume, unless `heatmap.set_display_range` was
-    told otherwise.
-
-    Args:
-        path: Where the PNG goes.
-        volume: Background volume node.
-        heatmaps: Heat maps' volume nodes, at least one.
-        segmentation: Segmentation node to outline; None for no outline.
-        segments: Identifiers of the segments to outline; None for all.
-        window: (level, width) of the background; None as its display node has it.
-        opacity: Of the heat maps, 0 to 1.
-        position: RAS millimetres, (3,), that the slices go through; None for the first map's peak.
+    """Draw several heat maps in the slices through the first one's peak: a column each beside the bare image, rows axial, coronal, sagittal.
 
     Raises:
-        SceneError: matplotlib is missing, a segment is unknown, or the file cannot be written.
+        SceneError: As `slice_picture`.
     """
-    position = peak_position(heatmaps[0]).position if position is None else np.asarray(position, dtype=float)
-    look = Look(volume, outlines(volume, segmentation, segments), position, window, opacity)
+    position = peak_position(heatmaps[0]).position
+    look = Look(volume, outlines(volume, segmentation, segments), position)
     frame = body_frame(volume, position)
     column = int(np.clip(_PAGE // (1 + len(heatmaps)), *_COLUMN))
     scale = max(frame.width(view) for view in VIEWS) / column
@@ -139,31 +113,16 @@ def gallery_picture(
     segmentation: Any = None,
     *,
     segments: Sequence[str] | None = None,
-    window: tuple[float, float] | None = None,
-    opacity: float = 0.5,
-    position: Array | None = None,
-    view: View = AXIAL,
 ) -> None:
-    """Draw many heat maps in one and the same slice: a tile each, in rows of five, the bare image first.
-
-    Args:
-        path: Where the PNG goes.
-        volume: Background volume node.
-        heatmaps: Heat maps' volume nodes, at least one.
-        segmentation: Segmentation node to outline; None for no outline.
-        segments: Identifiers of the segments to outline; None for all.
-        window: (level, width) of the background; None as its display node has it.
-        opacity: Of the heat maps, 0 to 1.
-        position: RAS millimetres, (3,), that the slice goes through; None for the first map's peak.
-        view: The slice's direction.
+    """Draw many heat maps in the axial slice through the first one's peak: a tile each, in rows of five, the bare image first.
 
     Raises:
-        SceneError: matplotlib is missing, a segment is unknown, or the file cannot be written.
+        SceneError: As `slice_picture`.
     """
-    position = peak_position(heatmaps[0]).position if position is None else np.asarray(position, dtype=float)
-    look = Look(volume, outlines(volume, segmentation, segments), position, window, opacity)
+    position = peak_position(heatmaps[0]).position
+    look = Look(volume, outlines(volume, segmentation, segments), position)
     frame = body_frame(volume, position)
-    where = frame.cut(view, frame.width(view) / _TILE)
+    where = frame.cut(AXIAL, frame.width(AXIAL) / _TILE)
     height = where.shape[0] + 96
     rows = -(-(1 + len(heatmaps)) // _TILES)
     page = Canvas(2 * MARGIN + _TILES * (_TILE + _GAP) - _GAP, 92 + rows * height + 40)

@@ -91,13 +91,12 @@ def cut(view: View, center: Array, shape: tuple[int, int], mm_per_pixel: float) 
     return Slice(view, node, shape, mm_per_pixel)
 
 
-def layer_image(volume: Any, where: Slice, window: tuple[float, float] | None = None) -> Array:
+def layer_image(volume: Any, where: Slice) -> Array:
     """Show one volume in a slice as the desktop would.
 
     Args:
         volume: A scalar volume node of a scene, with a display node.
         where: The slice.
-        window: (level, width) in grey instead of the volume's own display; None for its own.
 
     Returns:
         (rows, columns, 4) red, green, blue, alpha, 0 to 1. Alpha is 0 outside the volume and where it is thresholded.
@@ -106,10 +105,6 @@ def layer_image(volume: Any, where: Slice, window: tuple[float, float] | None = 
     connection = layer.GetImageDataConnection()
     connection.GetProducer().Update()
     rgba = _pixels(connection.GetProducer().GetOutputDataObject(connection.GetIndex())) / 255.0
-    if window is not None:
-        level, width = window
-        raw = _pixels(layer.GetReslice().GetOutput())[..., 0]
-        rgba[..., :3] = np.clip((raw - level) / width + 0.5, 0, 1)[..., None]
     layer.SetMRMLScene(None)
     return rgba
 
