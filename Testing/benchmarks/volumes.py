@@ -9,14 +9,13 @@ from measure import measured, peak_megabytes
 from monai.data import MetaTensor
 from monai.networks.nets import UNet
 from monai.transforms import Compose, EnsureTyped, Orientationd
+from one_map import stitched_map
 from peers import import_grad_cam
 from table import Table, judged, ratio
 
-from SegHiResCAMLib.engine.cam.stitched import stitched_map
 from SegHiResCAMLib.engine.explain import explain
 from SegHiResCAMLib.engine.explanation import ExplainRequest
 from SegHiResCAMLib.engine.models.model import Label, SegmentationModel, WindowSettings
-from SegHiResCAMLib.engine.progress import silent
 from SegHiResCAMLib.engine.windows import plan_windows, predict_windows
 
 SETTINGS = WindowSettings((96, 96, 96), 0.25, "gaussian")
@@ -38,7 +37,7 @@ def time_table() -> Table:
     for depth, layer in (("deep", BOTTOM), ("last block, half resolution", LAST_BLOCK)):
 
         def ours(pixel_set: torch.Tensor, name: str = layer) -> object:
-            return stitched_map(network, images, pixel_set, 1, name, HIRES, windows, device=CPU, progress=silent)
+            return stitched_map(network, images, pixel_set, 1, name, HIRES, windows)
 
         runs = {
             "forward": lambda: _predict(network, images, windows),
@@ -71,7 +70,7 @@ def memory_table() -> Table:
     one = torch.ones(1, *window.shape[2:], dtype=torch.bool)
 
     def single() -> object:
-        return stitched_map(network, window, one, 1, layer, HIRES, alone, device=CPU, progress=silent)
+        return stitched_map(network, window, one, 1, layer, HIRES, alone)
 
     single()
     least = min(peak_megabytes(single) for _ in range(2))
@@ -81,7 +80,7 @@ def memory_table() -> Table:
     plan = plan_windows(shape, SETTINGS)
 
     def over_windows() -> object:
-        return stitched_map(network, images, pixel_set, 1, layer, HIRES, plan, device=CPU, progress=silent)
+        return stitched_map(network, images, pixel_set, 1, layer, HIRES, plan)
 
     volume = images.numel() * 4 / 2**20
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import pytest
 import torch
+from one_map import stitched_map
 from torch import nn
 
 from SegHiResCAMLib.engine.cam.methods import METHODS
-from SegHiResCAMLib.engine.cam.stitched import stitched_map
 from SegHiResCAMLib.engine.errors import EngineError
 from SegHiResCAMLib.engine.memory import UNKNOWN, Workplace, fitting, free_memory
 from SegHiResCAMLib.engine.models.model import WindowSettings
-from SegHiResCAMLib.engine.progress import silent
 from SegHiResCAMLib.engine.windows import plan_windows
 
 CPU = torch.device("cpu")
@@ -42,7 +41,7 @@ def explained(network: nn.Module, batch: int | None, slices: int = 11) -> torch.
     images = torch.randn(slices, 1, 8, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     return stitched_map(
         network, images, torch.ones(slices, 8, 8), 1, "features", METHODS["seg-hires-grad-cam"],
-        plan_windows((8, 8), WindowSettings()), device=CPU, progress=silent, batch=batch,
+        plan_windows((8, 8), WindowSettings()), batch=batch,
     ).values  # fmt: skip
 
 

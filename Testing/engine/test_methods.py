@@ -9,18 +9,18 @@ import pytest
 import torch
 from cam_reference import NETWORKS, Reference, activation_and_gradient, basic_unet, blocks, stretched
 from captum.attr import LayerFeatureAblation
+from one_map import stitched_map
 from peers import grad_cam_raw
 from torch import nn
 
 from SegHiResCAMLib.engine.cam import activation_map
 from SegHiResCAMLib.engine.cam.leaf import Target
 from SegHiResCAMLib.engine.cam.methods import METHODS, find_method
-from SegHiResCAMLib.engine.cam.stitched import stitched_map, stitched_maps
+from SegHiResCAMLib.engine.cam.stitched import stitched_maps
 from SegHiResCAMLib.engine.cam.walks import Question
 from SegHiResCAMLib.engine.errors import EngineError
 from SegHiResCAMLib.engine.memory import Workplace
 from SegHiResCAMLib.engine.models.model import WindowSettings
-from SegHiResCAMLib.engine.progress import silent
 from SegHiResCAMLib.engine.windows import plan_windows
 
 GENERAL = [name for name in METHODS if name != "seg-cam"]  # seg-cam needs a 1x1 tail
@@ -191,7 +191,6 @@ def with_options(method: str, name: str = "UNet", **options):
     chosen = find_method(method).with_options(options)
     return stitched_map(
         network, image, segment[None].double(), index, layer, chosen, windows,
-        device=torch.device("cpu"), progress=silent,
     ).values[0]  # fmt: skip
 
 

@@ -7,12 +7,13 @@ import torch
 from cam_reference import ADDED, Reference
 from monai.inferers import sliding_window_inference
 from monai.networks.nets import BasicUNet, SegResNet, UNet
+from one_map import stitched_map
 from torch import nn
 
 from SegHiResCAMLib.engine.cam import activation_map
 from SegHiResCAMLib.engine.cam.leaf import Target
 from SegHiResCAMLib.engine.cam.methods import METHODS
-from SegHiResCAMLib.engine.cam.stitched import stitched_map, stitched_maps
+from SegHiResCAMLib.engine.cam.stitched import stitched_maps
 from SegHiResCAMLib.engine.cam.walks import Question
 from SegHiResCAMLib.engine.errors import Cancelled
 from SegHiResCAMLib.engine.memory import Workplace
@@ -84,8 +85,6 @@ def test_hires_window_by_window_equals_one_graph(dims, shape, window, overlap, b
         LAYERS[depth],
         METHODS["seg-hires-grad-cam"],
         windows,
-        device=CPU,
-        progress=silent,
         batch=2,
     )
     assert close(found.values, windows.crop(expected))
@@ -109,9 +108,7 @@ def test_grad_weights_come_from_the_whole_volume_as_in_one_graph(dims, shape, wi
         place = windows.boxes[box]
         raw = torch.einsum("k,k...->...", weights, activation[0].detach())
         expected[(image, *place)] += upsampled(raw, window) * importance / total[place]
-    found = stitched_map(
-        net, images, pixel_set, 2, LAYERS[depth], METHODS["seg-grad-cam"], windows, device=CPU, progress=silent
-    )
+    found = stitched_map(net, images, pixel_set, 2, LAYERS[depth], METHODS["seg-grad-cam"], windows)
     assert close(found.values, windows.crop(expected))
 
 
@@ -129,9 +126,7 @@ def test_other_networks_are_exact_over_windows_too(build) -> None:
     expected = torch.zeros(1, *windows.padded, dtype=torch.float64)
     for box, activation, gradient in zip(windows.boxes, activations, gradients, strict=True):
         expected[(0, *box)] += upsampled((activation * gradient).sum(1)[0].detach(), window)
-    found = stitched_map(
-        net, images, pixel_set, 1, layer, METHODS["seg-hires-grad-cam"], windows, device=CPU, progress=silent
-    )
+    found = stitched_map(net, images, pixel_set, 1, layer, METHODS["seg-hires-grad-cam"], windows)
     assert close(found.values, expected)
 
 
@@ -141,9 +136,7 @@ def test_windows_that_the_pixel_set_does_not_touch_are_skipped_and_are_exactly_z
     pixel_set = torch.zeros(1, 32, 96, dtype=torch.float64)
     pixel_set[0, 4:8, 2:6] = 1
     _, gradients, _ = one_graph(net, images, pixel_set, 1, LAYERS["deep"], windows)
-    found = stitched_map(
-        net, images, pixel_set, 1, LAYERS["deep"], METHODS["seg-hires-grad-cam"], windows, device=CPU, progress=silent
-    )
+    found = stitched_map(net, images, pixel_set, 1, LAYERS["deep"], METHODS["seg-hires-grad-cam"], windows)
     assert (found.touched, found.windows) == (1, len(windows.boxes)) == (1, 5)
     assert all(gradient.abs().max() == 0 for gradient in gradients[1:])
     assert found.values[0, :, 32:].abs().max() == 0
@@ -189,9 +182,7 @@ def test_every_method_is_that_of_the_whole_volume_in_one_graph(dims, shape, wind
         share = 1 if method in ADDED else importance / total[place]
         whole[(image, *place)] += upsampled(torch.from_numpy(raw), window) * share
     expected = torch.from_numpy(direct.finished(method, windows.crop(whole).numpy()))
-    found = stitched_map(
-        net, images, pixel_set, 2, LAYERS["deep"], METHODS[method], windows, device=CPU, progress=silent, batch=2
-    )
+    found = stitched_map(net, images, pixel_set, 2, LAYERS["deep"], METHODS[method], windows, batch=2)
     assert found.touched < found.windows
     assert close(found.values, expected)
 
@@ -203,7 +194,7 @@ def test_one_window_equals_a_single_pass(method: str) -> None:
     images, layer = torch.randn(1, 1, 32, 48, dtype=torch.float64), "upcat_1" if method == "seg-cam" else "down_2"
     windows = plan_windows((32, 48), WindowSettings(None, multiple=16))
     pixel_set = torch.rand(1, 32, 48, dtype=torch.float64)
-    found = stitched_map(net, images, pixel_set, 0, layer, METHODS[method], windows, device=CPU, progress=silent)
+    found = stitched_map(net, images, pixel_set, 0, layer, METHODS[method], windows)
     single = activation_map(net, images, pixel_set[0], 0, layer, method)
     assert close(found.values[0], upsampled(single, (32, 48)))
 
@@ -213,9 +204,7 @@ def test_seg_cam_over_windows_is_the_stitched_logit_without_its_bias() -> None:
     net = BasicUNet(2, 1, 3, features=(4, 4, 6, 6, 8, 4)).double().eval().requires_grad_(False)
     images = torch.randn(1, 1, 48, 48, dtype=torch.float64)
     windows = plan_windows((48, 48), WindowSettings((32, 32), 0.5, "gaussian"))
-    found = stitched_map(
-        net, images, torch.ones(1, 48, 48), 1, "upcat_1", METHODS["seg-cam"], windows, device=CPU, progress=silent
-    )
+    found = stitched_map(net, images, torch.ones(1, 48, 48), 1, "upcat_1", METHODS["seg-cam"], windows)
     assert close(found.values, predict_windows(net, images, windows, 1)[:, 1] - net.final_conv.bias[1])
 
 
@@ -224,9 +213,7 @@ def test_an_empty_pixel_set_gives_an_empty_map_but_for_methods_that_know_no_clas
     torch.manual_seed(5)
     net = BasicUNet(2, 1, 3, features=(4, 4, 6, 6, 8, 4)).double().eval().requires_grad_(False)
     images, windows = torch.randn(2, 1, 32, 48, dtype=torch.float64), plan_windows((32, 48), WindowSettings((32, 32)))
-    found = stitched_map(
-        net, images, torch.zeros(2, 32, 48), 1, "upcat_1", METHODS[method], windows, device=CPU, progress=silent
-    )
+    found = stitched_map(net, images, torch.zeros(2, 32, 48), 1, "upcat_1", METHODS[method], windows)
     assert (found.touched, found.score) == (0, 0)
     assert torch.isfinite(found.values).all()
     assert bool(found.values.any()) == (method in {"seg-cam", "seg-eigen-cam", "seg-score-cam"})
@@ -237,10 +224,7 @@ def test_several_layers_are_served_by_the_same_passes_and_each_as_if_it_were_alo
     windows = plan_windows((40, 52), WindowSettings((32, 32), 0.5))
     pixel_set, forwards, backwards = torch.ones(1, 40, 52, dtype=torch.float64), [], []
     for method in ("seg-hires-grad-cam", "seg-grad-cam", "seg-ablation-cam"):
-        alone = [
-            stitched_map(net, images, pixel_set, 1, layer, METHODS[method], windows, device=CPU, progress=silent)
-            for layer in LAYERS.values()
-        ]
+        alone = [stitched_map(net, images, pixel_set, 1, layer, METHODS[method], windows) for layer in LAYERS.values()]
         first = net.model[0].register_forward_hook(lambda *_: forwards.append(1))
         last = net.model[2].register_full_backward_hook(lambda *_: backwards.append(1))
         (together,) = stitched_maps(
@@ -289,7 +273,7 @@ def test_long_methods_can_be_cancelled_between_channels(method: str) -> None:
     with pytest.raises(Cancelled):
         stitched_map(
             net, images, torch.ones(1, 16, 16), 0, LAYERS["deep"], METHODS[method],
-            plan_windows((16, 16), WindowSettings()), device=CPU, progress=stop_soon,
+            plan_windows((16, 16), WindowSettings()), progress=stop_soon,
         )  # fmt: skip
     assert not any(module._forward_hooks or "forward" in vars(module) for module in net.modules())
 
@@ -323,6 +307,6 @@ def test_it_can_be_cancelled_between_windows() -> None:
     with pytest.raises(Cancelled):
         stitched_map(
             net, images, torch.ones(5, 16, 16), 0, LAYERS["deep"], METHODS["seg-hires-grad-cam"],
-            plan_windows((16, 16), WindowSettings()), device=CPU, progress=stop_soon,
+            plan_windows((16, 16), WindowSettings()), progress=stop_soon,
         )  # fmt: skip
     assert not any(module._forward_hooks for module in net.modules())

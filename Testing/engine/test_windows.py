@@ -8,12 +8,11 @@ import pytest
 import torch
 from monai.inferers import SlidingWindowInferer
 from monai.networks.nets import BasicUNet
+from one_map import stitched_map
 
 from SegHiResCAMLib.engine.cam.methods import METHODS
-from SegHiResCAMLib.engine.cam.stitched import stitched_map
 from SegHiResCAMLib.engine.errors import EngineError
 from SegHiResCAMLib.engine.models import WindowSettings
-from SegHiResCAMLib.engine.progress import silent
 from SegHiResCAMLib.engine.windows import plan_windows, predict_windows
 
 SETTINGS: list[dict[str, Any]] = [
@@ -68,7 +67,6 @@ def test_maps_explain_the_prediction_of_monais_inferer(
     pixel_set = torch.rand(2, *IMAGE, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
     found = stitched_map(
         net, images, pixel_set, 1, "final_conv", METHODS["seg-hires-grad-cam"], plan_windows(IMAGE, settings),
-        device=torch.device("cpu"), progress=silent,
     )  # fmt: skip
     assert found.score == pytest.approx(float((predicted[:, 1] * pixel_set).sum()), rel=1e-12)
     assert torch.allclose(found.values, predicted[:, 1] * pixel_set, rtol=1e-10, atol=1e-12)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import torch
 
 from SegHiResCAMLib.engine.cam.evidence import collect
-from SegHiResCAMLib.engine.cam.leaf import Leaf, Target, leaves_at
+from SegHiResCAMLib.engine.cam.leaf import Leaf, leaves_at
 from SegHiResCAMLib.engine.cam.methods import Method
 from SegHiResCAMLib.engine.cam.methods.steps import Gather, HeadWeights, Map, Step
 from SegHiResCAMLib.engine.cam.placement import Placement
@@ -27,7 +27,7 @@ from SegHiResCAMLib.engine.windows import Windows, at
 
 @dataclass(frozen=True)
 class StitchedMap:
-    """What `stitched_map` finds.
+    """What `stitched_maps` finds for a question at a layer.
 
     Attributes:
         values: Raw signed map (B, *spatial) on the stack's grid.
@@ -45,37 +45,6 @@ class StitchedMap:
     touched: int
     grid: tuple[int, ...]
     gradient_balance: float | None = None
-
-
-def stitched_map(
-    network: torch.nn.Module,
-    images: torch.Tensor,
-    pixel_set: torch.Tensor,
-    class_index: int,
-    layer: str,
-    method: Method,
-    windows: Windows,
-    *,
-    device: torch.device,
-    progress: Progress,
-    batch: int | None = 1,
-    placement: Placement | None = None,
-) -> StitchedMap:
-    """The raw signed map of a stack of images for one class at one layer.
-
-    `network` is on `device`, and `batch` windows are computed at once; the other arguments are those of `stitched_maps`.
-    """
-    ((found,),) = stitched_maps(
-        Workplace(network, device, batch),
-        images,
-        [Question(Target(class_index), pixel_set)],
-        [layer],
-        method,
-        windows,
-        progress=progress,
-        placements=None if placement is None else [placement],
-    )
-    return found
 
 
 def stitched_maps(
