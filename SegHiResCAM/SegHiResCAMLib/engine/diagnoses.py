@@ -65,7 +65,7 @@ def extent_of(pixel_set: torch.Tensor, spacing: tuple[float, ...]) -> float:
         pixel_set: (B, *spatial): one volume, or slices.
         spacing: Millimetres between positions along each spatial axis.
     """
-    largest = int((pixel_set != 0).flatten(1).sum(dim=1).max())
+    largest = max(int(image.count_nonzero()) for image in pixel_set)
     size = largest * math.prod(spacing)
     return (6 * size / math.pi) ** (1 / 3) if len(spacing) == 3 else 2 * math.sqrt(size / math.pi)
 

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 import monai
 import torch
@@ -26,9 +27,9 @@ from SegHiResCAMLib.engine.explanation import ExplainRequest, Explanation
 from SegHiResCAMLib.engine.memory import FELL_BACK, Workplace
 from SegHiResCAMLib.engine.model_layers import check_layers, model_layers, stack_spacing
 from SegHiResCAMLib.engine.models.model import Label
-from SegHiResCAMLib.engine.preprocessing import PreparedVolume, prepare, restore
+from SegHiResCAMLib.engine.preprocessing import PreparedVolume, from_model_grid, prepare, restore
 from SegHiResCAMLib.engine.progress import Progress, part, silent
-from SegHiResCAMLib.engine.segmentation import Segmentation, segment, segmentation_of
+from SegHiResCAMLib.engine.segmentation import Segmentation, segment
 from SegHiResCAMLib.engine.stack import Axis, check_mode, from_stack, to_stack
 from SegHiResCAMLib.engine.subject import Revealed, pixel_set_of, refuse_empty, revealed_sets, target_of
 from SegHiResCAMLib.engine.windows import Windows, plan_windows
@@ -80,8 +81,7 @@ def explain_segments(
     device = choose_device(request.device, model.spatial_dims)
     timings: dict[str, float] = {}
 
-    if segmentation is None:
-        progress(0.0, "Preparing the volume")
+    progress(0.0, "Preparing the volume" if segmentation is None else "Preparing")
     prepared = prepare(model, request.volume) if segmentation is None else segmentation.prepared
     axis = request.axis if segmentation is None else segmentation.axis
     stack = to_stack(model, prepared.image, axis)
@@ -110,11 +110,10 @@ def explain_segments(
     if to_reveal is not None:
         pixel_sets, rules = to_reveal
     else:
-        rules = []
-        found_by = part(progress, 0.4, 0.5)
-        pixel_sets = [
-            pixel_set_of(request, label, prepared, axis, lambda: segmented().model_labels, found_by) for label in labels
-        ]
+        predicted = partial(
+            pixel_set_of, find_labels=lambda: segmented().model_labels, progress=part(progress, 0.4, 0.5)
+        )
+        pixel_sets, rules = [predicted(request, label, prepared, axis) for label in labels], []
         if outline and not final:
             segmented()
     revealed = None
@@ -143,8 +142,10 @@ def explain_segments(
         for label, pixel_set in zip(labels, pixel_sets, strict=True):
             refuse_empty(request, label, pixel_set)
         with _timed(timings, "restoring the outline"):
-            model_labels = from_stack(model, prepared.image, axis, revealed.labels)
-            segmentation = segmentation_of(model, model_labels, prepared, axis)
+            segmentation = revealed.segmentation(prepared, axis)
+    del stack
+    if segmentation is None:  # nobody asks for the image again
+        prepared = prepared.without_values()
     setting = _Setting(request, method, prepared, axis, spacing, layers, reason, timings, _of_workplace(workplace))
     explanations = [
         _explanation(setting, label, pixel_set, maps, segmentation)
@@ -184,8 +185,8 @@ def _explanation(
         signed = restore(values, request.model, setting.prepared, "linear")
         voxels = None
         if not isinstance(chosen, PredictedSegment):
-            places = from_stack(request.model, setting.prepared.image, setting.axis, (pixel_set != 0).to(torch.uint8))
-            voxels = restore(places, request.model, setting.prepared, "nearest")
+            places = from_stack(request.model, setting.prepared.image, setting.axis, pixel_set.bool().to(torch.uint8))
+            voxels = from_model_grid(places, setting.prepared)
     facts = Facts(
         values=combined,
         not_finite=not_finite,

@@ -7,16 +7,14 @@ heat maps linearly, so that neither is ever rebuilt from numbers of our own.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
-import numpy as np
 import torch
 from monai.data import MetaTensor
-from monai.transforms import ResampleToMatch
 from monai.utils import TraceKeys
 
 from SegHiResCAMLib.engine.errors import EngineError
 from SegHiResCAMLib.engine.models.model import SegmentationModel
+from SegHiResCAMLib.engine.resampling import Interpolation, is_same_grid, resample_onto
 from SegHiResCAMLib.engine.stack import MODEL_SLICE_AXIS
 
 AFFINE_TOLERANCE = 1e-4
@@ -34,6 +32,12 @@ class PreparedVolume:
 
     image: MetaTensor
     grid: MetaTensor
+
+    def without_values(self) -> PreparedVolume:
+        """The same grid, and the way back from it, without the image's memory."""
+        nothing = self.image.as_tensor().new_zeros(1).expand(self.image.shape)
+        image = MetaTensor(nothing, meta=dict(self.image.meta), applied_operations=list(self.image.applied_operations))
+        return PreparedVolume(image, self.grid)
 
     @property
     def spacing(self) -> tuple[float, ...]:
@@ -76,7 +80,7 @@ def restore(
     values: torch.Tensor,
     model: SegmentationModel,
     prepared: PreparedVolume,
-    interpolation: Literal["nearest", "linear"],
+    interpolation: Interpolation,
 ) -> MetaTensor:
     """Take values on the model's grid back to the user's grid.
 
@@ -100,17 +104,22 @@ def restore(
     )
     back = model.preprocessing.inverse({"image": there})["image"]
     grid = prepared.grid
-    if back.shape[1:] != grid.shape[1:] or not np.allclose(back.affine, grid.affine, rtol=0, atol=AFFINE_TOLERANCE):
-        # Some transforms cannot name their exact inverse (an orientation between two axes); the affines still can.
-        mode = "nearest" if interpolation == "nearest" else "bilinear"
-        back = ResampleToMatch(mode=mode, padding_mode="zeros")(there, img_dst=grid)
-    return MetaTensor(back.as_tensor().to(values.dtype), affine=grid.affine, meta=dict(grid.meta))
+    # Some transforms cannot name their exact inverse (an orientation between two axes); the affines still can.
+    exact = is_same_grid(back, grid, AFFINE_TOLERANCE)
+    restored = back.as_tensor()[0] if exact else resample_onto(there, grid, interpolation)
+    return MetaTensor(restored[None].to(values.dtype), affine=grid.affine, meta=dict(grid.meta))
 
 
 def onto_model_grid(mask: MetaTensor, prepared: PreparedVolume) -> torch.Tensor:
-    """A mask (1, i, j, k) in any geometry, as (x, y, z) on the model's grid: each position takes the nearest voxel's value."""
-    matched = ResampleToMatch(mode="nearest", padding_mode="zeros")(mask.float(), img_dst=prepared.image)
-    return matched.as_tensor()[0]
+    """A mask (1, i, j, k) in any geometry, as (x, y, z) on the model's grid: each position takes the value of the voxel it lies in."""
+    return resample_onto(mask, prepared.image, "nearest")
+
+
+def from_model_grid(chosen: torch.Tensor, prepared: PreparedVolume) -> MetaTensor:
+    """Chosen positions (x, y, z) of the model's grid as voxels (1, i, j, k) of the user's: each takes the value of the position it lies in."""
+    there = MetaTensor(chosen[None], affine=prepared.image.affine)
+    voxels = resample_onto(there, prepared.grid, "nearest")
+    return MetaTensor(voxels[None], affine=prepared.grid.affine, meta=dict(prepared.grid.meta))
 
 
 def _channels_differ(model: SegmentationModel, given: int) -> EngineError:

@@ -15,8 +15,8 @@ from SegHiResCAMLib.engine.explanation import ExplainRequest
 from SegHiResCAMLib.engine.models.model import Label, SegmentationModel
 from SegHiResCAMLib.engine.preprocessing import PreparedVolume
 from SegHiResCAMLib.engine.progress import Progress
-from SegHiResCAMLib.engine.segmentation import decide, predict_values
-from SegHiResCAMLib.engine.stack import Axis, per_image
+from SegHiResCAMLib.engine.segmentation import Segmentation, decide, predict_values, segmentation_of
+from SegHiResCAMLib.engine.stack import Axis, from_stack, per_image
 from SegHiResCAMLib.engine.windows import Windows
 
 
@@ -27,6 +27,11 @@ def target_of(request: ExplainRequest, label: Label) -> Target:
         EngineError: `contrast-itself`, or an unknown contrast.
     """
     return Target(label.channel, _contrast_channel(request, label), request.contrast_weight)
+
+
+def has_background(model: SegmentationModel) -> bool:
+    """Whether a segment can be set against the background: channel 0 of a softmax that no label has."""
+    return model.activation == "softmax" and all(label.channel for label in model.labels)
 
 
 def pixel_set_of(
@@ -103,6 +108,10 @@ class Revealed:
             for (image, _), one in zip(places, self.windows.crop(values), strict=True):
                 into[image] = one.to(into)
 
+    def segmentation(self, prepared: PreparedVolume, axis: Axis) -> Segmentation:
+        """What the model outlines, once every window has been taken in."""
+        return segmentation_of(self.model, from_stack(self.model, prepared.image, axis, self.labels), prepared, axis)
+
 
 def revealed_sets(
     request: ExplainRequest, labels: Sequence[Label], shape: tuple[int, ...]
@@ -116,12 +125,11 @@ def revealed_sets(
 
 
 def _contrast_channel(request: ExplainRequest, label: Label) -> int | None:
-    """The output channel of what the segment is set against; the background is channel 0 of a softmax that no label has."""
+    """The output channel of what the segment is set against."""
     if request.contrast is None:
         return None
     model = request.model
-    free = model.activation == "softmax" and all(one.channel for one in model.labels)
-    if request.contrast.casefold() == "background" and free:
+    if request.contrast.casefold() == "background" and has_background(model):
         return 0
     channel = model.label(request.contrast).channel
     if channel == label.channel:

@@ -7,6 +7,7 @@ Voxel size is `volume.pixdim`.
 
 from __future__ import annotations
 
+import math
 import os
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -18,12 +19,12 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from monai.data import MetaTensor
-from monai.transforms import ResampleToMatch
 from monai.utils import SpaceKeys
 
 from SegHiResCAMLib.engine.dicom import read_dicom_file, read_dicom_folder
 from SegHiResCAMLib.engine.errors import EngineError
 from SegHiResCAMLib.engine.formats import kind_of
+from SegHiResCAMLib.engine.resampling import is_same_grid, resample_onto
 from SegHiResCAMLib.engine.volume_files import ITK_READERS, check_affine, read_itk, read_nifti, write_itk, write_nifti
 
 WRITERS: dict[str, Callable[[npt.NDArray[Any], npt.NDArray[np.float64], Path, Mapping[str, str]], None]] = {
@@ -34,8 +35,6 @@ WRITERS: dict[str, Callable[[npt.NDArray[Any], npt.NDArray[np.float64], Path, Ma
 }
 STORED_AS = {torch.bool: torch.uint8, torch.int64: torch.int32, torch.int8: torch.int16}
 """What other software cannot read, and what is written in its place. Floating types become float32."""
-SAME_PLACE = 1e-3
-"""mm: how far affines of one grid may differ by rounding."""
 
 
 def read_volume(path: str | os.PathLike[str], *, series: str | None = None) -> MetaTensor:
@@ -170,15 +169,12 @@ def _read(path: Path, name: str, series: str | None) -> tuple[npt.NDArray[Any], 
 
 def _onto(grid: MetaTensor, volume: MetaTensor, number: int) -> torch.Tensor:
     """The values of `volume`, the one of that number, at the voxels of `grid`."""
-    if volume.shape[1:] == grid.shape[1:] and np.allclose(volume.affine, grid.affine, rtol=0, atol=SAME_PLACE):
+    if is_same_grid(volume, grid):
         return volume.as_tensor()
-    smallest = volume.as_tensor().amin(dim=(1, 2, 3), keepdim=True)
-    seen = torch.ones_like(volume.as_tensor()[:1])
-    raised = MetaTensor(torch.cat([volume.as_tensor() - smallest, seen]), affine=volume.affine)
-    # Zeros surround what is resampled; `seen` says how much of a voxel lies inside.
-    *values, share = ResampleToMatch(mode="bilinear", padding_mode="zeros")(raised, img_dst=grid).as_tensor().float()
+    channels = [MetaTensor(channel[None], affine=volume.affine) for channel in volume.as_tensor()]
+    seen = MetaTensor(torch.ones_like(channels[0], dtype=torch.uint8), affine=volume.affine)
     name = volume.meta.get("filename_or_obj", f"Volume {number}")
-    covered = float((share > 0.5).float().mean())
+    covered = int(resample_onto(seen, grid, "nearest").count_nonzero()) / math.prod(grid.shape[1:])
     if not covered:
         first = grid.meta.get("filename_or_obj", "the first volume")
         raise EngineError(
@@ -187,7 +183,7 @@ def _onto(grid: MetaTensor, volume: MetaTensor, number: int) -> torch.Tensor:
         )
     if covered < 0.5:
         warnings.warn(f"{name} covers only {covered:.0%} of the first volume.", stacklevel=3)
-    return torch.stack(values) + smallest
+    return torch.stack([resample_onto(one, grid, "linear", outside=float(one.min())) for one in channels])
 
 
 def _replace_non_finite(values: npt.NDArray[np.float32], name: str) -> npt.NDArray[np.float32]:
