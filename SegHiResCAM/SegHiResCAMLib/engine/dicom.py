@@ -13,7 +13,6 @@ import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 
@@ -31,30 +30,6 @@ SMALLEST_VOLUME = 3
 
 NOT_IMAGES = frozenset({"SEG", "RTDOSE", "RTSTRUCT", "RTPLAN", "SR", "PR", "KO", "REG"})
 """Modalities that describe images and are none, though some hold pixels."""
-
-
-@dataclass(frozen=True)
-class SeriesInfo:
-    """A series of a folder, to choose from. `slices` counts frames where a file holds several."""
-
-    uid: str
-    description: str
-    modality: str
-    slices: int
-
-    def __str__(self) -> str:
-        count = f"{self.slices} slice{'s' if self.slices > 1 else ''}"
-        return f"{self.uid} ({', '.join(filter(None, (self.modality, count, self.description)))})"
-
-
-def list_series(folder: str | os.PathLike[str]) -> list[SeriesInfo]:
-    """The image series of a DICOM folder, largest first.
-
-    Raises:
-        EngineError: `dicom-no-images`, `dicom-damaged`.
-    """
-    with _quiet():
-        return [_info(slices) for slices in _series_in(Path(folder), os.fspath(folder))]
 
 
 def read_dicom_folder(
@@ -130,11 +105,10 @@ def _series_in(folder: Path, name: str) -> list[list[Slice]]:
 
 
 def _choose(series: list[list[Slice]], wanted: str | None, name: str) -> list[Slice]:
-    infos = [_info(slices) for slices in series]
-    choices = "; ".join(map(str, infos))
+    choices = "; ".join(map(_described, series))
     if wanted is not None:
-        for info, slices in zip(infos, series, strict=True):
-            if info.uid == wanted:
+        for slices in series:
+            if _uid(slices) == wanted:
                 return slices
         raise EngineError("series-unknown", f"{name} has no series {wanted}. It has: {choices}.")
     volumes = [slices for slices in series if len(slices) >= SMALLEST_VOLUME]
@@ -145,14 +119,15 @@ def _choose(series: list[list[Slice]], wanted: str | None, name: str) -> list[Sl
     raise EngineError("series-ambiguous", sentence)
 
 
-def _info(slices: list[Slice]) -> SeriesInfo:
-    header = slices[0].header
-    return SeriesInfo(
-        uid=str(header.get("SeriesInstanceUID", "")),
-        description=str(header.get("SeriesDescription", "")),
-        modality=str(header.get("Modality", "")),
-        slices=len(slices),
-    )
+def _described(slices: list[Slice]) -> str:
+    """A series, to choose from."""
+    header, count = slices[0].header, f"{len(slices)} slice{'s' if len(slices) > 1 else ''}"
+    facts = (str(header.get("Modality", "")), count, str(header.get("SeriesDescription", "")))
+    return f"{_uid(slices)} ({', '.join(filter(None, facts))})"
+
+
+def _uid(slices: list[Slice]) -> str:
+    return str(slices[0].header.get("SeriesInstanceUID", ""))
 
 
 def _slices_of(path: Path, name: str) -> list[Slice]:
