@@ -234,7 +234,7 @@ class SetUpSection:
 
     def copy_diagnostics(self) -> None:
         """Put versions, GPU and driver on the clipboard; nothing of any patient."""
-        qt.QApplication.clipboard().setText(diagnostics(self.report, _application(), list(self._log)))
+        slicer.app.clipboard().setText(diagnostics(self.report, _application(), list(self._log)))
         self._said = _("Copied: paste it where you ask for help.")
         self._show()
 
