@@ -116,11 +116,16 @@ class SegHiResCAMLogic(ScriptedLoadableModuleLogic):
         if jump:
             jump_slices(slicer.mrmlScene, peak_position(heatmapNode).position)
 
-    def export(self, heatmapNode, folder, *, fileFormat="nrrd", opacity=0.5) -> list[Path]:
-        """Write a heat map ("nrrd" or "nii.gz"), its segmentation, picture, table and provenance into a folder."""
-        from SegHiResCAMLib.logic.export import export_heatmap
+    def export(self, heatmapNode, folder, *, fileFormat="nrrd", opacity=0.5, wait=True, **callbacks) -> Any:
+        """Write a heat map ("nrrd" or "nii.gz"), its segmentation, picture, table and provenance into a folder.
 
-        return export_heatmap(heatmapNode, Path(folder), file_format=fileFormat, opacity=opacity)[0]
+        :returns: the files; with ``wait=False`` the job, whose result has them as ``files``.
+        :raises SceneError, ExplainerError: the sentence says what is wrong and what to do.
+        """
+        job = self.explainer.export(
+            heatmapNode, Path(folder), file_format=fileFormat, opacity=opacity, **_snakeCase(callbacks)
+        )
+        return self.explainer.wait(job).files if wait else job
 
 
 class SegHiResCAMWidget(ScriptedLoadableModuleWidget):

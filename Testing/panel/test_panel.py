@@ -334,6 +334,9 @@ def test_the_key_explains_the_point_under_the_mouse_in_place_of_the_last(
 def test_an_export_writes_everything(desktop: Desktop, explained: Any, parameters: Any, tmp_path: Path) -> None:
     desktop.ui.folderButton.directory = str(tmp_path / "out")
     desktop.ui.exportButton.click()
+    assert desktop.ui.exportButton.text == "Cancel"
+    idle(desktop)
+    assert desktop.ui.exportButton.text == "Expor&t everything"
     names = {file.name for file in (tmp_path / "out").iterdir()}
     assert names >= {"heatmap.nrrd", "signed-map.nrrd", "segmentation.seg.nrrd", "overlay.png", "explanation.json"}
     assert all(name in desktop.ui.statusLabel.text for name in names)

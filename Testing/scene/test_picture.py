@@ -12,7 +12,7 @@ from SegHiResCAMLib.scene.heatmap import add_heatmap, peak_position, set_display
 from SegHiResCAMLib.scene.panels import body_frame
 from SegHiResCAMLib.scene.picture import comparison_picture, slice_picture
 from SegHiResCAMLib.scene.segments import Segment, add_segmentation
-from SegHiResCAMLib.scene.slices import AXIAL, CORONAL, SAGITTAL, cut, mask_image
+from SegHiResCAMLib.scene.slices import AXIAL, CORONAL, SAGITTAL, body_search, cut, mask_image
 from SegHiResCAMLib.scene.volumes import add_volume
 
 SHAPE = (40, 34, 28)
@@ -53,7 +53,7 @@ def _green(image):
 
 def _panels(image, volume, position):
     """Cut the three panels out of a slice picture, by the widths of the frame."""
-    frame = body_frame(volume, position)
+    frame = body_frame(volume, body_search(volume)(), position)
     widths = [frame.width(view) for view in (AXIAL, CORONAL, SAGITTAL)]
     scale = sum(widths) / (1500 - 24)
     edges, left = [], 24
@@ -153,7 +153,7 @@ def test_a_long_body_is_cropped_to_square_panels_round_the_point(scene):
     ct = np.full((40, 40, 200), 40, np.int16)
     ct[0] = -1000
     volume = add_volume(scene, ct, np.eye(4), "CT")
-    frame = body_frame(volume, np.array([20.0, 20.0, 150.0]))
+    frame = body_frame(volume, body_search(volume)(), np.array([20.0, 20.0, 150.0]))
     extent = frame.upper - frame.lower
     assert extent[2] == pytest.approx(extent[:2].max())
     assert (frame.lower[2] + frame.upper[2]) / 2 == pytest.approx(150)

@@ -7,7 +7,17 @@ from vtk.util.numpy_support import vtk_to_numpy
 
 from SegHiResCAMLib.scene.heatmap import add_heatmap, peak_position
 from SegHiResCAMLib.scene.overlay import jump_slices, show_overlay
-from SegHiResCAMLib.scene.slices import AXIAL, CORONAL, SAGITTAL, VIEWS, body_box, cut, layer_image, mask_image
+from SegHiResCAMLib.scene.slices import (
+    AXIAL,
+    CORONAL,
+    SAGITTAL,
+    VIEWS,
+    body_box,
+    body_search,
+    cut,
+    layer_image,
+    mask_image,
+)
 from SegHiResCAMLib.scene.volumes import add_volume
 
 SHAPE = (24, 22, 20)
@@ -42,7 +52,7 @@ def ct_and_map(scene, affine):
 )
 def test_a_ball_at_the_patients_left_front_and_head_is_on_radiologys_side(ct_and_map, view, right, up):
     ct, heatmap, center = ct_and_map
-    middle = body_box(ct).mean(axis=0)
+    middle = body_box(ct, body_search(ct)()).mean(axis=0)
     middle[view.through] = center[view.through]
     rgba = layer_image(heatmap, cut(view, middle, (200, 200), 0.2))
     rows, columns = np.nonzero(rgba[..., 3])
@@ -124,7 +134,8 @@ def test_a_mask_lies_where_the_map_of_the_same_voxels_lies(scene, affine, view):
 def test_the_bodys_box_leaves_the_air_out(scene, affine):
     ct = np.full(SHAPE, -1000, np.int16)
     ct[5:19, 4:18, 3:17] = 40
-    box = body_box(add_volume(scene, ct, affine, "CT"))
+    node = add_volume(scene, ct, affine, "CT")
+    box = body_box(node, body_search(node)())
     corners = np.array([[i, j, k, 1] for i in (5, 18) for j in (4, 17) for k in (3, 16)]) @ affine.T
     np.testing.assert_allclose(box, [corners[:, :3].min(axis=0), corners[:, :3].max(axis=0)])
 

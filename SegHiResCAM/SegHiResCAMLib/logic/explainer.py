@@ -9,30 +9,36 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from itertools import count
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from SegHiResCAMLib.logic.export import check_export, export_steps
 from SegHiResCAMLib.logic.images import voxels_of
-from SegHiResCAMLib.logic.job import ExplainerError, Job
+from SegHiResCAMLib.logic.job import ExplainerError, Job, Report
 from SegHiResCAMLib.scene.errors import SceneError
 from SegHiResCAMLib.scene.heatmap import MEASUREMENTS, add_heatmap, node_facts, prepare_map
 from SegHiResCAMLib.scene.segments import (
     Segment,
     add_segmentation,
     prepare_labels,
-    segment_array,
+    segment_reader,
     set_model_of,
 )
 from SegHiResCAMLib.scene.table import add_measurements_table
+from SegHiResCAMLib.steps import Steps
 from SegHiResCAMLib.terminology import Code, Terminology
 from SegHiResCAMLib.worker import protocol
 from SegHiResCAMLib.worker.client import Client
 from SegHiResCAMLib.worker.protocol import Result, Voxels
 
 POLL_SECONDS = 0.02
+
+TURN_SECONDS = 0.005
+"""That a poll waits for the thread: in an application whose event loop keeps Python to itself, the thread gets its turn then."""
 
 
 class Explainer:
@@ -53,7 +59,7 @@ class Explainer:
 
     def open_model(self, model: str, **callbacks: Any) -> Job:
         """What a model is: name, labels, licence, methods; the result is a dictionary."""
-        return self._ask(protocol.OpenModel(model), _facts, _unchanged, callbacks)
+        return self._ask(protocol.OpenModel(model), _facts, callbacks)
 
     def layers(
         self,
@@ -67,7 +73,7 @@ class Explainer:
     ) -> Job:
         """Which layers a model has, on a volume's grid and for a segment of a size where these are given; the result is a dictionary."""
         voxels = None if volume is None else voxels_of(volume, further)
-        return self._ask(protocol.Layers(model, voxels, axis, extent_mm), _facts, _unchanged, callbacks)
+        return self._ask(protocol.Layers(model, voxels, axis, extent_mm), _facts, callbacks)
 
     def segment(
         self,
@@ -97,19 +103,16 @@ class Explainer:
         request = protocol.Segment(model, voxels_of(volume, further), mode, axis, device)
         affine = np.array(request.volume.affine)
 
-        def prepare(result: Result) -> Any:
+        def finish(result: Result, _report: Report) -> Steps:
             facts = result.facts["model"]
             segments = [_segment(label) for label in facts["labels"]]
-            return facts, segments, prepare_labels(result.arrays["labels"], affine, segments)
-
-        def receive(prepared: Any) -> Any:
-            facts, segments, image = prepared
+            image = yield lambda: prepare_labels(result.arrays["labels"], affine, segments)
             name = f"{facts['name']} segmentation"
             node = add_segmentation(_scene_of(volume), image, affine, segments, volume, name=name)
             set_model_of(node, facts["name"], facts["sha256"])
             return node
 
-        return self._ask(request, prepare, receive, callbacks)
+        return self._ask(request, finish, callbacks)
 
     def explain(
         self,
@@ -154,7 +157,7 @@ class Explainer:
         voxels = voxels_of(volume, further)
         mask = None
         if isinstance(pixel_set, str):
-            mask = Voxels(voxels.affine, segment_array(segmentation, pixel_set, volume).view(np.uint8))
+            mask = Voxels(voxels.affine, segment_reader(segmentation, pixel_set, volume))
         request = protocol.Explain(
             model, voxels, segment, method, layer, mode, axis, device,
             mask=mask,
@@ -163,11 +166,9 @@ class Explainer:
             refine_with=tuple(refine_with),
         )  # fmt: skip
 
-        def prepare(result: Result) -> Any:
-            return result.facts, prepare_map(result.arrays["signed_map"])
-
-        def receive(prepared: Any) -> Any:
-            facts, image = prepared
+        def finish(result: Result, _report: Report) -> Steps:
+            facts = result.facts
+            image = yield lambda: prepare_map(result.arrays["signed_map"])
             scene = _scene_of(volume)
             kept = segmentation if segmentation is not None and segmentation.GetScene() is scene else None
             node = add_heatmap(scene, image, np.array(voxels.affine), node_facts(facts), volume, segmentation=kept)
@@ -179,24 +180,48 @@ class Explainer:
                 node.SetAttribute("SegHiResCAM.measurements", json.dumps(facts["measurements"]))
             return node
 
-        return self._ask(request, prepare, receive, callbacks)
+        return self._ask(request, finish, callbacks)
+
+    def export(
+        self, heatmap: Any, folder: Path, *, file_format: str = "nrrd", opacity: float = 0.5, **callbacks: Any
+    ) -> Job:
+        """Write everything that belongs to a heat map into a folder; the result is an `Exported`. See `export_steps`.
+
+        Raises:
+            SceneError: The node is no heat map, or the format cannot hold it.
+        """
+        check_export(heatmap, file_format)
+        return self.run(
+            lambda report: export_steps(heatmap, folder, report, file_format=file_format, opacity=opacity), **callbacks
+        )
 
     def compute(self, work: Callable[[], Any], receive: Callable[[Any], Any], **callbacks: Any) -> Job:
         """Do something here that takes time and needs no worker: `work` in a thread, `receive` with its result in this one."""
-        job = Job(next(self._own_numbers), lambda _result: work(), receive, **callbacks)
+
+        def steps(_report: Report) -> Steps:
+            return receive((yield work))
+
+        return self.run(steps, **callbacks)
+
+    def run(self, steps: Callable[[Report], Steps], **callbacks: Any) -> Job:
+        """Do something here in steps, which needs no worker."""
+        job = Job(next(self._own_numbers), lambda _result, report: steps(report), **callbacks)
         self._jobs[job.identifier] = job
-        job.tell(Result({}), self._background)
+        job.tell(Result({}))
         return job
 
     def poll(self) -> None:
-        """Move all jobs on; never blocks."""
+        """Move all jobs on; takes milliseconds."""
         for identifier, event in self.client.poll():
             if identifier in self._jobs:
-                self._jobs[identifier].tell(event, self._background)
+                self._jobs[identifier].tell(event)
+        wait([job.in_thread for job in self._jobs.values() if job.in_thread], TURN_SECONDS)
         for job in list(self._jobs.values()):
-            job.settle()
+            moved = job.settle(self._background)
             if job.done:
                 self._jobs.pop(job.identifier, None)
+            if moved:
+                break  # one step a poll: several might take too long together
 
     def wait(self, job: Job) -> Any:
         """Block until a job has ended; all others move on meanwhile.
@@ -225,28 +250,27 @@ class Explainer:
         return bool(self._jobs)
 
     def close(self) -> None:
-        """End the worker."""
+        """End the worker, and give up what is being done; nobody is told."""
+        for job in self._jobs.values():
+            job.abandon()
+        self._jobs.clear()
         self.client.close()
         self._background.shutdown(wait=False, cancel_futures=True)
 
     def _ask(
         self,
         request: Any,
-        prepare: Callable[[Result], Any],
-        receive: Callable[[Any], Any],
+        steps: Callable[[Result, Report], Steps],
         callbacks: Mapping[str, Any],
     ) -> Job:
-        job = Job(self.client.submit(request), prepare, receive, **callbacks)
+        job = Job(self.client.submit(request), steps, **callbacks)
         self._jobs[job.identifier] = job
         return job
 
 
-def _facts(result: Result) -> dict[str, Any]:
+def _facts(result: Result, _report: Report) -> Steps:
+    yield from ()  # nothing is left to do
     return result.facts
-
-
-def _unchanged(prepared: Any) -> Any:
-    return prepared
 
 
 def _scene_of(volume: Any) -> Any:

@@ -1,122 +1,181 @@
-"""A heat map and what belongs to it, as files in one folder."""
+"""A heat map and what belongs to it, as files in one folder: all of them, or none where something goes wrong or the user cancels."""
 
 from __future__ import annotations
 
 import csv
 import json
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+from uuid import uuid4
 
 import numpy as np
-import slicer
-import vtk
 
+from SegHiResCAMLib.logic.job import Report
+from SegHiResCAMLib.nifti import is_sheared, write_nifti
+from SegHiResCAMLib.nrrd import write_nrrd
 from SegHiResCAMLib.scene.errors import SceneError
 from SegHiResCAMLib.scene.heatmap import (
     INPUT_VOLUME,
     MEASUREMENTS,
+    PREFIX,
     SEGMENTATION,
     heatmap_diagnoses,
     heatmap_provenance,
     peak_position,
 )
-from SegHiResCAMLib.scene.picture import slice_picture
-from SegHiResCAMLib.scene.save import save_segmentation, written_beside
-from SegHiResCAMLib.scene.volumes import image_of, volume_array
+from SegHiResCAMLib.scene.picture import slice_picture_steps
+from SegHiResCAMLib.scene.save import save_segmentation
+from SegHiResCAMLib.scene.segmentation_file import SegmentationFile, layer_array, segmentation_file
+from SegHiResCAMLib.scene.table import table_rows
+from SegHiResCAMLib.scene.volumes import volume_array
+from SegHiResCAMLib.steps import Steps
 
-FORMATS = ("nrrd", "nii.gz")
-FACTS = "explanation.json"
+FORMATS: dict[str, Callable[..., None]] = {"nrrd": write_nrrd, "nii.gz": write_nifti}
+FACTS, SEGMENTS_FILE = "explanation.json", "segmentation.seg.nrrd"
+MAPS, SEGMENTS, PICTURE = 0.75, 0.85, 1.0
+"""How far the export is when the heat maps, the segmentation and the picture are written."""
 
 
-def export_heatmap(
-    heatmap: Any, folder: Path, *, file_format: str = "nrrd", opacity: float = 0.5
-) -> tuple[list[Path], list[str]]:
-    """Write everything that belongs to a heat map.
+class Exported(NamedTuple):
+    """The files, and sentences about what was left out."""
+
+    files: list[Path]
+    left_out: list[str]
+
+
+def check_export(heatmap: Any, file_format: str) -> None:
+    """Refuse what cannot be exported, before anything is written.
+
+    Raises:
+        SceneError: The node is no heat map, or the format cannot hold it.
+    """
+    if not heatmap_provenance(heatmap):
+        sentence = f"{heatmap.GetName()} is no heat map of SegHiResCAM: choose one that Explain has made."
+        raise SceneError(sentence)
+    if file_format == "nii.gz" and is_sheared(volume_array(heatmap)[1]):
+        sentence = f"{heatmap.GetName()} lies on a sheared grid, which NIfTI cannot hold: export it as NRRD."
+        raise SceneError(sentence)
+    if file_format == "nii.gz" and find_spec("nibabel") is None:
+        raise SceneError("NIfTI files need nibabel, which is not installed: open Set up, or export as NRRD.")
+
+
+def export_steps(
+    heatmap: Any, folder: Path, report: Report, *, file_format: str = "nrrd", opacity: float = 0.5
+) -> Steps:
+    """Write everything that belongs to a heat map, as a job does it.
 
     The folder gets the heat map (its provenance in the header of a .nrrd), the signed map, the segmentation (.seg.nrrd), a picture of the
     slices through the peak, the measurements (.csv), and a JSON of provenance, diagnoses and measurements.
 
     Args:
-        heatmap: A vtkMRMLScalarVolumeNode from `Explainer.explain`.
+        heatmap: A vtkMRMLScalarVolumeNode that `check_export` lets pass.
         folder: Made where it is missing; files of the same names are replaced.
+        report: Hears how far it is.
         file_format: One of `FORMATS`. NIfTI knows no sheared grids and no provenance.
         opacity: Of the heat map in the picture.
 
     Returns:
-        The files, and sentences about what was left out.
+        An `Exported`.
 
     Raises:
-        SceneError: The node is no heat map, the format cannot hold it, or a file cannot be written.
+        SceneError: A file cannot be written, or a node was removed meanwhile.
     """
-    provenance = heatmap_provenance(heatmap)
-    if not provenance:
-        sentence = f"{heatmap.GetName()} is no heat map of SegHiResCAM: choose one that Explain has made."
-        raise SceneError(sentence)
-    if file_format == "nii.gz" and _is_sheared(heatmap):
-        sentence = f"{heatmap.GetName()} lies on a sheared grid, which NIfTI cannot hold: export it as NRRD."
-        raise SceneError(sentence)
+    (signed, affine), facts = volume_array(heatmap), _facts(heatmap)
+    header = (
+        {f"{PREFIX}{key}": value for key, value in heatmap_provenance(heatmap).items()} if file_format == "nrrd" else {}
+    )
+    volume, segmentation, table = (
+        heatmap.GetNodeReference(role) for role in (INPUT_VOLUME, SEGMENTATION, MEASUREMENTS)
+    )
+    rows = table_rows(table) if table is not None else None
+    taken = segmentation_file(segmentation) if segmentation is not None else None
+    beside = folder / f".seghirescam-{uuid4().hex}"  # files are put in their places when all are there
+    write, left_out = FORMATS[file_format], []
+
+    def write_maps() -> None:
+        with _sentences(folder):
+            beside.mkdir(parents=True)
+            for index, (name, array) in enumerate((("heatmap", np.maximum(signed, 0)), ("signed-map", signed))):
+                file = f"{name}.{file_format}"
+                write(
+                    beside / file, array, affine, header,
+                    written=lambda share, done=index, file=file: report(MAPS * (done + share) / 2, f"Writing {file}"),
+                )  # fmt: skip
+
+    def write_segmentation(taken: SegmentationFile) -> None:
+        with _sentences(folder):
+            write_nrrd(
+                beside / SEGMENTS_FILE, layer_array(taken), taken.affine, taken.header, first_axis="list",
+                written=lambda share: report(MAPS + (SEGMENTS - MAPS) * share, f"Writing {SEGMENTS_FILE}"),
+            )  # fmt: skip
+
+    def write_rest() -> list[Path]:
+        with _sentences(folder):
+            if rows is not None:
+                with (beside / "measurements.csv").open("w", encoding="utf-8", newline="") as file:
+                    csv.writer(file).writerows(rows)
+            text = json.dumps(facts, indent=2, allow_nan=False)
+            (beside / FACTS).write_text(f"{text}\n", encoding="utf-8")
+            names = [file.name for file in sorted(beside.iterdir())]
+            report(1.0, "Putting the files in place")
+            for name in names:
+                (beside / name).replace(folder / name)
+            return [folder / name for name in names]
+
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        yield write_maps
+        if taken is not None:
+            yield lambda: write_segmentation(taken)
+        elif segmentation is not None:  # layers on different grids are Slicer's own business
+            save_segmentation(segmentation, beside / SEGMENTS_FILE)
+        background = volume or heatmap
+        drawn = [node for node in (background, heatmap, segmentation) if node is not None]
+        report(SEGMENTS, "Drawing overlay.png")
+        try:
+            picture = slice_picture_steps(beside / "overlay.png", background, heatmap, segmentation, opacity=opacity)
+            yield from _while_there(drawn, picture)
+        except SceneError as problem:  # matplotlib is not part of 3D Slicer, and a picture not worth failing for
+            left_out.append(problem.sentence)
+        return Exported((yield write_rest), left_out)
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+
+
+def _while_there(nodes: list[Any], steps: Steps) -> Steps:
+    """Go on only as long as the nodes are in a scene; their voxels stay, but MRML does not draw what is in none."""
+    given: Any = None
+    while True:
+        for node in nodes:
+            if node.GetScene() is None:
+                steps.close()
+                sentence = f"{node.GetName()} was removed meanwhile."
+                raise SceneError(sentence)
+        try:
+            work = steps.send(given)
+        except StopIteration as end:
+            return end.value
+        given = yield work
+
+
+@contextmanager
+def _sentences(folder: Path) -> Iterator[None]:
+    try:
+        yield
     except OSError as problem:
-        sentence = f"{folder} cannot be made ({problem.strerror}): choose another folder."
+        sentence = f"{folder} cannot be written to ({problem.strerror}): choose another folder, or free some space on the disk."
         raise SceneError(sentence) from problem
-    written, left_out = [], []
-    for name, positive in (("heatmap", True), ("signed-map", False)):
-        written.append(folder / f"{name}.{file_format}")
-        _write_volume(heatmap, written[-1], positive)
-    volume, segmentation = heatmap.GetNodeReference(INPUT_VOLUME), heatmap.GetNodeReference(SEGMENTATION)
-    if segmentation is not None:
-        written.append(folder / "segmentation.seg.nrrd")
-        save_segmentation(segmentation, written[-1])
-    try:
-        slice_picture(folder / "overlay.png", volume or heatmap, heatmap, segmentation, opacity=opacity)
-        written.append(folder / "overlay.png")
-    except SceneError as problem:  # matplotlib is not part of 3D Slicer, and a picture not worth failing for
-        left_out.append(problem.sentence)
-    table = heatmap.GetNodeReference(MEASUREMENTS)
-    if table is not None:
-        written.append(folder / "measurements.csv")
-        _write_table(table, written[-1])
-    facts = {
+
+
+def _facts(heatmap: Any) -> dict[str, Any]:
+    provenance = heatmap_provenance(heatmap)
+    return {
         "name": heatmap.GetName(),
         "peak_ras_mm": peak_position(heatmap).position.tolist(),
         "provenance": {name: text for name, text in provenance.items() if name not in ("diagnoses", "measurements")},
         "diagnoses": heatmap_diagnoses(heatmap),
         "measurements": json.loads(provenance.get("measurements", "{}")),
     }
-    with written_beside(folder / FACTS) as beside:
-        beside.write_text(json.dumps(facts, indent=2, allow_nan=False) + "\n", encoding="utf-8")
-    return [*written, folder / FACTS], left_out
-
-
-def _write_volume(heatmap: Any, path: Path, positive: bool) -> None:
-    """With Slicer's own storage; that of NRRD writes node attributes into the header and reads them back."""
-    nrrd = path.suffix == ".nrrd"
-    storage = slicer.vtkMRMLNRRDStorageNode() if nrrd else slicer.vtkMRMLVolumeArchetypeStorageNode()
-    node = slicer.vtkMRMLScalarVolumeNode()
-    node.Copy(heatmap)
-    if positive:
-        node.SetAndObserveImageData(image_of(np.maximum(volume_array(heatmap)[0], 0)))
-    with written_beside(path) as beside:
-        storage.SetFileName(str(beside))
-        if not storage.WriteData(node):
-            sentence = f"{path} cannot be written: is there enough space on the disk?"
-            raise SceneError(sentence)
-
-
-def _write_table(table: Any, path: Path) -> None:
-    data = table.GetTable()
-    columns = [data.GetColumn(index) for index in range(data.GetNumberOfColumns())]
-    with written_beside(path) as beside, beside.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow([column.GetName() for column in columns])
-        writer.writerows(
-            [column.GetVariantValue(row).ToString() for column in columns] for row in range(data.GetNumberOfRows())
-        )
-
-
-def _is_sheared(node: Any) -> bool:
-    directions = vtk.vtkMatrix4x4()
-    node.GetIJKToRASDirectionMatrix(directions)
-    axes = slicer.util.arrayFromVTKMatrix(directions)[:3, :3]
-    return not np.allclose(axes.T @ axes, np.eye(3), atol=1e-4)

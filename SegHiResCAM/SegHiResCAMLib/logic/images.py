@@ -32,4 +32,4 @@ def voxels_of(volume: Any, further: Sequence[Any] = ()) -> Voxels:
             )
             raise SceneError(sentence)
         channels.append(other)
-    return Voxels.of(np.stack(channels), affine)
+    return Voxels.of(lambda: np.stack(channels), affine)

@@ -1,4 +1,4 @@
-"""A request under way, and what becomes of it: told by the worker, prepared in a thread, received by the scene."""
+"""A request under way, and what becomes of it: told by the worker, then finished here, in turns between a thread and the application."""
 
 from __future__ import annotations
 
@@ -7,7 +7,11 @@ from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field
 from typing import Any
 
+from SegHiResCAMLib.steps import Steps
 from SegHiResCAMLib.worker.protocol import Error, Progress, Result
+
+Report = Callable[[float, str], None]
+"""Tell how far a job is: fraction and a short text. It may be called in any thread, and raises `GivenUp` when nobody waits any more."""
 
 
 class ExplainerError(Exception):
@@ -20,14 +24,17 @@ class ExplainerError(Exception):
         self.trace = error.trace
 
 
+class GivenUp(Exception):  # noqa: N818 - nothing went wrong
+    """The user cancelled: whoever works for the job stops."""
+
+
 @dataclass
 class Job:
     """One request.
 
     Args:
         identifier: Of the request.
-        prepare: Makes what the scene takes of the worker's `Result`. It runs in a thread, so it must not touch the scene.
-        receive: Makes the job's own result of what is prepared, in the thread that polls.
+        steps: Makes of the worker's `Result` what is left to do here; they return the job's own result.
         on_progress: Called with the fraction done, a short text, and the seconds that remain where known.
         on_done: Called with the job's result.
         on_error: Called with an `Error`.
@@ -37,11 +44,11 @@ class Job:
         result: Once it has ended well.
         error: Once it has failed.
         facts: What the worker told with its result; "reused" lists what it did not have to do again.
+        in_thread: What a thread does for it now, None for nothing.
     """
 
     identifier: int
-    prepare: Callable[[Result], Any]
-    receive: Callable[[Any], Any]
+    steps: Callable[[Result, Report], Steps]
     on_progress: Callable[[float, str, float | None], None] | None = None
     on_done: Callable[[Any], None] | None = None
     on_error: Callable[[Error], None] | None = None
@@ -49,10 +56,12 @@ class Job:
     result: Any = field(default=None, init=False)
     error: Error | None = field(default=None, init=False)
     facts: dict[str, Any] = field(default_factory=dict, init=False)
-    _prepared: Future[Any] | None = field(default=None, init=False)
+    in_thread: Future[Any] | None = field(default=None, init=False)
+    _running: Steps | None = field(default=None, init=False)
+    _reported: tuple[float, str] | None = field(default=None, init=False)
     _given_up: bool = field(default=False, init=False)
 
-    def tell(self, event: Progress | Result | Error, background: Executor) -> None:
+    def tell(self, event: Progress | Result | Error) -> None:
         """Take the next event of the worker."""
         if isinstance(event, Progress):
             if self.on_progress and not self._given_up:
@@ -61,27 +70,52 @@ class Job:
             self._fail(event)
         else:
             self.facts = event.facts
-            self._prepared = background.submit(self.prepare, event)
+            self._running = self.steps(event, self._report)
 
-    def settle(self) -> None:
-        """End, if everything is prepared or the job was given up."""
-        if self.done or self._prepared is None or not (self._given_up or self._prepared.done()):
-            return
+    def settle(self, background: Executor) -> bool:
+        """Do the next step where it can be done now; returns whether there was one."""
+        if self.done or self._running is None:
+            return False
         if self._given_up:
+            self.abandon()
             self._fail(Error("cancelled", "Cancelled."))
-            return
+            return True
+        if self._reported and self.on_progress:
+            told, self._reported = self._reported, None
+            self.on_progress(*told, None)
+        if self.in_thread is not None and not self.in_thread.done():
+            return False
         try:
-            self.result = self.receive(self._prepared.result())
+            work = self._running.send(self.in_thread.result() if self.in_thread else None)
+            self.in_thread = background.submit(work) if work else None
+        except StopIteration as end:
+            self.done, self.result = True, end.value
+            if self.on_done:
+                self.on_done(self.result)
         except Exception as problem:  # noqa: BLE001 - as when the worker itself fails
+            self._running.close()
             self._fail(_failed(problem))
-            return
-        self.done = True
-        if self.on_done:
-            self.on_done(self.result)
+        return True
 
     def give_up(self) -> None:
-        """Whatever is being prepared is not wanted any more."""
+        """Whatever is being done is not wanted any more."""
         self._given_up = True
+
+    def abandon(self) -> None:
+        """Stop without telling anybody; what the steps have begun is taken back as soon as the thread lets go of it."""
+        self._given_up = True
+        running = self._running
+        if running is None:
+            return
+        if self.in_thread is None or self.in_thread.cancel():
+            running.close()
+        else:
+            self.in_thread.add_done_callback(lambda _future: running.close())
+
+    def _report(self, fraction: float, text: str) -> None:
+        if self._given_up:
+            raise GivenUp
+        self._reported = fraction, text
 
     def _fail(self, error: Error) -> None:
         self.done, self.error = True, error

@@ -3,40 +3,52 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
-import slicer
 from slicer.i18n import tr as _
 
-from SegHiResCAMLib.logic.export import export_heatmap
 from SegHiResCAMLib.panel.state import State
-from SegHiResCAMLib.scene.errors import SceneError
+
+NAME = "export"
 
 
 class ExportSection:
-    """Folder, format, and a button."""
+    """Folder, format, and a button that becomes Cancel while it runs."""
 
     def __init__(self, state: State) -> None:
         self._state = state
-        state.ui.exportButton.connect("clicked(bool)", lambda _checked: self._export())
+        self._text = state.ui.exportButton.text
+        state.ui.exportButton.connect("clicked(bool)", lambda _checked: self._clicked())
 
     def refresh(self) -> None:
         """Enable the button where there is something to write."""
-        button, heatmap = self._state.ui.exportButton, self._state.parameters.heatmap
-        button.enabled = heatmap is not None
+        state, button = self._state, self._state.ui.exportButton
+        running = state.work.name == NAME
+        button.text = _("Cancel") if running else self._text
+        button.enabled = running or (state.parameters.heatmap is not None and not state.work.name)
 
-    def _export(self) -> None:
+    def _clicked(self) -> None:
         parameters, work = self._state.parameters, self._state.work
+        if work.name == NAME:
+            work.cancel()
+            return
         folder = parameters.exportFolder
         if folder in (None, Path()):
             work.say(_("Choose a folder to write into."))
             return
-        try:
-            with slicer.util.WaitCursor():
-                written, left_out = export_heatmap(
-                    parameters.heatmap, folder, file_format=parameters.exportFormat, opacity=parameters.opacity
-                )
-        except SceneError as problem:
-            work.say(problem.sentence)
-            return
-        names = ", ".join(file.name for file in written)
-        work.say(" ".join([_("Written into {folder}: {names}.").format(folder=folder, names=names), *left_out]))
+        work.start(
+            NAME,
+            lambda **callbacks: self._state.logic.explainer.export(
+                parameters.heatmap,
+                folder,
+                file_format=parameters.exportFormat,
+                opacity=parameters.opacity,
+                **callbacks,
+            ),
+            lambda exported: self._exported(folder, exported),
+        )
+
+    def _exported(self, folder: Path, exported: Any) -> None:
+        names = ", ".join(file.name for file in exported.files)
+        sentence = _("Written into {folder}: {names}.").format(folder=folder, names=names)
+        self._state.work.say(" ".join([sentence, *exported.left_out]))

@@ -26,14 +26,9 @@ class Canvas:
     """One page; `save` writes it as a PNG of exactly width x height pixels."""
 
     def __init__(self, width: int, height: int) -> None:
-        try:
-            from matplotlib.figure import Figure
-        except ImportError as problem:
-            sentence = (
-                "Pictures need matplotlib, which is not installed: run slicer.util.pip_install('matplotlib') in Slicer's "
-                "Python console, or `pip install matplotlib` elsewhere."
-            )
-            raise SceneError(sentence) from problem
+        import_matplotlib()
+        from matplotlib.figure import Figure
+
         self.width, self.height = width, height
         self._figure = Figure(figsize=(width / _DPI, height / _DPI), dpi=_DPI, facecolor="black")
 
@@ -94,6 +89,24 @@ class Canvas:
         return self._figure.add_axes(
             (left / self.width, bottom / self.height, width / self.width, height / self.height), facecolor="black"
         )
+
+
+def import_matplotlib() -> None:
+    """Import it, which takes time; it may be done in any thread.
+
+    Raises:
+        SceneError: It is not installed.
+    """
+    try:
+        import matplotlib.backends.backend_agg
+        import matplotlib.figure
+        import matplotlib.patheffects  # noqa: F401
+    except ImportError as problem:
+        sentence = (
+            "Pictures need matplotlib, which is not installed: run slicer.util.pip_install('matplotlib') in Slicer's "
+            "Python console, or `pip install matplotlib` elsewhere."
+        )
+        raise SceneError(sentence) from problem
 
 
 def number(value: float) -> str:

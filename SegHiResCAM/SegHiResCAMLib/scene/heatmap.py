@@ -23,8 +23,8 @@ LOWER_FRACTION = 0.15
 INPUT_VOLUME = "SegHiResCAM.inputVolume"  # node reference roles
 SEGMENTATION = "SegHiResCAM.segmentation"
 MEASUREMENTS = "SegHiResCAM.measurements"
-_PREFIX = "SegHiResCAM."  # of the node attributes that hold the provenance
-METHOD = f"{_PREFIX}method"  # a node with this attribute is a heat map
+PREFIX = "SegHiResCAM."  # of the node attributes that hold the provenance
+METHOD = f"{PREFIX}method"  # a node with this attribute is a heat map
 
 
 class Peak(NamedTuple):
@@ -96,7 +96,7 @@ def add_heatmap(
     if segmentation is not None:
         node.SetNodeReferenceID(SEGMENTATION, segmentation.GetID())
     for key, value in {**provenance, "maximum": repr(prepared.maximum)}.items():
-        node.SetAttribute(_PREFIX + key, value)
+        node.SetAttribute(PREFIX + key, value)
     place_beside(scene, node, input_volume)
     node.GetDisplayNode().SetAndObserveColorNodeID(INFERNO)
     set_display_range(node, prepared.maximum or 1.0, lower_fraction)
@@ -145,8 +145,8 @@ def set_display_range(node: Any, upper: float, lower_fraction: float = LOWER_FRA
 
 def heatmap_provenance(node: Any) -> dict[str, str]:
     """How a heat map was made, as `add_heatmap` was told, with its "maximum"; empty for any other node."""
-    names = [name for name in node.GetAttributeNames() if name.startswith(_PREFIX)]
-    return {name.removeprefix(_PREFIX): node.GetAttribute(name) for name in names}
+    names = [name for name in node.GetAttributeNames() if name.startswith(PREFIX)]
+    return {name.removeprefix(PREFIX): node.GetAttribute(name) for name in names}
 
 
 def heatmap_diagnoses(node: Any) -> list[str]:
@@ -156,7 +156,7 @@ def heatmap_diagnoses(node: Any) -> list[str]:
 
 def heatmap_maximum(node: Any) -> float:
     """The highest value of a heat map, 0 for a map that is nowhere above."""
-    told = node.GetAttribute(f"{_PREFIX}maximum")
+    told = node.GetAttribute(f"{PREFIX}maximum")
     return float(told) if told else max(float(volume_array(node)[0].max()), 0.0)
 
 
@@ -165,7 +165,8 @@ def peak_position(node: Any) -> Peak:
     array, affine = volume_array(node)
     index = _told_peak(node, array, affine)
     if index is None:
-        index = np.array(np.unravel_index(np.argmax(array), array.shape), dtype=float)
+        # In the order of the memory, or numpy would copy the whole map first.
+        index = np.array(np.unravel_index(np.argmax(array.T), array.T.shape)[::-1], dtype=float)
     value = float(array[tuple(index.astype(int))])
     if value <= 0:
         index, value = (np.array(array.shape) - 1) / 2, 0.0

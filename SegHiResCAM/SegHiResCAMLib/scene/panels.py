@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from SegHiResCAMLib.scene import canvas
-from SegHiResCAMLib.scene.segments import segment_array, segment_ids
-from SegHiResCAMLib.scene.slices import AXIAL, Slice, View, body_box, cut, layer_image, mask_image
+from SegHiResCAMLib.scene.segments import segment_ids, segment_reader
+from SegHiResCAMLib.scene.slices import AXIAL, Bounds, Slice, View, body_box, cut, layer_image, mask_image
 from SegHiResCAMLib.scene.volumes import Array
+from SegHiResCAMLib.steps import Steps, finish
 
 
 @dataclass(frozen=True)
@@ -60,9 +61,9 @@ class Frame:
         return cut(view, center, (int(rows), int(columns)), mm_per_pixel)
 
 
-def body_frame(volume: Any, position: Array) -> Frame:
+def body_frame(volume: Any, body: Bounds, position: Array) -> Frame:
     """Take the body's box with a margin; a long body is cropped along S to what keeps the panels about square."""
-    box = body_box(volume)
+    box = body_box(volume, body)
     lower, upper = np.minimum(box[0], position) - 5, np.maximum(box[1], position) + 5
     side = float((upper - lower)[:2].max())
     if upper[2] - lower[2] > side:
@@ -72,20 +73,28 @@ def body_frame(volume: Any, position: Array) -> Frame:
     return Frame(lower - thin, upper + thin, position)
 
 
-def outlines(volume: Any, segmentation: Any, chosen: Sequence[str] | None) -> list[Outline]:
-    """Read the chosen segments, or all, on the volume's grid."""
-    if segmentation is None:
-        return []
-    found = []
-    for segment_id in segment_ids(segmentation) if chosen is None else chosen:
-        mask = segment_array(segmentation, segment_id, volume)  # first: it says so if there is no such segment
+def outline_reader(volume: Any, segmentation: Any, chosen: Sequence[str] | None) -> Callable[[], list[Outline]]:
+    """What reads the chosen segments, or all, on the volume's grid; it may be called in any thread."""
+    readers = []
+    ids = [] if segmentation is None else segment_ids(segmentation) if chosen is None else chosen
+    for segment_id in ids:
+        read = segment_reader(segmentation, segment_id, volume)  # first: it says so if there is no such segment
         segment = segmentation.GetSegmentation().GetSegment(segment_id)
-        found.append(Outline(segment.GetName(), segment.GetColor(), mask))
-    return found
+        readers.append((segment.GetName(), segment.GetColor(), read))
+    return lambda: [Outline(name, color, read()) for name, color, read in readers]
 
 
 def draw_panel(page: canvas.Canvas, look: Look, where: Slice, heatmap: Any, corner: tuple[int, int]) -> list[Outline]:
     """Draw one panel, its upper left corner at (x, y) pixels, and return the outlines that it shows.
+
+    The arguments are those of `draw_panel_steps`.
+    """
+    drawn: list[Outline] = finish(draw_panel_steps(page, look, where, heatmap, corner))
+    return drawn
+
+
+def draw_panel_steps(page: canvas.Canvas, look: Look, where: Slice, heatmap: Any, corner: tuple[int, int]) -> Steps:
+    """Draw one panel, step by step, and return the outlines that it shows.
 
     Args:
         page: What is drawn on.
@@ -96,16 +105,18 @@ def draw_panel(page: canvas.Canvas, look: Look, where: Slice, heatmap: Any, corn
     """
     under = layer_image(look.volume, where)
     image = under[..., :3] * under[..., 3:]
+    yield None
     if heatmap is not None:
         over = layer_image(heatmap, where)
         alpha = over[..., 3:] * look.opacity
         image = image * (1 - alpha) + over[..., :3] * alpha
+    yield None
     panel = page.panel(image, *corner)
-    drawn = [
-        outline
-        for outline in look.outlines
-        if canvas.outline(panel, mask_image(outline.mask, look.volume, where), outline.color)
-    ]
+    drawn = []
+    for outline in look.outlines:
+        if canvas.outline(panel, mask_image(outline.mask, look.volume, where), outline.color):
+            drawn.append(outline)
+        yield None
     canvas.letters(panel, *where.view.letters)
     canvas.caption(panel, f"{where.view.name}  {anatomical(look.position, where.view.through)} mm")
     canvas.crosshair(panel, *where.pixel(look.position))

@@ -19,11 +19,12 @@ from typing import Any
 import numpy as np
 
 from SegHiResCAMLib.scene import captions
-from SegHiResCAMLib.scene.canvas import DIM, Canvas
+from SegHiResCAMLib.scene.canvas import DIM, Canvas, import_matplotlib
 from SegHiResCAMLib.scene.captions import ASKED, MARGIN
 from SegHiResCAMLib.scene.heatmap import heatmap_diagnoses, heatmap_provenance, peak_position
-from SegHiResCAMLib.scene.panels import Look, Outline, body_frame, draw_panel, outlines
-from SegHiResCAMLib.scene.slices import AXIAL, VIEWS
+from SegHiResCAMLib.scene.panels import Look, Outline, body_frame, draw_panel, draw_panel_steps, outline_reader
+from SegHiResCAMLib.scene.slices import AXIAL, VIEWS, body_search
+from SegHiResCAMLib.steps import Steps, finish
 
 _GAP = 12  # pixels
 _PAGE = 1500  # pixels that the panels share in width
@@ -45,9 +46,25 @@ def slice_picture(
     Raises:
         SceneError: matplotlib is missing, a segment is unknown, or the file cannot be written.
     """
+    finish(slice_picture_steps(path, volume, heatmap, segmentation, segments=segments, opacity=opacity))
+
+
+def slice_picture_steps(
+    path: Path,
+    volume: Any,
+    heatmap: Any,
+    segmentation: Any = None,
+    *,
+    segments: Sequence[str] | None = None,
+    opacity: float = 0.5,
+) -> Steps:
+    """Do what `slice_picture` does, step by step."""
+    yield import_matplotlib
     position = peak_position(heatmap).position
-    look = Look(volume, outlines(volume, segmentation, segments), position, opacity)
-    frame = body_frame(volume, position)
+    read, search = outline_reader(volume, segmentation, segments), body_search(volume)
+    found, box = yield lambda: (read(), search())
+    look = Look(volume, found, position, opacity)
+    frame = body_frame(volume, box, position)
     scale = sum(frame.width(view) for view in VIEWS) / (_PAGE - 2 * _GAP)
     cuts = [frame.cut(view, scale) for view in VIEWS]
     top, height = 88, max(where.shape[0] for where in cuts)
@@ -57,12 +74,13 @@ def slice_picture(
     drawn: list[Outline] = []
     for where in cuts:
         rows, columns = where.shape
-        drawn += draw_panel(page, look, where, heatmap, (left, top + (height - rows) // 2))
+        drawn += yield from draw_panel_steps(page, look, where, heatmap, (left, top + (height - rows) // 2))
         left += columns + _GAP
     captions.legend(page, heatmap, MARGIN, top + height + 22, 420)
+    yield None
     captions.notes(page, heatmap, MARGIN + 460, top + height + 30, page.width - 3 * MARGIN - 660, 4)
     captions.names(page, drawn, page.width - MARGIN, top + height + 30)
-    captions.finish(page, path)
+    yield lambda: captions.finish(page, path)
 
 
 def comparison_picture(
@@ -79,8 +97,8 @@ def comparison_picture(
         SceneError: As `slice_picture`.
     """
     position = peak_position(heatmaps[0]).position
-    look = Look(volume, outlines(volume, segmentation, segments), position)
-    frame = body_frame(volume, position)
+    look = Look(volume, outline_reader(volume, segmentation, segments)(), position)
+    frame = body_frame(volume, body_search(volume)(), position)
     column = int(np.clip(_PAGE // (1 + len(heatmaps)), *_COLUMN))
     scale = max(frame.width(view) for view in VIEWS) / column
     cuts = [frame.cut(view, scale) for view in VIEWS]
@@ -120,8 +138,8 @@ def gallery_picture(
         SceneError: As `slice_picture`.
     """
     position = peak_position(heatmaps[0]).position
-    look = Look(volume, outlines(volume, segmentation, segments), position)
-    frame = body_frame(volume, position)
+    look = Look(volume, outline_reader(volume, segmentation, segments)(), position)
+    frame = body_frame(volume, body_search(volume)(), position)
     where = frame.cut(AXIAL, frame.width(AXIAL) / _TILE)
     height = where.shape[0] + 96
     rows = -(-(1 + len(heatmaps)) // _TILES)

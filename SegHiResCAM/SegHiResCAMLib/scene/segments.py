@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -18,7 +18,7 @@ from SegHiResCAMLib.scene.volumes import Array, image_of, volume_array
 from SegHiResCAMLib.terminology import Code, Terminology
 
 _MODEL, _SHA256 = "SegHiResCAM.model", "SegHiResCAM.modelSha256"
-_BINARY_LABELMAP = "Binary labelmap"  # vtkSegmentationConverter's name of the representation
+BINARY_LABELMAP = "Binary labelmap"  # vtkSegmentationConverter's name of the representation
 _CATEGORIES = "Segmentation category and type - DICOM master list"
 _REGIONS = "Anatomic codes - DICOM master list"
 
@@ -103,7 +103,7 @@ def add_segmentation(
     node.CreateDefaultDisplayNodes()
     node.SetReferenceImageGeometryParameterFromVolumeNode(reference_volume)
     segmentation = node.GetSegmentation()
-    segmentation.SetSourceRepresentationName(_BINARY_LABELMAP)
+    segmentation.SetSourceRepresentationName(BINARY_LABELMAP)
     for description in segments:
         segmentation.AddSegment(_vtk_segment(description, layer), description.id)
     place_beside(scene, node, reference_volume)
@@ -137,24 +137,33 @@ def segment_array(node: Any, segment_id: str, reference_volume: Any) -> Array:
     Raises:
         SceneError: The segmentation has no such segment.
     """
-    if node.GetSegmentation().GetSegment(segment_id) is None:
+    return segment_reader(node, segment_id, reference_volume)()
+
+
+def segment_reader(node: Any, segment_id: str, reference_volume: Any) -> Callable[[], Array]:
+    """What gives a `segment_array`, which takes time; it may be called in any thread, and touches no scene."""
+    segment = node.GetSegmentation().GetSegment(segment_id)
+    if segment is None:
         sentence = f"The segmentation {node.GetName()} has no segment {segment_id}: choose one of {segment_ids(node)}."
         raise SceneError(sentence)
     array, affine = volume_array(reference_volume)
-    same = _on_the_same_grid(node, segment_id, reference_volume, array.shape, affine)
-    if same is not None:
-        return same
-    grid = _geometry(array.shape, affine)
-    between = vtk.vtkGeneralTransform()
-    slicer.vtkMRMLTransformNode.GetTransformBetweenNodes(
-        node.GetParentTransformNode(), reference_volume.GetParentTransformNode(), between
-    )
-    segment, on_grid = slicer.vtkOrientedImageData(), slicer.vtkOrientedImageData()
-    node.GetBinaryLabelmapRepresentation(segment_id, segment)
-    resample = slicer.vtkOrientedImageDataResample.ResampleOrientedImageToReferenceOrientedImage
-    resample(segment, grid, on_grid, False, False, between)
-    voxels = vtk_to_numpy(on_grid.GetPointData().GetScalars())
-    return voxels.reshape(array.shape, order="F") > 0
+    stored, value, shape = segment.GetRepresentation(BINARY_LABELMAP), segment.GetLabelValue(), array.shape
+    if stored is None or not stored.GetNumberOfPoints():
+        return lambda: np.zeros(shape, bool, order="F")
+    moved = node.GetTransformNodeID() != reference_volume.GetTransformNodeID()
+    same_place = stored.GetExtent() == (0, shape[0] - 1, 0, shape[1] - 1, 0, shape[2] - 1)
+    if not moved and same_place and np.allclose(image_affine(stored), affine, rtol=0, atol=1e-6):
+        voxels = image_voxels(stored)
+        return lambda: np.asarray(voxels == value)
+    image = vtk.vtkImageData()  # the voxels alone: the reslicing below counts in indices
+    image.SetExtent(stored.GetExtent())
+    image.GetPointData().SetScalars(stored.GetPointData().GetScalars())
+    to_segment = _between(reference_volume, node)
+    to_segment.PreMultiply()
+    to_segment.Concatenate(slicer.util.vtkMatrixFromArray(affine))
+    to_segment.PostMultiply()
+    to_segment.Concatenate(slicer.util.vtkMatrixFromArray(np.linalg.inv(image_affine(stored))))
+    return lambda: _resliced(image, to_segment, shape) == value
 
 
 def segment_ids(node: Any) -> list[str]:
@@ -187,18 +196,28 @@ def segment_voxels(node: Any) -> dict[str, SegmentVoxels]:
     found = {}
     for segment_id in segment_ids(node):
         segment = node.GetSegmentation().GetSegment(segment_id)
-        image = segment.GetRepresentation(_BINARY_LABELMAP)
+        image = segment.GetRepresentation(BINARY_LABELMAP)
         if image is not None and image.GetNumberOfPoints():
-            to_world = vtk.vtkMatrix4x4()
-            image.GetImageToWorldMatrix(to_world)
-            voxel = abs(np.linalg.det(slicer.util.arrayFromVTKMatrix(to_world)[:3, :3])) / 1000
-            found[segment_id] = SegmentVoxels(_voxels(image), segment.GetLabelValue(), float(voxel))
+            voxel = abs(np.linalg.det(image_affine(image)[:3, :3])) / 1000
+            found[segment_id] = SegmentVoxels(image_voxels(image), segment.GetLabelValue(), float(voxel))
     return found
 
 
 def volumes_ml(voxels: Mapping[str, SegmentVoxels]) -> dict[str, float]:
     """Volume of each segment in millilitres, by id; it may run in any thread."""
     return {name: float(np.count_nonzero(one.image == one.value)) * one.voxel_ml for name, one in voxels.items()}
+
+
+def image_voxels(image: Any) -> Array:
+    """Voxels of a vtkOrientedImageData, (i, j, k) from the start of its extent, not copied."""
+    return np.asarray(vtk_to_numpy(image.GetPointData().GetScalars())).reshape(image.GetDimensions(), order="F")
+
+
+def image_affine(image: Any) -> Array:
+    """(4, 4) from indices of a vtkOrientedImageData, which start where its extent does, to RAS millimetres."""
+    to_world = vtk.vtkMatrix4x4()
+    image.GetImageToWorldMatrix(to_world)
+    return np.asarray(slicer.util.arrayFromVTKMatrix(to_world))
 
 
 def terminology_entry(terminology: Terminology) -> str:
@@ -228,21 +247,31 @@ def _check(labels: Array, segments: Sequence[Segment]) -> None:
         raise SceneError(sentence)
 
 
-def _on_the_same_grid(node: Any, segment_id: str, volume: Any, shape: tuple[int, ...], affine: Array) -> Array | None:
-    """The segment's voxels as they are, if they are stored on the volume's own grid; then nothing need be resampled."""
-    segment = node.GetSegmentation().GetSegment(segment_id)
-    image = segment.GetRepresentation(_BINARY_LABELMAP)
-    if image is None or node.GetTransformNodeID() != volume.GetTransformNodeID() or image.GetDimensions() != shape:
-        return None
-    to_world = vtk.vtkMatrix4x4()
-    image.GetImageToWorldMatrix(to_world)
-    if not np.allclose(slicer.util.arrayFromVTKMatrix(to_world), affine, rtol=0, atol=1e-6):
-        return None
-    return _voxels(image).reshape(shape, order="F") == segment.GetLabelValue()
+def _between(source: Any, target: Any) -> Any:
+    """A transform of its own from a node's RAS millimetres to another's; linear where it can be, since that is much faster."""
+    nodes = source.GetParentTransformNode(), target.GetParentTransformNode()
+    matrix = vtk.vtkMatrix4x4()
+    if slicer.vtkMRMLTransformNode.GetMatrixTransformBetweenNodes(*nodes, matrix):
+        linear = vtk.vtkTransform()
+        linear.SetMatrix(matrix)
+        return linear
+    found, own = vtk.vtkGeneralTransform(), vtk.vtkGeneralTransform()
+    slicer.vtkMRMLTransformNode.GetTransformBetweenNodes(*nodes, found)
+    own.DeepCopy(found)
+    return own
 
 
-def _voxels(image: Any) -> Array:
-    return np.asarray(vtk_to_numpy(image.GetPointData().GetScalars()))
+def _resliced(image: Any, transform: Any, shape: tuple[int, ...]) -> Array:
+    """The nearest voxels of an image, at indices that the transform takes to its own."""
+    reslice = vtk.vtkImageReslice()
+    reslice.SetInputData(image)
+    reslice.SetResliceTransform(transform)
+    reslice.SetInterpolationModeToNearestNeighbor()
+    reslice.SetOutputOrigin(0, 0, 0)
+    reslice.SetOutputSpacing(1, 1, 1)
+    reslice.SetOutputExtent(0, shape[0] - 1, 0, shape[1] - 1, 0, shape[2] - 1)
+    reslice.Update()
+    return np.asarray(vtk_to_numpy(reslice.GetOutput().GetPointData().GetScalars())).reshape(shape, order="F")
 
 
 def _geometry(shape: tuple[int, ...], affine: Array) -> Any:
@@ -260,7 +289,7 @@ def _vtk_segment(description: Segment, layer: Any) -> Any:
     segment.SetColor(*description.color)
     segment.SetColorAutoGenerated(False)
     segment.SetLabelValue(description.value)
-    segment.AddRepresentation(_BINARY_LABELMAP, layer)
+    segment.AddRepresentation(BINARY_LABELMAP, layer)
     if description.terminology:
         segment.SetTag(segment.GetTerminologyEntryTagName(), terminology_entry(description.terminology))
     return segment

@@ -9,6 +9,7 @@ image's left in axial and coronal slices, anterior is on the left in sagittal on
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +19,9 @@ import vtk
 from vtk.util.numpy_support import numpy_to_vtk, vtk_to_numpy
 
 from SegHiResCAMLib.scene.volumes import Array, to_world, volume_array
+
+Bounds = list[tuple[int, int]]
+"""First and last index along each axis of a volume."""
 
 
 @dataclass(frozen=True)
@@ -130,24 +134,35 @@ def mask_image(mask: Array, volume: Any, where: Slice) -> Array:
     return _pixels(reslice.GetOutput())[..., 0]
 
 
-def body_box(volume: Any) -> Array:
-    """Find the box that holds what is brighter than the dark end of the volume's window.
+def body_search(volume: Any) -> Callable[[], Bounds]:
+    """What finds the voxels that are brighter than the dark end of the volume's window; it may be called in any thread.
 
     Rows of voxels that are nearly all dark (under 2 % bright) are air, and are left out.
+    """
+    array, _ = volume_array(volume)
+    display = volume.GetDisplayNode()
+    dark = display.GetWindowLevelMin() + 0.05 * display.GetWindow()
+
+    def search() -> Bounds:
+        bright = array > dark
+        bounds = []
+        for axis in range(3):
+            share = bright.mean(axis=tuple(other for other in range(3) if other != axis))
+            found = np.flatnonzero(share > 0.02)
+            bounds.append((int(found[0]), int(found[-1])) if found.size else (0, array.shape[axis] - 1))
+        return bounds
+
+    return search
+
+
+def body_box(volume: Any, body: Bounds) -> Array:
+    """Place what `body_search` has found in the patient.
 
     Returns:
         (2, 3) lower and upper corner in RAS millimetres, the parent transforms included.
     """
-    array, affine = volume_array(volume)
-    display = volume.GetDisplayNode()
-    dark = display.GetWindowLevelMin() + 0.05 * display.GetWindow()
-    bright = array > dark
-    ranges = []
-    for axis in range(3):
-        share = bright.mean(axis=tuple(other for other in range(3) if other != axis))
-        found = np.flatnonzero(share > 0.02)
-        ranges.append((found[0], found[-1]) if found.size else (0, array.shape[axis] - 1))
-    corners = [(i, j, k, 1.0) for i in ranges[0] for j in ranges[1] for k in ranges[2]]
+    affine = volume_array(volume)[1]
+    corners = [(i, j, k, 1.0) for i in body[0] for j in body[1] for k in body[2]]
     points = np.array([to_world(volume, (affine @ corner)[:3]) for corner in corners])
     return np.array([points.min(axis=0), points.max(axis=0)])
 

@@ -52,6 +52,14 @@ def add_measurements_table(
     return table
 
 
+def table_rows(table: Any) -> list[list[str]]:
+    """What stands in a table node: the titles, then row by row."""
+    data = table.GetTable()
+    columns = [data.GetColumn(index) for index in range(data.GetNumberOfColumns())]
+    rows = [[column.GetVariantValue(row).ToString() for column in columns] for row in range(data.GetNumberOfRows())]
+    return [[column.GetName() for column in columns], *rows]
+
+
 def _rows(measurements: Mapping[str, float | Sequence[float] | None], units: str) -> Iterator[tuple[str, str, str]]:
     for key, measured in measurements.items():
         rows = ROWS.get(key, [(key, "", 1)])

@@ -8,7 +8,7 @@ its own: its id is that of the request to give up.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from hashlib import blake2b
 from pathlib import Path
@@ -28,22 +28,22 @@ class Voxels:
 
     Attributes:
         affine: 4x4 rows, from voxel indices (i, j, k) to RAS millimetres.
-        array: (i, j, k) or (C, i, j, k).
+        array: (i, j, k) or (C, i, j, k); or a function that gives it, where that takes time.
         file: Name of the .npy file in the private folder. It is made of the content, so equal names hold equal voxels.
     """
 
     affine: tuple[tuple[float, ...], ...]
-    array: npt.NDArray[Any] | None = None
+    array: Any = None
     file: str = ""
 
     @classmethod
-    def of(cls, array: npt.NDArray[Any], affine: npt.NDArray[np.float64]) -> Voxels:
+    def of(cls, array: npt.NDArray[Any] | Callable[[], npt.NDArray[Any]], affine: npt.NDArray[np.float64]) -> Voxels:
         """From numpy arrays."""
         return cls(tuple(tuple(float(value) for value in row) for row in affine), array)
 
     def stored(self, folder: Path) -> Voxels:
         """The same as a file in `folder`, which is written only where it is not there yet."""
-        array = np.asarray(self.array)
+        array = np.asarray(self.array() if callable(self.array) else self.array)
         # MRML's arrays are in Fortran order: their bytes are hashed where they are, without a copy.
         contiguous = np.ascontiguousarray(array.T if array.flags.f_contiguous else array)
         head = f"{array.shape} {array.dtype.str} {array.flags.f_contiguous}".encode()

@@ -1,0 +1,90 @@
+"""NRRD files: an array, where it lies, and what is to be known of it; may import numpy only, since every room writes them.
+
+They are written slice by slice. So a thread that writes leaves the interpreter to others nearly all the time, and can be stopped at any
+slice. The format: http://teem.sourceforge.net/nrrd/format.html.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+FAST = 1
+"""zlib's level: higher ones make floats hardly smaller, and take a multiple of the time."""
+
+_GZIP = 16 + zlib.MAX_WBITS
+_TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
+
+
+def write_nrrd(
+    path: Path,
+    array: npt.NDArray[Any],
+    affine: npt.NDArray[np.float64],
+    header: Mapping[str, str],
+    *,
+    first_axis: str = "vector",
+    written: Callable[[float], None] = lambda _fraction: None,
+) -> None:
+    """Write a file, compressed.
+
+    Args:
+        path: The file; half of it is there when `written` raises.
+        array: (i, j, k), or (C, i, j, k); whole numbers or floats of up to 64 bits.
+        affine: (4, 4) from voxel indices to RAS millimetres, kept to the last digit.
+        header: Key-value pairs.
+        first_axis: What the axis C is: "vector" for components of a value, "list" for several images.
+        written: Called with the fraction that is written.
+    """
+    array = np.asarray(array)
+    packer = zlib.compressobj(FAST, zlib.DEFLATED, _GZIP)
+    with path.open("wb") as file:
+        file.write(_header(array, affine, header, first_axis).encode())
+        for index in range(array.shape[-1]):
+            # The first axis runs fastest.
+            file.write(packer.compress(np.ascontiguousarray(array[..., index].T, _little_endian(array)).data))
+            written((index + 1) / array.shape[-1])
+        file.write(packer.flush())
+
+
+def _header(array: npt.NDArray[Any], affine: npt.NDArray[np.float64], pairs: Mapping[str, str], first_axis: str) -> str:
+    lps = _TO_LPS @ np.asarray(affine, np.float64)
+    several = array.ndim == 4
+    directions = [*(["none"] if several else []), *(_vector(lps[:3, axis]) for axis in range(3))]
+    lines = [
+        "NRRD0004",
+        "# Complete NRRD file format specification at:",
+        "# http://teem.sourceforge.net/nrrd/format.html",
+        f"type: {_type(array)}",
+        f"dimension: {array.ndim}",
+        "space: left-posterior-superior",
+        f"sizes: {' '.join(map(str, array.shape))}",
+        f"space directions: {' '.join(directions)}",
+        f"kinds: {' '.join([*([first_axis] if several else []), 'domain', 'domain', 'domain'])}",
+        "endian: little",
+        "encoding: gzip",
+        f"space origin: {_vector(lps[:3, 3])}",
+        *(f"{key}:={_escaped(value)}" for key, value in pairs.items()),
+    ]
+    return "\n".join([*lines, "", ""])
+
+
+def _vector(values: npt.NDArray[np.float64]) -> str:
+    return f"({','.join(repr(float(value)) for value in values)})"
+
+
+def _type(array: npt.NDArray[Any]) -> str:
+    """The format's name of a type: that of numpy, but for floats."""
+    return {"float32": "float", "float64": "double"}.get(array.dtype.name, array.dtype.name)
+
+
+def _little_endian(array: npt.NDArray[Any]) -> np.dtype[Any]:
+    return array.dtype.newbyteorder("<")
+
+
+def _escaped(text: str) -> str:
+    return text.replace("\\", "\\\\").replace("\n", "\\n")

@@ -1,0 +1,116 @@
+"""A segmentation taken apart into what a .seg.nrrd file holds, so that a thread can write it while the application goes on.
+
+Slicer's own writer says how a segmentation is described: it is given a copy of one voxel, which takes it a millisecond.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import slicer
+import vtk
+
+from SegHiResCAMLib.scene.save import save_segmentation
+from SegHiResCAMLib.scene.segments import BINARY_LABELMAP, image_affine, image_voxels, segment_ids
+from SegHiResCAMLib.scene.volumes import Array
+
+
+class Layer(NamedTuple):
+    """Segments that do not overlap: (i, j, k) labels, and the index of the first voxel on the segmentation's grid."""
+
+    labels: Array
+    start: Array
+
+
+class SegmentationFile(NamedTuple):
+    """What is written.
+
+    Attributes:
+        layers: In the order that the header counts them in.
+        shape: Of the box that holds them all.
+        affine: (4, 4) from the box's voxel indices to RAS millimetres.
+        header: Key-value pairs.
+    """
+
+    layers: list[Layer]
+    shape: tuple[int, ...]
+    affine: Array
+    header: dict[str, str]
+
+
+def segmentation_file(node: Any) -> SegmentationFile | None:
+    """Take a segmentation apart; None where its layers lie on different grids, or where it has none."""
+    images = list(_layers(node.GetSegmentation()))
+    if not images or any(
+        not np.allclose(image_affine(one), image_affine(images[0]), rtol=0, atol=1e-6) for one in images
+    ):
+        return None
+    extents = np.array([image.GetExtent() for image in images]).reshape(-1, 3, 2)
+    start, stop = extents[..., 0].min(axis=0), extents[..., 1].max(axis=0) + 1
+    affine = image_affine(images[0]) @ _translation(start)
+    layers = [Layer(image_voxels(one), extent[:, 0] - start) for one, extent in zip(images, extents, strict=True)]
+    return SegmentationFile(layers, tuple(stop - start), affine, _header(node, start, stop))
+
+
+def layer_array(file: SegmentationFile) -> Array:
+    """The voxels, copied: (i, j, k), or (layer, i, j, k) where there are several layers; it may run in any thread."""
+    together = np.zeros((len(file.layers), *file.shape), np.result_type(*(layer.labels for layer in file.layers)), "F")
+    for index, (labels, start) in enumerate(file.layers):
+        i, j, k = (slice(first, first + size) for first, size in zip(start, labels.shape, strict=True))
+        together[index, i, j, k] = labels
+    return together if len(file.layers) > 1 else together[0]
+
+
+def _layers(segmentation: Any) -> Iterator[Any]:
+    for layer in range(segmentation.GetNumberOfLayers(BINARY_LABELMAP)):
+        image = segmentation.GetLayerDataObject(layer, BINARY_LABELMAP)
+        if image.GetNumberOfPoints() == 0:
+            continue
+        yield image
+
+
+def _header(node: Any, start: Array, stop: Array) -> dict[str, str]:
+    """What Slicer writes of such a segmentation, with the true extent in place of that of one voxel."""
+    with tempfile.TemporaryDirectory(prefix="seghirescam-") as folder:
+        path = Path(folder) / "header.seg.nrrd"
+        save_segmentation(_of_one_voxel(node), path)
+        head = path.read_bytes().partition(b"\n\n")[0].decode("utf-8", "replace")
+    pairs = dict(line.split(":=", 1) for line in head.splitlines() if ":=" in line)
+    extent = " ".join(f"0 {length - 1}" for length in stop - start)
+    pairs |= {key: extent for key in pairs if key.endswith("_Extent")}
+    pairs["Segmentation_ReferenceImageExtentOffset"] = " ".join(map(str, start))
+    return {key: value.replace("\\n", "\n").replace("\\\\", "\\") for key, value in pairs.items()}
+
+
+def _of_one_voxel(node: Any) -> Any:
+    """The same segments in the same layers, with a single voxel each."""
+    original, copy = node.GetSegmentation(), slicer.vtkMRMLSegmentationNode()
+    segmentation = copy.GetSegmentation()
+    segmentation.SetSourceRepresentationName(BINARY_LABELMAP)
+    segmentation.CopyConversionParameters(original)
+    small: dict[Any, Any] = {}
+    for segment_id in segment_ids(node):
+        segment, image = slicer.vtkSegment(), original.GetSegment(segment_id).GetRepresentation(BINARY_LABELMAP)
+        segment.DeepCopyMetadata(original.GetSegment(segment_id))
+        segment.SetLabelValue(original.GetSegment(segment_id).GetLabelValue())
+        segment.AddRepresentation(BINARY_LABELMAP, small.setdefault(image, _one_voxel()))
+        segmentation.AddSegment(segment, segment_id)
+    return copy
+
+
+def _one_voxel() -> Any:
+    image = slicer.vtkOrientedImageData()
+    image.SetDimensions(1, 1, 1)
+    image.AllocateScalars(vtk.VTK_UNSIGNED_CHAR, 1)
+    image.GetPointData().GetScalars().Fill(0)
+    return image
+
+
+def _translation(index: Array) -> Array:
+    matrix = np.eye(4)
+    matrix[:3, 3] = index
+    return matrix
