@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import time
+import types
 from pathlib import Path
 from typing import Any
 
@@ -247,6 +248,19 @@ def test_the_overlay_follows_every_control(desktop: Desktop, scene: Any, explain
     assert rendering.GetVisibility()
     ui.renderingCheckBox.click()
     assert not rendering.GetVisibility()
+
+
+def test_the_3d_views_turn_to_the_map_when_it_is_switched_on(
+    desktop: Desktop, explained: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    turned: list[str] = []
+    layouts = types.SimpleNamespace(resetThreeDViews=lambda: turned.append("to the patient"))
+    monkeypatch.setattr(slicer.app, "layoutManager", lambda: layouts)
+    desktop.ui.renderingCheckBox.click()
+    desktop.wait(lambda: turned)
+    desktop.ui.opacitySlider.setValue(0.25)  # afterwards the views are the user's
+    desktop.qt.APPLICATION.processEvents()
+    assert turned == ["to the patient"]
 
 
 def test_slices_can_each_have_their_own_range(desktop: Desktop, scene: Any, explained: Any, parameters: Any) -> None:

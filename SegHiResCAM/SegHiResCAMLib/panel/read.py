@@ -37,6 +37,7 @@ class ReadSection:
         self._state = state
         self._shown: Any = None
         self._dividing: set[str] = set()
+        self._rendered = False
         ui = state.ui
         for selector in (ui.heatmapSelector, ui.secondSelector):
             selector.addAttribute("vtkMRMLScalarVolumeNode", METHOD)
@@ -94,6 +95,9 @@ class ReadSection:
                 apply_appearance(self._image(node), self._look(node))
         if parameters.rendering:
             show_rendering(heatmap, self._look(heatmap))
+            if not self._rendered:
+                qt.QTimer.singleShot(0, _look_at_it)  # once it is there
+        self._rendered = parameters.rendering
         volume = heatmap.GetNodeReference(INPUT_VOLUME) or heatmap
         image = self._image(heatmap)
         show_overlay(scene, volume, image, heatmap.GetNodeReference(SEGMENTATION), parameters.opacity)
@@ -175,6 +179,13 @@ class ReadSection:
 
     def _jump_to_peak(self) -> None:
         jump_slices(slicer.mrmlScene, peak_position(self._state.parameters.heatmap).position)
+
+
+def _look_at_it() -> None:
+    """Turn the 3D views to what is in them: by themselves they look at the scene's origin, where the patient need not be."""
+    manager = slicer.app.layoutManager()
+    if manager is not None:
+        manager.resetThreeDViews()
 
 
 def _heatmaps(scene: Any) -> list[Any]:
