@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -15,13 +16,16 @@ from SegHiResCAMLib.installation.packages import Package, packages
 @pytest.fixture(scope="session")
 def a_bare_python(tmp_path_factory: pytest.TempPathFactory) -> str:
     """With pip and nothing else."""
-    return _new_python(tmp_path_factory.mktemp("bare"))
+    folder = tmp_path_factory.mktemp("bare")
+    subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
+    return str(folder / "bin/python")
 
 
 @pytest.fixture
-def a_fresh_python(tmp_path: Path) -> str:
-    """With pip, for one test to install into."""
-    return _new_python(tmp_path / "python")
+def a_fresh_python(a_bare_python: str, tmp_path: Path) -> str:
+    """A copy of it, for one test to install into."""
+    shutil.copytree(Path(a_bare_python).parents[1], tmp_path / "python", symlinks=True)
+    return str(tmp_path / "python/bin/python")
 
 
 @pytest.fixture
@@ -68,11 +72,6 @@ def put_everything(site: Path, but: str = "") -> None:
 
 def package_named(name: str) -> Package:
     return next(package for package in packages() if package.name == name)
-
-
-def _new_python(folder: Path) -> str:
-    subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
-    return str(folder / "bin/python")
 
 
 def _write_wheel(folder: Path, package: Package, requires: str | None) -> None:

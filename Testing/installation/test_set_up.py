@@ -17,6 +17,8 @@ from installation.conftest import package_named, put, put_everything
 from SegHiResCAMLib.installation.packages import BUNDLED, packages
 from SegHiResCAMLib.scene.headless import headless_application
 
+pytestmark = pytest.mark.xdist_group("installation")  # what its fixtures make takes seconds and is made once
+
 
 @pytest.fixture(scope="module")
 def _surroundings() -> Iterator[None]:
@@ -73,6 +75,20 @@ def wait(section: Any, seconds: float = 60) -> None:
         time.sleep(0.01)
 
 
+def checked(a_section: Callable[[str], Any], python: str) -> Any:
+    """A section that knows what a Python lacks."""
+    section = a_section(python)
+    section.refresh()
+    wait(section)
+    return section
+
+
+def let_pip_look_in(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And nowhere else."""
+    for name, value in {"CONFIG_FILE": "/dev/null", "NO_INDEX": "1", "FIND_LINKS": str(folder)}.items():
+        monkeypatch.setenv(f"PIP_{name}", value)
+
+
 def text(section: Any) -> str:
     return section.ui.setUpLabel.text
 
@@ -85,9 +101,7 @@ def states(section: Any) -> dict[str, tuple[str, str]]:
 
 def test_it_is_not_seen_where_nothing_is_missing(a_section: Any, a_bare_python: str, a_site: Path) -> None:
     put_everything(a_site)
-    section = a_section(a_bare_python)
-    section.refresh()
-    wait(section)
+    section = checked(a_section, a_bare_python)
     assert not section.is_needed
     assert section.ui.setUpCollapsibleButton.isHidden()
     assert section.ready == [True]
@@ -110,9 +124,7 @@ def test_it_lists_what_is_missing_and_offers_to_install_it(a_section: Any, a_bar
 
 def test_nothing_is_installed_without_a_yes(a_section: Any, a_bare_python: str, a_site: Path) -> None:
     put_everything(a_site, but="monai")
-    section = a_section(a_bare_python)
-    section.refresh()
-    wait(section)
+    section = checked(a_section, a_bare_python)
     pythonqt.DIALOGS.clear()
     section.ui.installButton.click()
     assert not section.is_busy
@@ -132,12 +144,8 @@ def test_one_press_installs_everything_from_a_wheelhouse_and_says_ready(
 ) -> None:
     for name, minimum in BUNDLED.items():
         put(a_site, package_named(name), version=minimum)
-    monkeypatch.setenv("PIP_CONFIG_FILE", "/dev/null")
-    monkeypatch.setenv("PIP_NO_INDEX", "1")
-    monkeypatch.setenv("PIP_FIND_LINKS", str(a_wheelhouse))
-    section = a_section(a_fresh_python)
-    section.refresh()
-    wait(section)
+    let_pip_look_in(a_wheelhouse, monkeypatch)
+    section = checked(a_section, a_fresh_python)
     section.ui.installButton.click()
     assert section.ui.installButton.text == "Cancel"
     wait(section)
@@ -161,12 +169,8 @@ def test_what_3d_slicer_has_loaded_and_is_replaced_asks_for_a_restart(
 ) -> None:
     put_everything(a_site, but="pydicom")
     monkeypatch.setitem(sys.modules, "pydicom", types.ModuleType("pydicom"))
-    monkeypatch.setenv("PIP_CONFIG_FILE", "/dev/null")
-    monkeypatch.setenv("PIP_NO_INDEX", "1")
-    monkeypatch.setenv("PIP_FIND_LINKS", str(a_wheelhouse))
-    section = a_section(a_fresh_python)
-    section.refresh()
-    wait(section)
+    let_pip_look_in(a_wheelhouse, monkeypatch)
+    section = checked(a_section, a_fresh_python)
     section.ui.installButton.click()
     wait(section)
     assert section.ready == [True]
@@ -178,12 +182,8 @@ def test_a_failed_pip_is_told_and_can_be_tried_again(
     a_section: Any, a_bare_python: str, a_site: Path, tmp_path: Path, yes: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     put_everything(a_site, but="einops")
-    monkeypatch.setenv("PIP_CONFIG_FILE", "/dev/null")
-    monkeypatch.setenv("PIP_NO_INDEX", "1")
-    monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path))
-    section = a_section(a_bare_python)
-    section.refresh()
-    wait(section)
+    let_pip_look_in(tmp_path, monkeypatch)
+    section = checked(a_section, a_bare_python)
     section.ui.installButton.click()
     wait(section)
     assert text(section).splitlines() == [
@@ -203,9 +203,7 @@ def test_installing_can_be_cancelled(
     monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:9/simple")
     monkeypatch.setenv("PIP_FIND_LINKS", "")
     monkeypatch.setenv("PIP_RETRIES", "9")
-    section = a_section(a_bare_python)
-    section.refresh()
-    wait(section)
+    section = checked(a_section, a_bare_python)
     section.ui.installButton.click()
     section.ui.installButton.click()
     wait(section)
@@ -230,9 +228,7 @@ def test_torch_comes_through_the_extension_where_there_is_one(
     put_everything(a_site, but="torch")
     extension = _Extension(a_site)
     monkeypatch.setitem(sys.modules, "PyTorchUtils", types.SimpleNamespace(PyTorchUtilsLogic=lambda: extension))
-    section = a_section(a_bare_python)
-    section.refresh()
-    wait(section)
+    section = checked(a_section, a_bare_python)
     section.ui.installButton.click()
     wait(section)
     assert extension.asked == [{"askConfirmation": False, "torchVersionRequirement": ">=2.8"}]
@@ -249,9 +245,7 @@ def test_an_extension_that_fails_is_told(
     put_everything(a_site, but="torch")
     logic = types.SimpleNamespace(installTorch=fail)
     monkeypatch.setitem(sys.modules, "PyTorchUtils", types.SimpleNamespace(PyTorchUtilsLogic=lambda: logic))
-    section = a_section(a_bare_python)
-    section.refresh()
-    wait(section)
+    section = checked(a_section, a_bare_python)
     section.ui.installButton.click()
     wait(section)
     assert text(section).startswith("The extension PyTorch could not install torch: 'NoneType'")
@@ -266,9 +260,7 @@ def test_a_python_that_does_not_start_is_told(a_section: Any, tmp_path: Path) ->
 
 
 def test_diagnostics_go_to_the_clipboard(a_section: Any, a_bare_python: str, a_site: Path) -> None:
-    section = a_section(a_bare_python)
-    section.refresh()
-    wait(section)
+    section = checked(a_section, a_bare_python)
     section.ui.copyButton.click()
     copied = pythonqt.QtWidgets.QApplication.clipboard().text()
     assert copied.startswith("SegHiResCAM diagnostics")
