@@ -109,15 +109,34 @@ class ctkPathLineEdit(QWidget):
             self.currentPathChanged.emit(path)
 
 
-@stand_in(directory="", caption="")
-class ctkDirectoryButton(QtWidgets.QPushButton):
+@stand_in(directory=".", caption="", text="")
+class ctkDirectoryButton(QWidget):
+    """Shows its text where it has one, else its folder, which is the working folder until there is another."""
+
     directoryChanged = Signal(str)
+    directorySelected = Signal(str)
+
+    def __init__(self, parent: Any = None) -> None:
+        QWidget.__init__(self, parent)
+        layout = QtWidgets.QHBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        self._button = QtWidgets.QPushButton(str(Path.cwd()))
+        layout.addWidget(self._button)
 
     def _on_directory(self, directory: str, before: str) -> None:
-        absolute = self.__dict__["_values"]["directory"] = str(Path(directory).absolute()) if directory else ""
-        self.text = absolute
-        if absolute != before:
+        changed = QtCore.QDir(directory) != QtCore.QDir(before)
+        absolute = QtCore.QDir(directory).absolutePath()
+        self.__dict__["_values"]["directory"] = absolute if changed else before
+        self._show()
+        self.directorySelected.emit(absolute)
+        if changed:
             self.directoryChanged.emit(absolute)
+
+    def _on_text(self, *_: Any) -> None:
+        self._show()
+
+    def _show(self) -> None:
+        self._button.text = self.text or QtCore.QDir(self.directory).absolutePath()
 
 
 def ctk_module() -> types.ModuleType:

@@ -345,6 +345,24 @@ def test_the_key_explains_the_point_under_the_mouse_in_place_of_the_last(
     assert scene.GetNodeByID(explained.GetID()) is explained
 
 
+def test_who_has_chosen_no_folder_is_asked_for_one(
+    desktop: Desktop, explained: Any, parameters: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert parameters.exportFolder == Path()
+    assert desktop.ui.folderButton.text == "Choose a folder…"  # and not the one that 3D Slicer happens to run in
+    answers = ["", str(tmp_path)]
+    monkeypatch.setattr(
+        desktop.qt.QtWidgets.QFileDialog, "getExistingDirectory", staticmethod(lambda *_: answers.pop(0))
+    )
+    desktop.ui.exportButton.click()  # and closes the dialog
+    assert not desktop.widget.logic.explainer.is_busy
+    desktop.ui.exportButton.click()
+    idle(desktop)
+    assert parameters.exportFolder == tmp_path
+    assert desktop.ui.folderButton.text == str(tmp_path)
+    assert (tmp_path / "heatmap.nrrd").is_file()
+
+
 def test_an_export_writes_everything(desktop: Desktop, explained: Any, parameters: Any, tmp_path: Path) -> None:
     desktop.ui.folderButton.directory = str(tmp_path / "out")
     desktop.ui.exportButton.click()
