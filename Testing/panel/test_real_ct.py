@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from harness.desktop import Desktop
 from PIL import Image
-from real_data import assemble_bundle, slab, unpack_kidney_ct
+from real_data import assemble_bundle, slab
 
 from panel.steps import choose, choose_model, choose_segment, explain, idle, segment
 from SegHiResCAMLib.scene.heatmap import add_heatmap, heatmap_provenance, prepare_map
@@ -32,10 +32,10 @@ pytestmark = [pytest.mark.real_data, pytest.mark.xdist_group("kits19-panel")]
 
 
 @pytest.fixture(scope="module")
-def ct(test_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
+def ct(kidney_case: Path) -> Any:
     from SegHiResCAMLib.engine.volume import read_volume
 
-    return read_volume(unpack_kidney_ct(test_data, tmp_path_factory.mktemp("ct")) / "PATIENT_DICOM")
+    return read_volume(kidney_case / "PATIENT_DICOM")
 
 
 @pytest.fixture(scope="module")
