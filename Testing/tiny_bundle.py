@@ -1,4 +1,4 @@
-"""A MONAI bundle small enough to run in milliseconds, with every label found somewhere in noise."""
+"""MONAI bundles for tests; one of them small enough to run in milliseconds, with every label found somewhere in noise."""
 
 from __future__ import annotations
 
@@ -39,14 +39,24 @@ def write_tiny_bundle(folder: Path, *, overlap: float = 0.25, spatial_dims: int 
         "license": "Apache-2.0",
         "network_data_format": {"outputs": {"pred": {"channel_def": names}}},
     }
+    return write_bundle(folder, inference, metadata, unet_weights(network))
+
+
+def write_bundle(folder: Path, inference: dict[str, Any], metadata: dict[str, Any], weights: object) -> Path:
+    """The three files that make a folder a bundle."""
     for name in ("configs", "models"):
-        (folder / name).mkdir(parents=True)
+        (folder / name).mkdir(parents=True, exist_ok=True)
     (folder / "configs/inference.json").write_text(json.dumps(inference), encoding="utf-8")
     (folder / "configs/metadata.json").write_text(json.dumps(metadata), encoding="utf-8")
-    with torch.random.fork_rng():
-        torch.manual_seed(7)
-        torch.save(UNet(**network).eval().state_dict(), folder / "models/model.pt")
+    torch.save(weights, folder / "models/model.pt")
     return folder
+
+
+def unet_weights(arguments: dict[str, Any], seed: int = 7) -> dict[str, torch.Tensor]:
+    """Those of a U-Net as it is initialised, the same for the same seed."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return UNet(**arguments).state_dict()
 
 
 def noise(shape: tuple[int, int, int] = (24, 20, 18), seed: int = 0) -> np.ndarray:

@@ -29,9 +29,9 @@ from monai.transforms import (
     ScaleIntensityRanged,
     Spacingd,
 )
+from refusals import Trap, done_or_refused, refusal
 
 from SegHiResCAMLib.engine import ExplainRequest, explain, open_model, read_volume
-from SegHiResCAMLib.engine.errors import EngineError
 from SegHiResCAMLib.engine.models.auto3dseg import is_auto3dseg
 from SegHiResCAMLib.engine.models.auto3dseg_labels import read_labels_csv
 from SegHiResCAMLib.engine.preprocessing import prepare
@@ -132,14 +132,6 @@ def scan(affine: np.ndarray, channels: int = 1) -> MetaTensor:
     values = noise.normal(-400, 60, (channels, 40, 36, 30)).astype(np.float32).clip(max=-1)
     values[:, 12:28, 12:26, 12:20] = noise.normal(60, 120, (channels, 16, 14, 8))
     return volume_from_array(values, affine)
-
-
-def refusal(call: Callable[[], object]) -> EngineError:
-    with pytest.raises(EngineError) as caught:
-        call()
-    assert "\n" not in caught.value.sentence
-    assert caught.value.sentence.endswith(".")
-    return caught.value
 
 
 def template_transforms(config: dict[str, Any]) -> Compose:
@@ -476,12 +468,8 @@ def test_configs_with_anything_anywhere_open_or_are_refused_with_a_sentence(
     content = torch.load(file if file.exists() else checkpoint(), weights_only=False)
     changed = {**CONFIG, "network": {**NETWORK, inner: junk}} if key == "network" else {**CONFIG, key: junk}
     torch.save({**content, "config": changed}, file)
-    try:
-        sentence, found = "It opens.", open_model(file).labels != ()
-    except EngineError as error:
-        sentence, found = error.sentence, True
-    assert found
-    assert sentence.endswith(".")
+    with done_or_refused():
+        assert open_model(file).labels
 
 
 @settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -493,12 +481,8 @@ def test_any_labels_csv_is_read_or_refused_with_a_sentence(tmp_path: Path, text:
     file = tmp_path / "labels.csv"
     whole = LABELS.encode()
     file.write_bytes(whole[:at] + text + whole[at + len(text) :])
-    try:
-        sentence, labels = "It is read.", read_labels_csv(file)
-    except EngineError as error:
-        sentence, labels = error.sentence, {}
-    assert all(0 < value == label.value for value, label in labels.items())
-    assert sentence.endswith(".")
+    with done_or_refused():
+        assert all(0 < value == label.value for value, label in read_labels_csv(file).items())
 
 
 def test_weights_that_are_no_numbers_are_refused(checkpoint: Checkpoint) -> None:
@@ -509,19 +493,9 @@ def test_weights_that_are_no_numbers_are_refused(checkpoint: Checkpoint) -> None
     assert refusal(lambda: open_model(file)).code == "weights-not-finite"
 
 
-class _Trap:
-    """Unpickling it would write a file."""
-
-    def __init__(self, file: Path) -> None:
-        self.file = file
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return (Path.touch, (self.file,))
-
-
 def test_a_checkpoint_that_would_run_code_is_refused_and_nothing_runs(checkpoint: Checkpoint, tmp_path: Path) -> None:
     trap = tmp_path / "ran"
-    error = refusal(lambda: open_model(checkpoint({"notes": _Trap(trap)})))
+    error = refusal(lambda: open_model(checkpoint({"notes": Trap(trap)})))
     assert (error.code, trap.exists()) == ("weights-code", False)
     assert "config" in error.sentence
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -13,8 +13,9 @@ from typing import Any
 import pytest
 import torch
 from monai.networks import nets
+from refusals import refusal
 
-from SegHiResCAMLib.engine.errors import Cancelled, EngineError
+from SegHiResCAMLib.engine.errors import Cancelled
 from SegHiResCAMLib.engine.models import catalogue, download, open_model
 from SegHiResCAMLib.engine.models.checkpoint import sha256
 
@@ -100,14 +101,6 @@ def write_catalogue(*models: dict[str, Any]) -> Path:
     common = {"licence": "MIT", "source": "a colleague", "labels": [{"name": "kidney", "snomed": "64033007"}]}
     file.write_text(json.dumps({"models": [{**common, **model} for model in models]}))
     return file
-
-
-def refusal(call: Callable[[], object]) -> EngineError:
-    with pytest.raises(EngineError) as caught:
-        call()
-    assert "\n" not in caught.value.sentence
-    assert caught.value.sentence.endswith(".")
-    return caught.value
 
 
 # What is known

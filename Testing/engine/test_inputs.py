@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ import torch
 from engine.geometry import AFFINES, SHAPE, affine
 from monai.data import MetaTensor
 from monai.inferers import SliceInferer
-from monai.networks.nets import UNet
+from tiny_bundle import unet_weights, write_bundle
 
 from SegHiResCAMLib.engine import ExplainRequest, explain, open_model, read_volume
 from SegHiResCAMLib.engine.errors import EngineError
@@ -39,14 +38,7 @@ def bundle(folder: Path, network: dict[str, Any], inputs: list[str], **inference
         **inference,
     }
     metadata = {"name": "Tiny", "network_data_format": {"inputs": {"image": {"channel_def": dict(enumerate(inputs))}}}}
-    for name in ("configs", "models"):
-        (folder / name).mkdir(parents=True)
-    (folder / "configs/inference.json").write_text(json.dumps(description), encoding="utf-8")
-    (folder / "configs/metadata.json").write_text(json.dumps(metadata), encoding="utf-8")
-    with torch.random.fork_rng():
-        torch.manual_seed(7)
-        torch.save(UNet(**network).state_dict(), folder / "models/model.pt")
-    return open_model(folder)
+    return open_model(write_bundle(folder, description, metadata, unet_weights(network)))
 
 
 def ramp(shape: tuple[int, int, int], matrix: np.ndarray) -> MetaTensor:

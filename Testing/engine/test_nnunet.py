@@ -19,9 +19,9 @@ from engine.geometry import ROTATION
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from monai.data import MetaTensor
+from refusals import Trap, changed_at, done_or_refused, places, refusal
 
 from SegHiResCAMLib.engine import ExplainRequest, explain, open_model, read_volume, segment
-from SegHiResCAMLib.engine.errors import EngineError
 from SegHiResCAMLib.engine.model_layers import model_layers
 from SegHiResCAMLib.engine.models.model import SegmentationModel
 from SegHiResCAMLib.engine.models.nnunet import is_nnunet
@@ -127,14 +127,6 @@ def their_logits(results: Path, image: torch.Tensor, folds: tuple[int, ...]) -> 
             count[slicer[1:]] += gaussian
         total += predicted / count
     return total / len(folds)
-
-
-def refusal(call: Callable[[], object]) -> EngineError:
-    with pytest.raises(EngineError) as caught:
-        call()
-    assert "\n" not in caught.value.sentence
-    assert caught.value.sentence.endswith(".")
-    return caught.value
 
 
 # The network
@@ -656,22 +648,6 @@ JUNK = st.one_of(
 )  # fmt: skip
 
 
-def places(node: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    """Every place in a JSON tree."""
-    for key in node if isinstance(node, dict) else range(len(node)) if isinstance(node, list) else ():
-        yield (*path, key)
-        yield from places(node[key], (*path, key))
-
-
-def with_junk(tree: dict[str, Any], path: tuple[Any, ...], junk: object) -> dict[str, Any]:
-    changed = copy.deepcopy(tree)
-    node: Any = changed
-    for key in path[:-1]:
-        node = node[key]
-    node[path[-1]] = junk
-    return changed
-
-
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_descriptions_with_anything_anywhere_open_or_are_refused_with_a_sentence(
@@ -684,29 +660,15 @@ def test_descriptions_with_anything_anywhere_open_or_are_refused_with_a_sentence
     descriptions = [peer.sample_plans(3), peer.sample_dataset()]
     which = data.draw(st.integers(0, 1))
     path = data.draw(st.sampled_from(list(places(descriptions[which]))))
-    descriptions[which] = with_junk(descriptions[which], path, data.draw(JUNK))
+    descriptions[which] = changed_at(descriptions[which], path, data.draw(JUNK))
     peer.write_descriptions(results, *descriptions)
-    try:
-        sentence, found = "It opens.", open_model(results).labels != ()
-    except EngineError as error:
-        sentence, found = error.sentence, True
-    assert found
-    assert sentence.endswith(".")
-
-
-class _Trap:
-    """Unpickling it would write a file."""
-
-    def __init__(self, file: Path) -> None:
-        self.file = file
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return (Path.touch, (self.file,))
+    with done_or_refused():
+        assert open_model(results).labels
 
 
 def test_a_checkpoint_that_would_run_code_is_refused_and_nothing_runs(a_results_folder: Path, tmp_path: Path) -> None:
     results, trap = peer.copied(a_results_folder, tmp_path), tmp_path / "ran"
-    spoil_checkpoint(lambda content: content.update(logging=_Trap(trap)))(results)
+    spoil_checkpoint(lambda content: content.update(logging=Trap(trap)))(results)
     error = refusal(lambda: open_model(results))
     assert (error.code, trap.exists()) == ("weights-code", False)
     assert "init_args" in error.sentence

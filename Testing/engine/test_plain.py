@@ -14,9 +14,9 @@ import pytest
 import torch
 from monai.data import MetaTensor
 from monai.networks import nets
+from refusals import refusal
 from safetensors.torch import save_file
 
-from SegHiResCAMLib.engine.errors import EngineError
 from SegHiResCAMLib.engine.models import open_model
 from SegHiResCAMLib.engine.models.schemas import check
 from SegHiResCAMLib.engine.preprocessing import prepare
@@ -63,14 +63,6 @@ def flat(intensity: list[dict[str, Any]]) -> dict[str, Any]:
     """Changes for a 2D network."""
     network = {"class": "UNet", "arguments": FLAT}
     return {"network": network, "window": None, "intensity": intensity}
-
-
-def refusal(call: Callable[[], object]) -> EngineError:
-    with pytest.raises(EngineError) as caught:
-        call()
-    assert "\n" not in caught.value.sentence
-    assert caught.value.sentence.endswith(".")
-    return caught.value
 
 
 @pytest.mark.parametrize("name", ["model.pt", "model.PTH", "Müllers Modell.safetensors"])

@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 import torch
 from monai.networks import nets
+from refusals import refusal
 from tiny_bundle import NETWORK, noise, write_tiny_bundle
 from torch import nn
 
 from SegHiResCAMLib.engine import ExplainRequest, explain, open_model
-from SegHiResCAMLib.engine.errors import EngineError
 from SegHiResCAMLib.engine.model_layers import model_layers
 from SegHiResCAMLib.engine.models.script import is_script, read_script
 from SegHiResCAMLib.engine.segmentation import segment
@@ -53,14 +53,6 @@ def bundle(tmp_path: Path) -> Path:
     network.load_state_dict(torch.load(folder / "models/model.pt"))
     scripted(network).save(str(folder / "models/model.ts"))
     return folder
-
-
-def refusal(call: Callable[[], object]) -> EngineError:
-    with pytest.raises(EngineError) as caught:
-        call()
-    assert "\n" not in caught.value.sentence
-    assert caught.value.sentence.endswith(".")
-    return caught.value
 
 
 @pytest.mark.parametrize("make", [scripted, traced])
