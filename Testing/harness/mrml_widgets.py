@@ -45,7 +45,7 @@ class qSlicerWidget(SceneWidget):
           editEnabled=False, showHidden=False, showChildNodeTypes=True, selectNodeUponCreation=True, baseName="",
           noneDisplay="None")  # fmt: skip
 class qMRMLNodeComboBox(SceneWidget):
-    """Lists the scene's nodes of some classes and attributes, and follows it; a removed node leaves no node chosen."""
+    """Lists the scene's nodes of some classes and attributes, and follows it; a removed node leaves the one above it chosen."""
 
     currentNodeChanged = Signal(object)
 
@@ -106,13 +106,17 @@ class qMRMLNodeComboBox(SceneWidget):
                 observed.RemoveObserver(tag)
             self._observed = []
             return
+        before = self._ids.index(self._chosen) if self._chosen in self._ids else 0
+        above = self._ids[:before]
         nodes = [node for node in self._nodes() if self._accepts(node)]
         self._ids = ([None] if self.noneEnabled else []) + [node.GetID() for node in nodes]
         blocked = self._list.blockSignals(True)
         self._list.clear()
         self._list.addItems(([self.noneDisplay] if self.noneEnabled else []) + [node.GetName() or "" for node in nodes])
         self._list.blockSignals(blocked)
-        self._choose(self._chosen if self._chosen in self._ids else None)
+        # As QComboBox of Qt 5 does (that of Qt 6 takes the one below): a row that goes leaves the one above it chosen.
+        left = [one for one in [*above, self._chosen] if one in self._ids]
+        self._choose(self._chosen if self._chosen in self._ids else left[-1] if left else None)
 
     def _nodes(self) -> list[Any]:
         """Those of the node types; the scene looks for them much faster than Python would."""
