@@ -345,6 +345,23 @@ def test_the_key_explains_the_point_under_the_mouse_in_place_of_the_last(
     assert scene.GetNodeByID(explained.GetID()) is explained
 
 
+def test_what_comes_while_another_module_is_open_is_shown_when_the_user_is_back(
+    desktop: Desktop, scene: Any, a_volume: Any, a_model: Path
+) -> None:
+    choose_model(desktop, a_model)
+    for button, chosen in ((desktop.ui.segmentButton, "segmentation"), (desktop.ui.explainButton, "heatmap")):
+        button.click()
+        desktop.widget.panel.exit()
+        slices = [(one.GetSliceOffset()) for one in scene.GetNodesByClass("vtkMRMLSliceNode")]
+        idle(desktop)
+        assert [one.GetSliceOffset() for one in scene.GetNodesByClass("vtkMRMLSliceNode")] == slices
+        desktop.widget.panel.enter()
+        assert getattr(desktop.widget.panel.state.parameters, chosen) is not None
+        if chosen == "segmentation":
+            choose_segment(desktop, "tumour")
+    assert view(scene).GetForegroundVolumeID() == desktop.widget.panel.state.parameters.heatmap.GetID()
+
+
 def test_who_has_chosen_no_folder_is_asked_for_one(
     desktop: Desktop, explained: Any, parameters: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -103,9 +103,8 @@ class ExplainSection:
             self._start(second, lambda: chosen_pixel_set(state), self._compared)
 
     def _compared(self, heatmap: Any) -> None:
-        if self._state.parameters is not None:
-            self._state.parameters.secondHeatmap = heatmap
-            self._state.parameters.compareViews = True
+        self._state.choices.secondHeatmap = heatmap
+        self._state.choices.compareViews = True
         self._say(heatmap)
 
     def _live_explained(self, heatmap: Any) -> None:
@@ -120,11 +119,9 @@ class ExplainSection:
         heatmap.SetAttribute(LIVE, "1")
 
     def _show(self, heatmap: Any, *, jump: bool = True) -> None:
-        parameters = self._state.parameters
-        if parameters is not None:
-            parameters.heatmap = heatmap
-            parameters.overlayVisible = True
-        if jump:
+        self._state.choices.heatmap = heatmap
+        self._state.choices.overlayVisible = True
+        if jump and self._state.parameters is not None:  # in another module the views are not ours
             jump_slices(slicer.mrmlScene, peak_position(heatmap).position)
         self._say(heatmap)
 

@@ -43,6 +43,5 @@ class SegmentSection:
         )
 
     def _segmented(self, segmentation: Any) -> None:
-        if self._state.parameters is not None:
-            self._state.parameters.segmentation = segmentation
+        self._state.choices.segmentation = segmentation
         self._state.work.say(_("Segmented. Choose a segment and press Explain."))

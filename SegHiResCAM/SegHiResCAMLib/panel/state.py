@@ -34,6 +34,11 @@ class State:
     layers: dict[str, Any] | None = field(default=None)
 
     @property
+    def choices(self) -> Any:
+        """The parameter node, while the module is not shown, too: a result may come then."""
+        return self.parameters or self.logic.getParameterNode()
+
+    @property
     def model_path(self) -> str:
         """Of the chosen model; empty where none is chosen."""
         path = self.parameters.modelPath
