@@ -36,7 +36,7 @@ def write_nrrd(
         path: The file; half of it is there when `written` raises.
         array: (i, j, k), or (C, i, j, k); whole numbers or floats of up to 64 bits.
         affine: (4, 4) from voxel indices to RAS millimetres, kept to the last digit.
-        header: Key-value pairs.
+        header: Key-value pairs; line breaks become spaces, as in MetaImage, which cannot hold them.
         first_axis: What the axis C is: "vector" for components of a value, "list" for several images.
         written: Called with the fraction that is written.
     """
@@ -87,4 +87,4 @@ def _little_endian(array: npt.NDArray[Any]) -> np.dtype[Any]:
 
 
 def _escaped(text: str) -> str:
-    return text.replace("\\", "\\\\").replace("\n", "\\n")
+    return " ".join(text.splitlines()).replace("\\", "\\\\")

@@ -12,7 +12,7 @@ from SegHiResCAMLib.scene.heatmap import add_heatmap, peak_position, set_display
 from SegHiResCAMLib.scene.panels import body_frame
 from SegHiResCAMLib.scene.picture import comparison_picture, slice_picture
 from SegHiResCAMLib.scene.segments import Segment, add_segmentation
-from SegHiResCAMLib.scene.slices import AXIAL, CORONAL, SAGITTAL, body_search, cut, mask_image
+from SegHiResCAMLib.scene.slices import AXIAL, CORONAL, SAGITTAL, body_search, cut, mask_image, voxel_transform
 from SegHiResCAMLib.scene.volumes import add_volume
 
 SHAPE = (40, 34, 28)
@@ -170,7 +170,9 @@ def test_in_a_real_ct_the_liver_is_on_screen_left_and_the_kidneys_are_behind_it(
     where = cut(AXIAL, middle, (400, 400), 1.0)
     center = {}
     for name, value in (("spleen", 1), ("right kidney", 2), ("left kidney", 3), ("liver", 5)):
-        center[name] = np.argwhere(mask_image(labels == value, volume, where) > 0.5).mean(axis=0)
+        center[name] = np.argwhere(mask_image(labels == value, voxel_transform(volume, where), where.shape) > 0.5).mean(
+            axis=0
+        )
     assert center["liver"][1] < 200 < center["spleen"][1]
     assert center["right kidney"][1] < 200 < center["left kidney"][1]
     assert center["right kidney"][0] > center["liver"][0]

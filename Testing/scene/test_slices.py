@@ -17,6 +17,7 @@ from SegHiResCAMLib.scene.slices import (
     cut,
     layer_image,
     mask_image,
+    voxel_transform,
 )
 from SegHiResCAMLib.scene.volumes import add_volume
 
@@ -126,7 +127,7 @@ def test_a_mask_lies_where_the_map_of_the_same_voxels_lies(scene, affine, view):
                 volume.SetAndObserveTransformNodeID(node.GetID())
             center = transform[:3, :3] @ center
         where = cut(view, center, (120, 120), 0.15)
-        mask = mask_image(ball > 0, ct, where) >= 0.5
+        mask = mask_image(ball > 0, voxel_transform(ct, where), where.shape) >= 0.5
         assert mask.any()
         assert (mask != (layer_image(heatmap, where)[..., 3] > 0)).mean() < 0.001  # rounding at the very edge
 
@@ -145,7 +146,7 @@ def test_drawing_leaves_the_scene_as_it_was(scene):
     before = scene.GetNumberOfNodes()
     where = cut(AXIAL, np.array([12.0, 11.0, 10.0]), (5, 5), 1.0)
     layer_image(ct, where)
-    mask_image(np.ones(SHAPE, bool), ct, where)
+    mask_image(np.ones(SHAPE, bool), voxel_transform(ct, where), where.shape)
     assert scene.GetNumberOfNodes() == before
 
 

@@ -25,11 +25,13 @@ from SegHiResCAMLib.engine.dicom import read_dicom_file, read_dicom_folder
 from SegHiResCAMLib.engine.errors import EngineError
 from SegHiResCAMLib.engine.formats import kind_of
 from SegHiResCAMLib.engine.resampling import is_same_grid, resample_onto
-from SegHiResCAMLib.engine.volume_files import ITK_READERS, check_affine, read_itk, read_nifti, write_itk, write_nifti
+from SegHiResCAMLib.engine.volume_files import ITK_READERS, check_affine, read_itk, read_nifti, write_metaimage
+from SegHiResCAMLib.nifti import write_nifti
+from SegHiResCAMLib.nrrd import write_nrrd
 
-WRITERS: dict[str, Callable[[npt.NDArray[Any], npt.NDArray[np.float64], Path, Mapping[str, str]], None]] = {
-    ".nrrd": write_itk,
-    ".mha": write_itk,
+WRITERS: dict[str, Callable[[Path, npt.NDArray[Any], npt.NDArray[np.float64], Mapping[str, str]], None]] = {
+    ".nrrd": write_nrrd,
+    ".mha": write_metaimage,
     ".nii.gz": write_nifti,
     ".nii": write_nifti,
 }
@@ -121,7 +123,8 @@ def write_volume(volume: MetaTensor, path: str | os.PathLike[str], header: Mappi
     data = data.float() if data.is_floating_point() else data.to(STORED_AS.get(data.dtype, data.dtype))
     beside = path.with_name(f".{uuid4().hex}{extension}")
     try:
-        WRITERS[extension](data.numpy(), volume.affine.numpy(), beside, header or {})
+        array = data.numpy() if len(data) > 1 else data.numpy()[0]
+        WRITERS[extension](beside, array, volume.affine.numpy(), header or {})
         beside.replace(path)
     except Exception as error:
         sentence = f"{name} could not be written. Check that there is space on the disk and that you may write there."

@@ -1,14 +1,12 @@
-"""Volumes in single files: NIfTI through nibabel, everything else through SimpleITK.
+"""Volumes in single files: NIfTI through nibabel, everything else through SimpleITK. NRRD and NIfTI are written by `nrrd` and `nifti`.
 
-nibabel reads NIfTI because ITK straightens sheared sforms. Arrays here are (C, i, j, k), affines 4x4 from voxel
+nibabel reads NIfTI because ITK straightens sheared sforms. Arrays that are read are (C, i, j, k), affines 4x4 from voxel
 indices to RAS millimetres.
 """
 
 from __future__ import annotations
 
 import gzip
-import json
-import warnings
 from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
@@ -82,22 +80,6 @@ def read_nifti(path: Path, name: str, kind: str) -> tuple[npt.NDArray[Any], Floa
     return np.moveaxis(array, -1, 0), np.diag([millimetres] * 3 + [1.0]) @ image.affine
 
 
-def write_nifti(array: npt.NDArray[Any], affine: FloatArray, path: Path, header: Mapping[str, str]) -> None:
-    """The affine goes into the sform, and into the qform where that can hold it; `header` into a JSON comment."""
-    vectors = np.moveaxis(array, 0, -1)[:, :, :, None, :]
-    image = nib.Nifti1Image(vectors if len(array) > 1 else array[0], affine)
-    image.header.set_xyzt_units("mm")
-    image.set_sform(affine, code="scanner")
-    image.set_qform(affine, code="unknown" if _is_sheared(affine) else "scanner")
-    if len(array) > 1:
-        image.header.set_intent("vector")
-    if header:
-        image.header.extensions.append(nib.nifti1.Nifti1Extension("comment", json.dumps(dict(header)).encode()))
-    if _is_sheared(affine):
-        warnings.warn("Sheared NIfTI files are straightened by ITK and 3D Slicer. Use NRRD.", stacklevel=3)
-    nib.save(image, path)
-
-
 def read_itk(path: Path, name: str, kind: str) -> tuple[npt.NDArray[Any], FloatArray]:
     """A file that SimpleITK reads. Pictures get pixels of 1 mm, whatever their print resolution says.
 
@@ -126,9 +108,9 @@ def read_itk(path: Path, name: str, kind: str) -> tuple[npt.NDArray[Any], FloatA
     return array.T.copy(), _itk_affine(image)
 
 
-def write_itk(array: npt.NDArray[Any], affine: FloatArray, path: Path, header: Mapping[str, str]) -> None:
-    """NRRD and MetaImage, compressed. Line breaks become spaces: MetaImage cannot hold them."""
-    image = sitk.GetImageFromArray(array.T if len(array) > 1 else array[0].T, isVector=len(array) > 1)
+def write_metaimage(path: Path, array: npt.NDArray[Any], affine: FloatArray, header: Mapping[str, str]) -> None:
+    """(i, j, k) or (C, i, j, k), compressed. Line breaks become spaces: MetaImage cannot hold them."""
+    image = sitk.GetImageFromArray(array.T, isVector=array.ndim == 4)
     lps = orientation_ras_lps(affine)
     spacing = affine_to_spacing(lps)
     image.SetSpacing(spacing.tolist())
@@ -163,11 +145,6 @@ def _itk_affine(image: sitk.Image | sitk.ImageFileReader) -> FloatArray:
     lps[:kept, :kept] = (direction * image.GetSpacing())[:kept, :kept]
     lps[:kept, 3] = image.GetOrigin()[:kept]
     return orientation_ras_lps(lps)
-
-
-def _is_sheared(affine: FloatArray) -> bool:
-    directions = affine[:3, :3] / affine_to_spacing(affine)
-    return not np.allclose(directions.T @ directions, np.eye(3), atol=1e-5)
 
 
 def _no_place(name: str) -> EngineError:

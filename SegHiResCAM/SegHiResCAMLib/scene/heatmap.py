@@ -125,7 +125,8 @@ def remove_heatmap(node: Any) -> None:
     """Remove a heat map from its scene with all that belongs to it alone: display, legend, table of measurements."""
     scene = node.GetScene()
     own = [node.GetNthDisplayNode(index) for index in range(node.GetNumberOfDisplayNodes())]
-    for one in [*own, node.GetNodeReference(MEASUREMENTS), node]:
+    # The volume first: a view that shows one without its display would make it another, which looks at every voxel.
+    for one in [node, *own, node.GetNodeReference(MEASUREMENTS)]:
         if one is not None:
             scene.RemoveNode(one)
 

@@ -10,9 +10,19 @@ import numpy as np
 
 from SegHiResCAMLib.scene import canvas
 from SegHiResCAMLib.scene.segments import segment_ids, segment_reader
-from SegHiResCAMLib.scene.slices import AXIAL, Bounds, Slice, View, body_box, cut, layer_image, mask_image
+from SegHiResCAMLib.scene.slices import (
+    AXIAL,
+    Bounds,
+    Slice,
+    View,
+    body_box,
+    cut,
+    layer_image,
+    mask_image,
+    voxel_transform,
+)
 from SegHiResCAMLib.scene.volumes import Array
-from SegHiResCAMLib.steps import Steps, finish
+from SegHiResCAMLib.steps import Steps
 
 
 @dataclass(frozen=True)
@@ -39,6 +49,23 @@ class Look:
     outlines: list[Outline]
     position: Array
     opacity: float = 0.5
+
+
+@dataclass(frozen=True)
+class Cut:
+    """What one panel shows, taken out of the scene.
+
+    Attributes:
+        where: The slice.
+        under: (rows, columns, 4) of the background, as `layer_image` gives it.
+        over: The same of the heat map; None for none.
+        to_voxels: From pixels to the background's voxels.
+    """
+
+    where: Slice
+    under: Array
+    over: Array | None
+    to_voxels: Any
 
 
 @dataclass(frozen=True)
@@ -84,39 +111,28 @@ def outline_reader(volume: Any, segmentation: Any, chosen: Sequence[str] | None)
     return lambda: [Outline(name, color, read()) for name, color, read in readers]
 
 
-def draw_panel(page: canvas.Canvas, look: Look, where: Slice, heatmap: Any, corner: tuple[int, int]) -> list[Outline]:
-    """Draw one panel, its upper left corner at (x, y) pixels, and return the outlines that it shows.
-
-    The arguments are those of `draw_panel_steps`.
-    """
-    drawn: list[Outline] = finish(draw_panel_steps(page, look, where, heatmap, corner))
-    return drawn
-
-
-def draw_panel_steps(page: canvas.Canvas, look: Look, where: Slice, heatmap: Any, corner: tuple[int, int]) -> Steps:
-    """Draw one panel, step by step, and return the outlines that it shows.
-
-    Args:
-        page: What is drawn on.
-        look: What all panels share.
-        where: The slice.
-        heatmap: Heat map's volume node; None for the image alone.
-        corner: Pixels from the page's left and top.
-    """
+def cut_panel(look: Look, where: Slice, heatmap: Any) -> Steps:
+    """Take out of the scene what one panel shows, step by step, and return it as a `Cut`; without a heat map's node the image alone."""
     under = layer_image(look.volume, where)
-    image = under[..., :3] * under[..., 3:]
     yield None
-    if heatmap is not None:
-        over = layer_image(heatmap, where)
-        alpha = over[..., 3:] * look.opacity
-        image = image * (1 - alpha) + over[..., :3] * alpha
+    over = None if heatmap is None else layer_image(heatmap, where)
     yield None
+    return Cut(where, under, over, voxel_transform(look.volume, where))
+
+
+def draw_panel(page: canvas.Canvas, look: Look, shown: Cut, corner: tuple[int, int]) -> list[Outline]:
+    """Draw one panel, its upper left corner at (x, y) pixels, and return the outlines that it shows; it may run in any thread."""
+    where = shown.where
+    image = shown.under[..., :3] * shown.under[..., 3:]
+    if shown.over is not None:
+        alpha = shown.over[..., 3:] * look.opacity
+        image = image * (1 - alpha) + shown.over[..., :3] * alpha
     panel = page.panel(image, *corner)
-    drawn = []
-    for outline in look.outlines:
-        if canvas.outline(panel, mask_image(outline.mask, look.volume, where), outline.color):
-            drawn.append(outline)
-        yield None
+    drawn = [
+        outline
+        for outline in look.outlines
+        if canvas.outline(panel, mask_image(outline.mask, shown.to_voxels, where.shape), outline.color)
+    ]
     canvas.letters(panel, *where.view.letters)
     canvas.caption(panel, f"{where.view.name}  {anatomical(look.position, where.view.through)} mm")
     canvas.crosshair(panel, *where.pixel(look.position))

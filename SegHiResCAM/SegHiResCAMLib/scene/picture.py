@@ -22,7 +22,7 @@ from SegHiResCAMLib.scene import captions
 from SegHiResCAMLib.scene.canvas import DIM, Canvas, import_matplotlib
 from SegHiResCAMLib.scene.captions import ASKED, MARGIN
 from SegHiResCAMLib.scene.heatmap import heatmap_diagnoses, heatmap_provenance, peak_position
-from SegHiResCAMLib.scene.panels import Look, Outline, body_frame, draw_panel, draw_panel_steps, outline_reader
+from SegHiResCAMLib.scene.panels import Look, Outline, body_frame, cut_panel, draw_panel, outline_reader
 from SegHiResCAMLib.scene.slices import AXIAL, VIEWS, body_search
 from SegHiResCAMLib.steps import Steps, finish
 
@@ -67,20 +67,28 @@ def slice_picture_steps(
     frame = body_frame(volume, box, position)
     scale = sum(frame.width(view) for view in VIEWS) / (_PAGE - 2 * _GAP)
     cuts = [frame.cut(view, scale) for view in VIEWS]
+    shown = []
+    for where in cuts:
+        shown.append((yield from cut_panel(look, where, heatmap)))
     top, height = 88, max(where.shape[0] for where in cuts)
     page = Canvas(2 * MARGIN + _PAGE, top + height + 148)
     captions.title(page, heatmap, ("method", "segment"), ("model", "layer", *ASKED))
-    left = MARGIN
-    drawn: list[Outline] = []
-    for where in cuts:
-        rows, columns = where.shape
-        drawn += yield from draw_panel_steps(page, look, where, heatmap, (left, top + (height - rows) // 2))
-        left += columns + _GAP
+    yield None
     captions.legend(page, heatmap, MARGIN, top + height + 22, 420)
     yield None
     captions.notes(page, heatmap, MARGIN + 460, top + height + 30, page.width - 3 * MARGIN - 660, 4)
-    captions.names(page, drawn, page.width - MARGIN, top + height + 30)
-    yield lambda: captions.finish(page, path)
+
+    def draw() -> None:
+        left = MARGIN
+        drawn: list[Outline] = []
+        for one in shown:
+            rows, columns = one.where.shape
+            drawn.extend(draw_panel(page, look, one, (left, top + (height - rows) // 2)))
+            left += columns + _GAP
+        captions.names(page, drawn, page.width - MARGIN, top + height + 30)
+        captions.finish(page, path)
+
+    yield draw
 
 
 def comparison_picture(
@@ -115,7 +123,9 @@ def comparison_picture(
         page.text(left + column / 2, 115, captions.join(facts, "layer"), 13, DIM, ha="center")
         for where in cuts:
             rows, columns = where.shape
-            drawn += draw_panel(page, look, where, heatmap, (left + (column - columns) // 2, y))
+            drawn += draw_panel(
+                page, look, finish(cut_panel(look, where, heatmap)), (left + (column - columns) // 2, y)
+            )
             y += rows + _GAP
         if heatmap:
             captions.legend(page, heatmap, left + 20, bottom + 6, column - 40)
@@ -150,7 +160,7 @@ def gallery_picture(
         left, top = MARGIN + index % _TILES * (_TILE + _GAP), 92 + index // _TILES * height
         name = heatmap_provenance(heatmap)["method"] if heatmap else "Image and segment"
         page.text(left + _TILE / 2, top + 12, name, 15, ha="center", weight="bold")
-        drawn += draw_panel(page, look, where, heatmap, (left, top + 26))
+        drawn += draw_panel(page, look, finish(cut_panel(look, where, heatmap)), (left, top + 26))
         if heatmap:
             captions.range_bar(page, heatmap, left + 20, top + where.shape[0] + 34, _TILE - 40)
     captions.names(page, drawn, page.width - MARGIN, 36)

@@ -113,24 +113,30 @@ def layer_image(volume: Any, where: Slice) -> Array:
     return rgba
 
 
-def mask_image(mask: Array, volume: Any, where: Slice) -> Array:
-    """Slice a mask on a volume's grid; (i, j, k) booleans to (rows, columns) 0 to 1, linear between voxels' centres."""
+def voxel_transform(volume: Any, where: Slice) -> Any:
+    """The very transform that a volume is shown with: from a slice's pixels, from the bottom left, to its voxel indices; a copy."""
+    layer, own = _layer(volume, where), vtk.vtkGeneralTransform()
+    own.DeepCopy(layer.GetXYToIJKTransform())
+    layer.SetMRMLScene(None)
+    return own
+
+
+def mask_image(mask: Array, to_voxels: Any, shape: tuple[int, int]) -> Array:
+    """Slice a mask; (i, j, k) booleans to (rows, columns) 0 to 1, linear between voxels' centres. It may run in any thread."""
     image = vtk.vtkImageData()
     image.SetDimensions(*mask.shape)
     voxels = mask.ravel(order="F").view(np.uint8)  # no copy of what `segment_array` returns
     image.GetPointData().SetScalars(numpy_to_vtk(voxels))
-    layer = _layer(volume, where)
-    rows, columns = where.shape
+    rows, columns = shape
     reslice = vtk.vtkImageReslice()
     reslice.SetInputData(image)
-    reslice.SetResliceTransform(layer.GetXYToIJKTransform())  # the very transform that the volume is shown with
+    reslice.SetResliceTransform(to_voxels)
     reslice.SetInterpolationModeToLinear()
     reslice.SetOutputScalarType(vtk.VTK_FLOAT)
     reslice.SetOutputOrigin(0, 0, 0)
     reslice.SetOutputSpacing(1, 1, 1)
     reslice.SetOutputExtent(0, columns - 1, 0, rows - 1, 0, 0)
     reslice.Update()
-    layer.SetMRMLScene(None)
     return _pixels(reslice.GetOutput())[..., 0]
 
 
