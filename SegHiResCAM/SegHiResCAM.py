@@ -85,7 +85,8 @@ class SegHiResCAMLogic(ScriptedLoadableModuleLogic):
         :param segmentationNode: what the heat map belongs to.
         :param pixelSet: id of a segment in it to explain in place of the voxels that the model itself outlines; or a place, as
             ``{"kind": "sphere", "centre": [40, -12, 830], "radius": 8}`` in the volume's own RAS millimetres.
-        :param options: method, layer, mode, axis, device; and callbacks as for ``segment``.
+        :param options: method, layer, contrast, refine_with, mode, axis, device and all else that ``Explainer.explain`` takes; and callbacks as
+            for ``segment``.
         :returns: the heat map, a vtkMRMLScalarVolumeNode beside the volume; with ``wait=False`` the job.
         :raises ExplainerError: the sentence says what is wrong and what to do.
         """

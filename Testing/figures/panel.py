@@ -46,9 +46,17 @@ def draw(desktop: Any, scene: Any, folder: Path) -> None:
     desktop.picture(folder / "panel-explained.png")
     choose_segment(desktop, "cyst")
     idle(desktop)
+    ui.readSection.collapsed = True
     ui.layersSection.collapsed = False
     choose(ui.pixelSetSelector, "sphere")
     desktop.picture(folder / "panel-choices.png")
+    ui.layersSection.collapsed = True
+    ui.advancedSection.collapsed = False
+    choose(ui.pixelSetSelector, "whole segment")
+    choose(ui.contrastSelector, "kidney")
+    choose(ui.methodSelector, "Seg-XRes CAM")
+    idle(desktop)
+    desktop.picture(folder / "panel-advanced.png")
 
 
 if __name__ == "__main__":

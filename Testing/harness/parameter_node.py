@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import typing
 from collections.abc import Callable
 from pathlib import Path
@@ -148,7 +149,9 @@ def _attribute(name: str, parameter: Parameter) -> property:
             lambda self, node: self.parameterNode.SetNodeReferenceID(name, node.GetID() if node else None),
         )
     default = kind() if default is None else default
-    read = (lambda text: text == "True") if kind is bool else kind
+    read, write = ((lambda text: text == "True") if kind is bool else kind), str
+    if typing.get_origin(kind) is list:
+        read, write = json.loads, lambda values: json.dumps(list(values))
 
     def get(self: Any) -> Any:
         node = self.parameterNode
@@ -157,6 +160,6 @@ def _attribute(name: str, parameter: Parameter) -> property:
     def set(self: Any, value: Any) -> None:
         for validator in validators:
             validator.validate(value)
-        self.parameterNode.SetParameter(name, str(value))
+        self.parameterNode.SetParameter(name, write(value))
 
     return property(get, set)

@@ -33,6 +33,12 @@ def explain(desktop: Desktop) -> Any:
     return desktop.widget.panel.state.parameters.heatmap
 
 
+def offered(desktop: Desktop) -> list[str]:
+    """The lines of the list of models."""
+    combo = desktop.ui.modelSelector
+    return [combo.itemText(index) for index in range(combo.count)]
+
+
 def segments(desktop: Desktop) -> list[str]:
     """The names in the list of segments."""
     table = desktop.ui.segmentTable

@@ -36,7 +36,25 @@ def test_a_model_tells_its_labels_and_the_methods(client: Client, a_model: str) 
     assert (facts["name"], facts["spatial_dims"], facts["in_channels"]) == ("Tiny network", 3, 1)
     assert [label["name"] for label in facts["labels"]] == list(LABELS)
     assert facts["labels"][0]["terminology"]["type"]["meaning"] == "Kidney"
-    assert facts["methods"]["seg-hires-grad-cam"] == "Seg-HiRes-Grad CAM"
+    assert facts["methods"]["seg-hires-grad-cam"]["title"] == "Seg-HiRes-Grad CAM"
+    assert facts["methods"]["seg-xres-cam"]["options"] == [
+        {
+            "name": "pool",
+            "default": 2,
+            "choices": [],
+            "whole": True,
+            "summary": "positions along every axis of a block",
+        },
+        {
+            "name": "mode",
+            "default": "mean",
+            "choices": ["mean", "max"],
+            "whole": False,
+            "summary": "what stands for the gradients of a block",
+        },
+    ]
+    assert [name for name, method in facts["methods"].items() if method["ignores_class"]] == ["seg-eigen-cam"]
+    assert facts["has_background"]
 
 
 def test_labels_are_those_of_the_engine_on_the_volumes_own_grid(client: Client, a_model: str, a_volume: Voxels) -> None:

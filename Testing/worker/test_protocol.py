@@ -19,6 +19,7 @@ from SegHiResCAMLib.worker.protocol import (
     Cancel,
     Error,
     Explain,
+    GetModel,
     Layers,
     NotAMessage,
     OpenModel,
@@ -35,8 +36,9 @@ from SegHiResCAMLib.worker.protocol import (
 EYE = tuple(map(tuple, np.eye(4).tolist()))
 STORED = Voxels(EYE, file="volume-1.npy")
 
-# The wire of version 2, word for word: whoever changes a line here raises VERSION.
+# The wire of version 3, word for word: whoever changes a line here raises VERSION.
 LINES = [
+    (GetModel("m"), "get_model", {"name": "m"}),
     (OpenModel("m"), "open_model", {"model": "m"}),
     (
         Layers("m", STORED),
@@ -84,7 +86,7 @@ LINES = [
     ),
     (Cancel(), "cancel", {}),
     (Shutdown(), "shutdown", {}),
-    (Ready(VERSION), "ready", {"version": 2}),
+    (Ready(VERSION), "ready", {"version": 3}),
     (Progress(0.5, "½ done", 3.0), "progress", {"fraction": 0.5, "text": "½ done", "remaining": 3.0}),
     (
         Result({"score": 1.5}, {"labels": "result-1-labels.npy"}),

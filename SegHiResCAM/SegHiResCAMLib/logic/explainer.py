@@ -57,6 +57,10 @@ class Explainer:
         self._background = ThreadPoolExecutor(max_workers=1, thread_name_prefix="seghirescam")
         self._own_numbers = count(-1, -1)
 
+    def get_model(self, name: str, **callbacks: Any) -> Job:
+        """Download a model of the catalogue, as far as it is not there; the result is a dictionary with its "path"."""
+        return self._ask(protocol.GetModel(name), _facts, callbacks)
+
     def open_model(self, model: str, **callbacks: Any) -> Job:
         """What a model is: name, labels, licence, methods; the result is a dictionary."""
         return self._ask(protocol.OpenModel(model), _facts, callbacks)
@@ -128,8 +132,11 @@ class Explainer:
         mode: str = "auto",
         axis: str = "auto",
         device: str = "auto",
+        method_options: Mapping[str, Any] | None = None,
         contrast: str | None = None,
+        contrast_weight: float = 1.0,
         refine_with: Sequence[str] = (),
+        refine: str = "product",
         **callbacks: Any,
     ) -> Job:
         """Explain a segment; the result is the signed heat map, a vtkMRMLScalarVolumeNode beside the volume.
@@ -147,8 +154,11 @@ class Explainer:
             mode: "auto", "slice-wise" or "volumetric".
             axis: Of slices, for 2D networks: "auto", "axial", "coronal" or "sagittal".
             device: "auto", "cuda", "mps" or "cpu".
+            method_options: Of the method, by name, as `open_model` lists them.
             contrast: A label, or "background", that this one is set against.
+            contrast_weight: How much that one counts.
             refine_with: Further layers, whose maps are combined with that of `layer`.
+            refine: How they are combined: their "product" or their "mean".
             callbacks: See `Job`.
 
         Raises:
@@ -162,8 +172,11 @@ class Explainer:
             model, voxels, segment, method, layer, mode, axis, device,
             mask=mask,
             pixel_set=None if isinstance(pixel_set, str | None) else dict(pixel_set),
+            method_options=dict(method_options or {}),
             contrast=contrast,
+            contrast_weight=contrast_weight,
             refine_with=tuple(refine_with),
+            refine=refine,
         )  # fmt: skip
 
         def finish(result: Result, _report: Report) -> Steps:

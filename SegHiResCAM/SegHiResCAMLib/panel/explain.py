@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import qt
 import slicer
 from slicer.i18n import tr as _
 
+from SegHiResCAMLib.panel.advanced import Advanced, advanced_choices
 from SegHiResCAMLib.panel.layers import LayerTable
 from SegHiResCAMLib.panel.pixel_sets import chosen_pixel_set, refresh_pixel_set
 from SegHiResCAMLib.panel.reasons import why_not_explain
@@ -29,7 +31,8 @@ class ExplainSection:
         self._state = state
         self._segments = SegmentList(state)
         self._layers = LayerTable(state)
-        self._methods: dict[str, str] = {}
+        self._advanced = Advanced(state)
+        self._methods: dict[str, Any] = {}
         ui = state.ui
         ui.explainButton.connect("clicked(bool)", lambda _checked: self._clicked())
         ui.methodSelector.connect("currentIndexChanged(int)", lambda _index: self._choose("method", ui.methodSelector))
@@ -39,17 +42,12 @@ class ExplainSection:
 
     def refresh(self) -> None:
         """Show the choices, and say what is missing."""
-        state, ui, parameters = self._state, self._state.ui, self._state.parameters
+        state, ui = self._state, self._state.ui
         self._segments.refresh()
         refresh_pixel_set(state)
         self._layers.refresh(self._segments.volume_ml())
-        methods = state.model["methods"] if state.model else {}
-        if methods != self._methods:
-            self._methods = methods
-            fill_combo(ui.methodSelector, methods, parameters.method)
-            fill_combo(ui.compareSelector, {"": _("nothing")} | methods, parameters.compareWith)
-        ui.methodSelector.setCurrentIndex(ui.methodSelector.findData(parameters.method))
-        ui.compareSelector.setCurrentIndex(ui.compareSelector.findData(parameters.compareWith))
+        self._offer_methods()
+        self._advanced.refresh()
         running = state.work.name == NAME
         reason = "" if state.work.name else why_not_explain(state)
         ui.explainButton.text = _("Cancel") if running else _("E&xplain")
@@ -57,6 +55,22 @@ class ExplainSection:
         ui.explainButton.toolTip = reason or _("Compute a heat map of what the network's output depended on.")
         ui.reasonLabel.text = reason
         ui.reasonLabel.visible = bool(reason)
+
+    def _offer_methods(self) -> None:
+        state, ui, parameters = self._state, self._state.ui, self._state.parameters
+        methods = state.model["methods"] if state.model else {}
+        if methods != self._methods:
+            self._methods = methods
+            titles = {name: facts["title"] for name, facts in methods.items()}
+            fill_combo(ui.methodSelector, titles, parameters.method)
+            fill_combo(ui.compareSelector, {"": _("nothing")} | titles, parameters.compareWith)
+            for name, facts in methods.items():
+                for selector in (ui.methodSelector, ui.compareSelector):
+                    selector.setItemData(selector.findData(name), facts["summary"], qt.Qt.ToolTipRole)
+        for selector in (ui.methodSelector, ui.compareSelector):
+            selector.enabled = bool(methods)
+        ui.methodSelector.setCurrentIndex(ui.methodSelector.findData(parameters.method))
+        ui.compareSelector.setCurrentIndex(ui.compareSelector.findData(parameters.compareWith))
 
     def explain_under_mouse(self) -> None:
         """Explain the point under the mouse, as the chosen segment's, in place of the last such map."""
@@ -89,6 +103,7 @@ class ExplainSection:
                 pixel_set=pixel_set(),
                 method=method,
                 layer=parameters.layer or None,
+                **advanced_choices(state, method),
                 **state.how,
                 **callbacks,
             ),
@@ -130,10 +145,12 @@ class ExplainSection:
         self._state.work.say(
             _("{method} explained {segment} at layer {layer}: the peak is {peak} {units}.").format(
                 method=facts["method"],
-                segment=facts["segment"],
+                segment=" ".join(
+                    filter(None, [facts["segment"], facts.get("contrast", "").removesuffix(", weight 1")])
+                ),
                 layer=facts["layer"],
                 peak=f"{float(facts['maximum']):.3g}",
-                units=facts.get("units", "logit units"),
+                units=facts.get("units", "logit units").replace("share of", "of"),
             )
         )
 

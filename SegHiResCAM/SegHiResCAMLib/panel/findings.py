@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from SegHiResCAMLib.panel.widgets import fill_table
@@ -18,5 +19,20 @@ def refresh_findings(ui: Any, heatmap: Any) -> None:
     if table is not None:
         data = table.GetTable()
         columns = [data.GetColumn(index) for index in range(data.GetNumberOfColumns())]
-        rows = [[column.GetVariantValue(row).ToString() for column in columns] for row in range(data.GetNumberOfRows())]
+        rows = [
+            [_rounded(column.GetVariantValue(row).ToString()) for column in columns]
+            for row in range(data.GetNumberOfRows())
+        ]
         fill_table(ui.measurementTable, [column.GetName() for column in columns], rows)
+
+
+def _rounded(text: str) -> str:
+    """A number to three significant digits, or to a whole one where it is larger; anything else as it is."""
+    try:
+        value = float(text)
+    except ValueError:
+        return text
+    if value == 0 or not 1e-3 <= abs(value) < 1e6:
+        return f"{value:.3g}"
+    decimals = max(0, 2 - math.floor(math.log10(abs(float(f"{value:.3g}")))))
+    return f"{value:.{decimals}f}"

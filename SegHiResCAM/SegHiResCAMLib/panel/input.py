@@ -9,6 +9,8 @@ import qt
 import slicer
 from slicer.i18n import tr as _
 
+from SegHiResCAMLib.panel.catalogue import OfferedModel, readable
+from SegHiResCAMLib.panel.download import ModelDownload, described, licence_of, several
 from SegHiResCAMLib.panel.models import offered_models, remember_model
 from SegHiResCAMLib.panel.state import State
 from SegHiResCAMLib.panel.widgets import chosen_in, fill_combo, show_row
@@ -22,8 +24,9 @@ class InputSection:
 
     def __init__(self, state: State) -> None:
         self._state = state
-        self._offered: list[Any] = []
-        self._asked = ""
+        self._offered: list[OfferedModel] = []
+        self._asked: tuple[str, bool] = ("", True)
+        self._download = ModelDownload(state, self.ask_again)
         ui = state.ui
         ui.modelSelector.connect("currentIndexChanged(int)", lambda _index: self._choose(chosen_in(ui.modelSelector)))
         ui.modelFolderButton.connect("clicked(bool)", lambda _checked: self._browse(folder=True))
@@ -34,49 +37,64 @@ class InputSection:
         state, ui = self._state, self._state.ui
         if state.parameters.inputVolume is None:
             state.parameters.inputVolume = first_input(slicer.mrmlScene)
-        offered = offered_models(state.model_path)
-        if offered != self._offered:
-            self._offered = offered
-            items = {"": _("Choose a model")} | {one.path: one.name for one in offered}
-            fill_combo(ui.modelSelector, items, state.model_path)
-        ui.modelSelector.setCurrentIndex(ui.modelSelector.findData(state.model_path))
-        described = next((one.description for one in offered if one.path == state.model_path), "")
-        ui.modelSelector.toolTip = described or state.model_path or _("The segmentation network.")
+        self._list()
+        chosen = next((one for one in self._offered if one.path == state.model_path), None)
+        state.is_pending = chosen is not None and chosen.pending is not None
+        self._download.refresh(chosen)
         channels = state.model["in_channels"] if state.model else 1
         for number in (2, 3, 4):
             selector = getattr(ui, f"volumeSelector{number}")
             show_row(selector, getattr(ui, f"volumeSelector{number}Label"), number <= channels)
-        if state.model_path != self._asked and not state.work.name:
-            self._ask()
+        if (state.model_path, state.is_pending) != self._asked and not state.work.name:
+            self._ask(chosen)
 
     def ask_again(self) -> None:
         """Forget what was told of the model, as when something was installed meanwhile."""
-        self._asked = ""
+        self._asked = ("", True)
 
-    def _ask(self) -> None:
+    def _list(self) -> None:
+        state, selector = self._state, self._state.ui.modelSelector
+        offered = offered_models(state.model_path)
+        if offered != self._offered:
+            self._offered = offered
+            fill_combo(
+                selector, {"": _("Choose a model")} | {one.path: _line(one) for one in offered}, state.model_path
+            )
+            for index, one in enumerate(offered, start=1):
+                selector.setItemData(index, _tip(one), qt.Qt.ToolTipRole)
+        selector.setCurrentIndex(selector.findData(state.model_path))
+        tips = [_tip(one) for one in offered if one.path == state.model_path]
+        selector.toolTip = "".join(tips) or _("The segmentation network.")
+
+    def _ask(self, chosen: OfferedModel | None) -> None:
         state = self._state
-        self._asked, state.model, state.layers = state.model_path, None, None
-        state.ui.modelFacts.text = ""
-        if self._asked:
-            path = self._asked
+        self._asked = (state.model_path, state.is_pending)
+        state.model, state.layers = None, None
+        state.ui.modelFacts.text = described(chosen) if chosen is not None and state.is_pending else ""
+        if state.model_path and not state.is_pending:
+            path = state.model_path
             state.work.start(
-                "open", lambda **callbacks: state.logic.explainer.open_model(path, **callbacks), self._opened
+                "open",
+                lambda **callbacks: state.logic.explainer.open_model(path, **callbacks),
+                lambda facts: self._opened(path, facts),
             )
 
-    def _opened(self, facts: dict[str, Any]) -> None:
+    def _opened(self, path: str, facts: dict[str, Any]) -> None:
         state = self._state
         state.model = facts
         state.ui.modelFacts.text = _("{name} outlines {segments}. {licence}.").format(
-            name=facts["name"],
-            segments=", ".join(state.labels),
-            licence=facts["licence"] or _("Its licence is unknown"),
+            name=facts["name"], segments=several(state.labels), licence=licence_of(facts["licence"])
         )
-        remember_model(self._asked)
+        state.ui.modelFacts.toolTip = facts["description"]
+        remember_model(path)
         state.work.say(_("Ready."))
 
     def _choose(self, path: str) -> None:
-        if self._state.parameters is not None:
-            self._state.parameters.modelPath = Path(path)
+        state = self._state
+        if state.parameters is None or path == state.model_path:
+            return
+        state.parameters.modelPath = Path(path)
+        self._download.ask()
 
     def _browse(self, *, folder: bool) -> None:
         if folder:
@@ -96,3 +114,15 @@ def first_input(scene: Any) -> Any:
         if is_image and node.GetNodeReferenceID(INPUT_VOLUME) is None:
             return node
     return None
+
+
+def _line(model: OfferedModel) -> str:
+    if model.pending is None:
+        return model.title
+    size = f" {readable(model.pending.size)}" if model.pending.size else ""
+    return _("{model} – download{size}").format(model=model.title, size=size)
+
+
+def _tip(model: OfferedModel) -> str:
+    about = described(model) if model.pending is not None else ""
+    return "\n".join(filter(None, [model.description, about])) or model.path

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import qt
@@ -11,7 +12,15 @@ from slicer.i18n import tr as _
 from SegHiResCAMLib.panel.state import State
 from SegHiResCAMLib.panel.widgets import fill_table, silent
 
-NAME_PIXELS = 170
+NAME_PIXELS = 140
+
+_SORT_BY: tuple[Callable[[dict[str, Any]], Any], ...] = (
+    lambda layer: layer["name"],
+    lambda layer: math.prod(layer["grid"]),
+    lambda layer: max(layer["mm"], default=0),
+    lambda layer: [mark["title"] for mark in layer["marks"]],
+)
+"""Of each column, what a click on its head sorts by."""
 
 
 class LayerTable:
@@ -22,7 +31,10 @@ class LayerTable:
         self._asked: tuple[Any, ...] = ()
         self._listed: Any = None
         self._names: list[str] = []
-        state.ui.layerTable.connect("itemSelectionChanged()", self._selected)
+        self._sorted: tuple[int, bool] | None = None
+        table = state.ui.layerTable
+        table.connect("itemSelectionChanged()", self._selected)
+        table.horizontalHeader().connect("sectionClicked(int)", self._sort)
 
     def refresh(self, volume_ml: float | None) -> None:
         """Show the layers for a segment of a size."""
@@ -31,14 +43,14 @@ class LayerTable:
         if state.layers is not self._listed:
             self._listed = state.layers
             self._fill()
-        chosen = state.parameters.layer
-        ui.layerLabel.text = self._sentence(chosen)
+        chosen = state.parameters.layer or (state.layers or {}).get("suggested", "")
         with silent(ui.layerTable):
-            name = chosen or (state.layers or {}).get("suggested")
-            if name in self._names:
-                ui.layerTable.selectRow(self._names.index(name))
+            if chosen in self._names:
+                ui.layerTable.selectRow(self._names.index(chosen))
             else:
                 ui.layerTable.clearSelection()
+        ui.layerLabel.text = self._title(chosen)
+        ui.layerLabel.toolTip = ui.layerFacts.text = self._sentences(chosen)
 
     def _ask(self, volume_ml: float | None) -> None:
         state, parameters = self._state, self._state.parameters
@@ -65,37 +77,71 @@ class LayerTable:
             self._state.refresh()
 
     def _fill(self) -> None:
-        layers = [one for one in (self._state.layers or {"layers": []})["layers"] if not one["reason"]]
-        suggested = (self._state.layers or {}).get("suggested")
-        layers.sort(key=lambda one: one["name"] != suggested)  # stable: the others keep the network's order
+        told = self._state.layers or {"layers": [], "suggested": ""}
+        layers = [one for one in told["layers"] if not one["reason"]]
+        if self._sorted is None:
+            layers.sort(key=lambda one: one["name"] != told["suggested"])  # stable: the others keep the network's order
+        else:
+            column, falling = self._sorted
+            layers.sort(key=_SORT_BY[column], reverse=falling)
         self._names = [one["name"] for one in layers]
-        rows = [(one["name"], _grid(one["grid"]), _mm(one["mm"]), _marks(one)) for one in layers]
-        fill_table(self._state.ui.layerTable, [_("Layer"), _("Grid"), _("mm"), _("Marks")], rows, wide=3)
-        self._state.ui.layerTable.setTextElideMode(qt.Qt.ElideLeft)  # names differ at their ends
-        header = self._state.ui.layerTable.horizontalHeader()
+        rows = [
+            (one["name"], _grid(one["grid"]), _mm(one["mm"]), self._marks(one, one["name"] == told["suggested"]))
+            for one in layers
+        ]
+        table = self._state.ui.layerTable
+        fill_table(table, [_("Layer"), _("Grid"), _("mm"), _("Marks")], rows, wide=3)
+        table.setTextElideMode(qt.Qt.ElideLeft)  # names differ at their ends
+        header = table.horizontalHeader()
         header.setSectionResizeMode(0, qt.QHeaderView.Interactive)
         header.resizeSection(0, NAME_PIXELS)
-        with silent(self._state.ui.layerTable):
+        with silent(table):
             for row, layer in enumerate(layers):
                 sentences = [mark["sentence"] for mark in layer["marks"]]
                 for column in range(4):
-                    item = self._state.ui.layerTable.item(row, column)
-                    item.setToolTip("\n".join([layer["name"], layer["kind"], *sentences]))
+                    table.item(row, column).setToolTip("\n".join([layer["name"], layer["kind"], *sentences]))
 
-    def _sentence(self, chosen: str) -> str:
+    def _marks(self, layer: dict[str, Any], suggested: bool) -> str:
+        titles = {
+            "tail-trivial": _("the map is the segment itself"),
+            "feeds-normalisation": _("no Seg-Grad CAM here"),
+            "grid-too-coarse": _("coarser than the segment"),
+        }
+        said = [titles.get(mark["code"], mark["title"]) for mark in layer["marks"]]
+        return ", ".join([_("suggested"), *said] if suggested else said)
+
+    def _title(self, chosen: str) -> str:
         if self._state.layers is None:
             return _("suggested when the model is open")
-        if chosen and chosen != self._state.layers["suggested"]:
-            return chosen
-        return _("{name} (suggested: {reason})").format(
-            name=self._state.layers["suggested"], reason=self._state.layers["reason"].rstrip(".")
-        )
+        return _("{layer} (suggested)").format(layer=chosen) if chosen == self._state.layers["suggested"] else chosen
+
+    def _sentences(self, chosen: str) -> str:
+        """What is to be known of a layer: why it is suggested, and what speaks against it."""
+        told = self._state.layers
+        if told is None:
+            return ""
+        found = [mark["sentence"] for one in told["layers"] if one["name"] == chosen for mark in one["marks"]]
+        if chosen == told["suggested"]:
+            found.insert(0, _("Suggested: {reason}.").format(reason=told["reason"].rstrip(".")))
+        return "\n".join(found)
 
     def _selected(self) -> None:
         row = self._state.ui.layerTable.currentRow()
         if self._state.parameters is not None and self._state.layers and 0 <= row < len(self._names):
             name = self._names[row]
             self._state.parameters.layer = "" if name == self._state.layers["suggested"] else name
+
+    def _sort(self, column: int) -> None:
+        """Rising at the first click, falling at the second, the network's own order at the third."""
+        before, header = self._sorted, self._state.ui.layerTable.horizontalHeader()
+        self._sorted = (column, False)
+        if before is not None and before[0] == column:
+            self._sorted = None if before[1] else (column, True)
+        header.setSortIndicatorShown(self._sorted is not None)
+        if self._sorted is not None:
+            header.setSortIndicator(column, qt.Qt.DescendingOrder if self._sorted[1] else qt.Qt.AscendingOrder)
+        self._listed = None
+        self._state.refresh()
 
 
 def _grid(grid: list[int]) -> str:
@@ -105,7 +151,3 @@ def _grid(grid: list[int]) -> str:
 def _mm(millimetres: list[float]) -> str:
     texts = [f"{one:.3g}" for one in millimetres]
     return texts[0] if len(set(texts)) == 1 else " × ".join(texts)
-
-
-def _marks(layer: dict[str, Any]) -> str:
-    return ", ".join(mark["code"] for mark in layer["marks"])

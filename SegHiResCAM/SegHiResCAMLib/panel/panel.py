@@ -21,6 +21,8 @@ from SegHiResCAMLib.panel.segment import SegmentSection
 from SegHiResCAMLib.panel.set_up import SetUpSection
 from SegHiResCAMLib.panel.state import State
 from SegHiResCAMLib.panel.work import Work
+from SegHiResCAMLib.scene.heatmap import METHOD
+from SegHiResCAMLib.scene.removal import belongings, remove_nodes
 
 LIVE_KEY = "E"
 
@@ -62,7 +64,7 @@ class Panel(VTKObservationMixin):
             (slicer.mrmlScene.StartCloseEvent, lambda *_: self._follow(None)),
             (slicer.mrmlScene.EndCloseEvent, lambda *_: self._scene_changed()),
             (slicer.mrmlScene.EndImportEvent, lambda *_: self._scene_changed()),
-            (slicer.mrmlScene.NodeRemovedEvent, lambda *_: self._refresh()),
+            (slicer.mrmlScene.NodeRemovedEvent, self._node_removed),
         ):
             self.addObserver(slicer.mrmlScene, event, react)
         self.enter()
@@ -100,6 +102,19 @@ class Panel(VTKObservationMixin):
         self.read.forget()
         if getattr(self.parent, "isEntered", False):
             self.enter()
+
+    @vtk.calldata_type(vtk.VTK_OBJECT)
+    def _node_removed(self, scene: Any, _event: Any, node: Any) -> None:
+        if node.GetAttribute(METHOD) and not scene.IsClosing():
+            left = belongings(scene, node)
+            qt.QTimer.singleShot(0, lambda: self._tidy(scene, left))  # whoever removes it may be about to remove them
+        self._refresh()
+
+    def _tidy(self, scene: Any, left: list[Any]) -> None:
+        """Remove what a heat map has left behind, and show nothing of it any more, whichever module is open."""
+        remove_nodes(scene, left)
+        self.read.let_go(self.state.parameters or self.state.logic.getParameterNode())
+        self._refresh()
 
     def _installed(self) -> None:
         self.input.ask_again()

@@ -19,8 +19,8 @@ class SegHiResCAMParameterNode:
     """What the widgets of the panel follow.
 
     `segmentId` is the id of a segment of `segmentation`, or one of the model's labels where there is no segmentation. `label` is what the
-    model calls it, asked only where the names differ. No `layer` is the suggested one, no `compareWith` compares nothing. `lowerFraction`
-    hides what lies under it.
+    model calls it, asked only where the names differ. No `layer` is the suggested one, no `compareWith` compares nothing, no `contrast`
+    sets it against nothing. `methodOptions` is JSON: by method and name, what is not as by default. `lowerFraction` hides what lies under it.
     """
 
     inputVolume: vtkMRMLScalarVolumeNode
@@ -43,6 +43,11 @@ class SegHiResCAMParameterNode:
     method: str = "seg-hires-grad-cam"
     compareWith: str = ""
     layer: str = ""
+    contrast: str = ""
+    contrastWeight: Annotated[float, WithinRange(0, 10)] = 1.0
+    refineWith: list[str]
+    refine: Annotated[str, Choice(["product", "mean"])] = "product"
+    methodOptions: str = ""
     live: bool = False
 
     heatmap: vtkMRMLScalarVolumeNode

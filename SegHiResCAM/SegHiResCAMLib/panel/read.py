@@ -38,6 +38,7 @@ class ReadSection:
         self._shown: Any = None
         self._dividing: set[str] = set()
         self._rendered = False
+        self._opened = False
         ui = state.ui
         for selector in (ui.heatmapSelector, ui.secondSelector):
             selector.addAttribute("vtkMRMLScalarVolumeNode", METHOD)
@@ -54,6 +55,9 @@ class ReadSection:
         )  # fmt: skip
         for control in controls:
             control.enabled = heatmap is not None
+        if heatmap is not None and not self._opened:
+            ui.readSection.collapsed = False
+        self._opened = heatmap is not None
         ui.compareCheckBox.enabled = two and parameters.secondHeatmap is not heatmap
         ui.colorSelector.enabled = heatmap is not None and not self._signed
         ui.signedCheckBox.enabled = heatmap is not None and parameters.normalisation != SLICE
@@ -67,6 +71,13 @@ class ReadSection:
     def forget(self) -> None:
         """What is shown is not known any more, as after a scene was closed or opened."""
         self._shown = None
+
+    def let_go(self, parameters: Any) -> None:
+        """Take out of the views what is there no more, whether the panel is shown or not."""
+        if parameters.heatmap is None or parameters.secondHeatmap is None:
+            hide_comparison(slicer.mrmlScene)
+        if parameters.heatmap is None:
+            hide_overlay(slicer.mrmlScene)
 
     @property
     def _signed(self) -> bool:
@@ -107,8 +118,10 @@ class ReadSection:
             self._compare(volume, [image, self._image(second)])
 
     def _compare(self, volume: Any, images: list[Any]) -> None:
+        wanted = self._shown
+
         def show() -> None:
-            if self._state.parameters is not None and self._state.parameters.compareViews:
+            if self._state.parameters is not None and self._shown == wanted:  # and nothing else meanwhile
                 show_comparison(slicer.mrmlScene, volume, images, self._state.parameters.opacity)
 
         try:

@@ -6,6 +6,7 @@ from typing import Any
 
 from slicer.i18n import tr as _
 
+from SegHiResCAMLib.panel.advanced import contrast_of
 from SegHiResCAMLib.panel.parameters import BOX, DRAWN, POINTS, SPHERE
 from SegHiResCAMLib.panel.state import State
 
@@ -20,7 +21,12 @@ def why_not_segment(state: State) -> str:
 
 def why_not_explain(state: State) -> str:
     """What is missing before a segment can be explained."""
-    return why_not_segment(state) or _why_not_this_segment(state) or _why_not_this_pixel_set(state.parameters)
+    return (
+        why_not_segment(state)
+        or _why_not_this_segment(state)
+        or _why_not_this_pixel_set(state.parameters)
+        or _why_not_this_contrast(state)
+    )
 
 
 def _why_not_this_volume(volume: Any) -> str:
@@ -34,6 +40,8 @@ def _why_not_this_volume(volume: Any) -> str:
 def _why_not_this_model(state: State) -> str:
     if not state.model_path:
         return _("Choose a model above.")
+    if state.is_pending:
+        return _("The model is not on this machine yet: press Download.")
     if state.model is None:
         return _("The model is not open: see what is said below.")
     count = state.model["in_channels"]
@@ -62,4 +70,17 @@ def _why_not_this_pixel_set(parameters: Any) -> str:
         return _("Choose or make a point list, and place a point in a slice view.")
     if chosen == BOX and parameters.roi is None:
         return _("Choose or make a box.")
+    return ""
+
+
+def _why_not_this_contrast(state: State) -> str:
+    parameters = state.parameters
+    if state.model is None or not contrast_of(state):
+        return ""
+    methods = [state.model["methods"].get(name) for name in (parameters.method, parameters.compareWith)]
+    blind = [method["title"] for method in methods if method and method["ignores_class"]]
+    if blind:
+        return _(
+            "{method} looks at no segment, so nothing can be set against it: choose another method, or Rather than: nothing."
+        ).format(method=blind[0])
     return ""

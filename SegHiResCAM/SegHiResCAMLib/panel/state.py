@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ class State:
         parameters: The SegHiResCAMParameterNode, None while the module is not shown.
         model: What the worker told of the model; None until it is open.
         layers: What it told of the model's layers; None until it has.
+        is_pending: Whether the chosen model must be downloaded first.
     """
 
     logic: Any
@@ -31,7 +32,8 @@ class State:
     refresh: Callable[[], None]
     parameters: Any = None
     model: dict[str, Any] | None = None
-    layers: dict[str, Any] | None = field(default=None)
+    layers: dict[str, Any] | None = None
+    is_pending: bool = False
 
     @property
     def choices(self) -> Any:

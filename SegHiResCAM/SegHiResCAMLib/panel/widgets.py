@@ -43,6 +43,7 @@ def fill_table(table: Any, titles: Sequence[str], rows: Sequence[Sequence[str]],
             for column, text in enumerate(texts):
                 table.setItem(row, column, qt.QTableWidgetItem(text))
         table.verticalHeader().setVisible(False)
+        table.verticalHeader().setSectionResizeMode(qt.QHeaderView.ResizeToContents)
         header = table.horizontalHeader()
         header.setSectionResizeMode(qt.QHeaderView.ResizeToContents)
         header.setSectionResizeMode(wide, qt.QHeaderView.Stretch)

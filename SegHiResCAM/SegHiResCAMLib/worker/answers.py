@@ -12,18 +12,19 @@ import numpy.typing as npt
 from monai.data import MetaTensor
 
 from SegHiResCAMLib.engine.cam.layers import suggest_layer
-from SegHiResCAMLib.engine.cam.methods import METHODS
+from SegHiResCAMLib.engine.cam.methods import METHODS, Method
 from SegHiResCAMLib.engine.cam.pixel_set_json import pixel_set_from_json
 from SegHiResCAMLib.engine.explain import explain
 from SegHiResCAMLib.engine.explanation import ExplainRequest
 from SegHiResCAMLib.engine.model_layers import model_layers, volume_layers
-from SegHiResCAMLib.engine.models import SegmentationModel, open_model
+from SegHiResCAMLib.engine.models import SegmentationModel, catalogue, open_model
 from SegHiResCAMLib.engine.preprocessing import PreparedVolume, prepare
 from SegHiResCAMLib.engine.progress import Progress
 from SegHiResCAMLib.engine.segmentation import Segmentation, segment
 from SegHiResCAMLib.engine.stack import Axis
+from SegHiResCAMLib.engine.subject import has_background
 from SegHiResCAMLib.engine.volume import volume_from_array
-from SegHiResCAMLib.worker.protocol import Explain, Layers, OpenModel, Segment, Voxels
+from SegHiResCAMLib.worker.protocol import Explain, GetModel, Layers, OpenModel, Segment, Voxels
 
 Arrays = dict[str, npt.NDArray[Any]]
 Answer = tuple[dict[str, Any], Arrays]
@@ -85,6 +86,10 @@ def answer(request: Any, kept: Kept, progress: Progress) -> Answer:
     return facts | {"reused": kept.reused}, arrays
 
 
+def _get_model(request: GetModel, _kept: Kept, progress: Progress) -> Answer:
+    return {"path": str(catalogue.get(request.name, progress))}, {}
+
+
 def _open_model(request: OpenModel, kept: Kept, _progress: Progress) -> Answer:
     return _model_facts(_model(request.model, kept)), {}
 
@@ -131,6 +136,7 @@ def _explain(request: Explain, kept: Kept, progress: Progress) -> Answer:
 
 
 ANSWERS: dict[type, Callable[[Any, Kept, Progress], Answer]] = {
+    GetModel: _get_model,
     OpenModel: _open_model,
     Layers: _layers,
     Segment: _segment,
@@ -183,8 +189,18 @@ def _model_facts(model: SegmentationModel) -> dict[str, Any]:
         "spatial_dims": model.spatial_dims,
         "in_channels": model.in_channels,
         "labels": [asdict(label) for label in model.labels],
+        "has_background": has_background(model),
         "licence": model.licence,
         "description": model.description,
         "sha256": model.sha256,
-        "methods": {name: method.title for name, method in METHODS.items()},
+        "methods": {name: _method_facts(method) for name, method in METHODS.items()},
+    }
+
+
+def _method_facts(method: Method) -> dict[str, Any]:
+    return {
+        "title": method.title,
+        "summary": method.summary,
+        "ignores_class": method.ignores_class,
+        "options": [asdict(option) for option in method.described_options],
     }

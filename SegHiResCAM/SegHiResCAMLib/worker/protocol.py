@@ -18,7 +18,7 @@ from uuid import uuid4
 import numpy as np
 import numpy.typing as npt
 
-VERSION = 2
+VERSION = 3
 """Raised whenever a message changes its meaning; client and worker of different versions do not talk."""
 
 
@@ -56,6 +56,13 @@ class Voxels:
     def key(self) -> tuple[object, ...]:
         """Equal for equal voxels at equal places."""
         return self.file, self.affine
+
+
+@dataclass(frozen=True)
+class GetModel:
+    """Download a model of the catalogue, as far as it is not there; the result says where it lies, as "path"."""
+
+    name: str
 
 
 @dataclass(frozen=True)
@@ -179,10 +186,11 @@ CODES = {
     "closed": "The client was closed before the request was done.",
 }
 
-Request = OpenModel | Layers | Segment | Explain | Cancel | Shutdown
+Request = GetModel | OpenModel | Layers | Segment | Explain | Cancel | Shutdown
 Event = Ready | Progress | Result | Error
 
 KINDS: dict[str, type[Any]] = {
+    "get_model": GetModel,
     "open_model": OpenModel,
     "layers": Layers,
     "segment": Segment,

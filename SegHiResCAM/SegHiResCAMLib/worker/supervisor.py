@@ -23,6 +23,7 @@ from SegHiResCAMLib.worker.protocol import (
     Cancel,
     Error,
     Explain,
+    GetModel,
     Layers,
     OpenModel,
     Progress,
@@ -34,7 +35,7 @@ from SegHiResCAMLib.worker.protocol import (
 
 LOG_LINES = 400
 
-Question = OpenModel | Layers | Segment | Explain
+Question = GetModel | OpenModel | Layers | Segment | Explain
 Answer = Progress | Result | Error
 
 

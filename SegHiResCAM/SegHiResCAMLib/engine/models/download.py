@@ -119,7 +119,7 @@ def _request(url: str, part: Path, progress: Progress, size: int | None) -> None
         if total is not None and total > limit:
             raise _too_large(url, total, limit)
         with part.open("ab" if goes_on else "wb") as file:
-            while block := answer.read(BLOCK):
+            while block := answer.read1(BLOCK):  # what is there already, so that a slow network can be cancelled
                 have += len(block)
                 if have > limit:
                     raise _too_large(url, have, limit)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import torch
 from scipy.ndimage import gaussian_filter
 
@@ -37,7 +39,9 @@ def seg_ablation_cam() -> Steps:
     yield weighted_activations((score - torch.stack(without)) / (score.abs() if score else 1))
 
 
-def seg_score_cam(blur: float = 0.125) -> Steps:
+def seg_score_cam(
+    blur: Annotated[float, "of what is hidden, as a share of the window's shortest side"] = 0.125,
+) -> Steps:
     """sum_k w_k A^k(u), w = softmax_k(mean logit on the pixel set of the input seen through A^k): Wang et al., CVPR Workshops 2020.
 
     Seen through A^k is H x + (1 - H) blurred(x), with H the channel, linearly on the window's grid and scaled to 0..1 over the whole

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
 
@@ -26,7 +26,10 @@ def seg_hires_grad_cam() -> Steps:
     yield Map(lambda x: (x.gradient * x.activation).sum(dim=1), "added")
 
 
-def seg_xres_cam(pool: int = 2, mode: Literal["mean", "max"] = "mean") -> Steps:
+def seg_xres_cam(
+    pool: Annotated[int, "positions along every axis of a block"] = 2,
+    mode: Annotated[Literal["mean", "max"], "what stands for the gradients of a block"] = "mean",
+) -> Steps:
     """sum_k up(pool_p(G^k))(u) A^k(u): Hasany et al., CVPR Workshops 2023 (Seg-XRes-CAM).
 
     Gradients are pooled over blocks of `pool` positions along every axis and put back block by block. A pool of 1 is Seg-HiRes-Grad

@@ -26,6 +26,25 @@ from SegHiResCAMLib.engine.errors import EngineError
 
 
 @dataclass(frozen=True)
+class Option:
+    """What can be set of a method.
+
+    Attributes:
+        name: Of the option.
+        default: Its value where nothing is set.
+        choices: The values that there are; empty for a number above 0.
+        whole: Whether the number is a whole one.
+        summary: What it sets, in a few words.
+    """
+
+    name: str
+    default: Any
+    choices: tuple[Any, ...]
+    whole: bool
+    summary: str
+
+
+@dataclass(frozen=True)
 class Method:
     """A CAM method.
 
@@ -36,6 +55,7 @@ class Method:
         steps: Starts it; its keyword arguments are the method's options.
         walks: How often it goes over the windows.
         pools_gradient: Whether its weights are means of gradients, which are zero before a normalisation.
+        ignores_class: Whether it looks at activations alone, so that neither the class nor what it is set against has any influence.
     """
 
     title: str
@@ -44,12 +64,29 @@ class Method:
     steps: Callable[..., Steps]
     walks: int
     pools_gradient: bool = False
+    ignores_class: bool = False
 
     @property
     def options(self) -> dict[str, Any]:
         """Names of the options and their defaults."""
         parameters = inspect.signature(self.steps).parameters.values()
         return {parameter.name: parameter.default for parameter in parameters}
+
+    @property
+    def described_options(self) -> list[Option]:
+        """The options as a form needs them."""
+        hints = get_type_hints(self.steps)
+        annotated = get_type_hints(self.steps, include_extras=True)
+        return [
+            Option(
+                name,
+                default,
+                get_args(hints[name]),  # none but a Literal has any
+                hints[name] is int,
+                "".join(getattr(annotated[name], "__metadata__", ())),
+            )
+            for name, default in self.options.items()
+        ]
 
     def with_options(self, options: Mapping[str, Any]) -> Method:
         """The method with some of its options set.
@@ -96,7 +133,8 @@ METHODS: dict[str, Method] = {
         "Seg-ElementWise CAM", "evidence for, none against", "grad-cam, GradCAMElementWise", seg_elementwise_cam, 1
     ),
     "seg-eigen-cam": Method(
-        "Seg-Eigen CAM", "main component of the activations, whatever the class", "Muhammad & Yeasin, IJCNN 2020", seg_eigen_cam, 2
+        "Seg-Eigen CAM", "main component of the activations, whatever the class", "Muhammad & Yeasin, IJCNN 2020", seg_eigen_cam, 2,
+        ignores_class=True,
     ),
     "seg-eigengrad-cam": Method(
         "Seg-EigenGrad CAM", "main component of gradient times activation", "grad-cam, EigenGradCAM", seg_eigengrad_cam, 2

@@ -1,0 +1,123 @@
+"""A form of the options that the worker tells of the chosen methods, and what is set in it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import qt
+from slicer.i18n import tr as _
+
+from SegHiResCAMLib.panel.state import State
+from SegHiResCAMLib.panel.widgets import silent
+
+LARGEST = 1000
+DECIMALS = 3
+
+
+class _Field(NamedTuple):
+    """One row of the form."""
+
+    method: str
+    name: str
+    default: Any
+    widget: Any
+    read: Callable[[], Any]
+    write: Callable[[Any], None]
+
+
+class MethodOptions:
+    """Rows for the options of the method, and of the one to compare with; none where they have none."""
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+        self._methods: dict[str, Any] = {}
+        self._fields: list[_Field] = []
+        self._form = state.ui.advancedSection.layout()
+        self._rows_above = self._form.rowCount()
+
+    def refresh(self) -> None:
+        """Show the options of the chosen methods, and how they are set."""
+        state, parameters = self._state, self._state.parameters
+        known = state.model["methods"] if state.model else {}
+        chosen = dict.fromkeys([parameters.method, parameters.compareWith])
+        methods = {name: known[name] for name in chosen if name in known and known[name]["options"]}
+        if methods != self._methods:
+            self._methods = methods
+            self._fill()
+        for field in self._fields:
+            with silent(field.widget):
+                field.write(options_of(parameters.methodOptions, field.method).get(field.name, field.default))
+
+    def _fill(self) -> None:
+        form = self._form
+        while form.rowCount() > self._rows_above:
+            form.removeRow(self._rows_above)
+        self._fields = []
+        for method, facts in self._methods.items():
+            form.addRow(qt.QLabel(_("Options of {method}").format(method=facts["title"])))
+            for option in facts["options"]:
+                field = self._field(method, option)
+                field.widget.toolTip = _("{summary}; {default} if nothing else is set").format(
+                    summary=option["summary"] or option["name"], default=option["default"]
+                )
+                form.addRow(f"{option['name'].capitalize()}:", field.widget)
+                self._fields.append(field)
+
+    def _field(self, method: str, option: dict[str, Any]) -> _Field:
+        made = _choice(option) if option["choices"] else _number(option)
+        signal, *parts = made
+        field = _Field(method, option["name"], option["default"], *parts)
+        field.widget.connect(signal, lambda _value: self._set(field))
+        return field
+
+    def _set(self, field: _Field) -> None:
+        parameters = self._state.parameters
+        if parameters is None:
+            return
+        content = _read(parameters.methodOptions)
+        options = content.setdefault(field.method, {})
+        options[field.name] = field.read()
+        if options[field.name] == field.default:
+            del options[field.name]
+        kept = {method: options for method, options in content.items() if options}
+        parameters.methodOptions = json.dumps(kept, sort_keys=True) if kept else ""
+
+
+def options_of(text: str, method: str) -> dict[str, Any]:
+    """What the parameter `methodOptions` sets of a method."""
+    options = _read(text).get(method)
+    return options if isinstance(options, dict) else {}
+
+
+def _choice(option: dict[str, Any]) -> tuple[Any, ...]:
+    box, choices = qt.QComboBox(), option["choices"]
+    for choice in choices:
+        box.addItem(str(choice))
+
+    def write(value: Any) -> None:
+        box.setCurrentIndex(choices.index(value) if value in choices else -1)
+
+    return "currentIndexChanged(int)", box, lambda: choices[box.currentIndex], write
+
+
+def _number(option: dict[str, Any]) -> tuple[Any, ...]:
+    if option["whole"]:
+        box = qt.QSpinBox()
+        box.setRange(1, LARGEST)
+    else:
+        box = qt.QDoubleSpinBox()
+        box.setDecimals(DECIMALS)
+        box.setRange(10**-DECIMALS, LARGEST)
+        box.setSingleStep(0.05)
+    signal = "valueChanged(int)" if option["whole"] else "valueChanged(double)"
+    return signal, box, lambda: box.value, box.setValue
+
+
+def _read(text: str) -> dict[str, Any]:
+    try:
+        content = json.loads(text or "{}")
+    except ValueError:
+        return {}
+    return content if isinstance(content, dict) else {}

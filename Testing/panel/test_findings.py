@@ -1,0 +1,44 @@
+"""Measurements are read to three digits and kept to six."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from harness.desktop import Desktop
+
+from panel.steps import choose_model, choose_segment, explain
+from SegHiResCAMLib.scene.heatmap import MEASUREMENTS
+
+pytestmark = pytest.mark.xdist_group("panel")
+
+
+def test_the_panel_shows_three_digits_of_what_the_table_node_has(
+    desktop: Desktop, a_volume: Any, a_model: Path
+) -> None:
+    choose_model(desktop, a_model)
+    choose_segment(desktop, "tumour")
+    node = explain(desktop).GetNodeReference(MEASUREMENTS).GetTable().GetColumnByName("Value")
+    shown = desktop.ui.measurementTable
+    assert shown.rowCount == node.GetNumberOfValues()
+    digits = 0
+    for row in range(shown.rowCount):
+        exact, text = node.GetValue(row), shown.item(row, 1).text()
+        assert float(text) == pytest.approx(float(exact), rel=5e-3)
+        assert len(text.lstrip("-0.").replace(".", "")) <= max(3, len(exact.lstrip("-").partition(".")[0]))
+        digits = max(digits, len(exact.lstrip("-0.").replace(".", "")))
+    assert digits == 6
+
+
+@pytest.mark.parametrize(
+    ("exact", "read"),
+    [
+        ("470.996", "471"), ("59.8569", "59.9"), ("-83.8597", "-83.9"), ("0.00857612", "0.00858"), ("12345.6", "12346"),
+        ("0", "0"), ("9.999", "10.0"), ("4.2e-07", "4.2e-07"), ("1.23456e+08", "1.23e+08"), ("", ""), ("mm", "mm"),
+    ],
+)  # fmt: skip
+def test_a_number_is_rounded_to_what_can_be_read(desktop: Desktop, exact: str, read: str) -> None:
+    from SegHiResCAMLib.panel.findings import _rounded
+
+    assert _rounded(exact) == read
