@@ -4,10 +4,37 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 from filelock import FileLock
 from real_data import unpack_kidney_ct
+from xdist.scheduler import LoadScopeScheduling
+
+TOGETHER = (
+    *("panel/test_real_ct.py", "panel/", "module/", "worker/", "installation/"),
+    *(
+        "engine/test_real_networks.py",
+        "engine/test_bundle_configs.py",
+        "engine/test_nnunet.py",
+        "engine/test_phantom.py",
+    ),
+)
+"""Rooms and files whose fixtures take seconds or minutes: a desktop, a worker, a Python, what a network outlines."""
+
+
+class InGroups(LoadScopeScheduling):
+    """Tests run wherever there is time, those of a group one after the other in one process, which makes their fixtures once."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        inside = nodeid.removeprefix("Testing/")
+        return next((group for group in TOGETHER if inside.startswith(group)), nodeid)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling | None:
+    """Groups by name: pytest-xdist's own, by marks, are none since pytest 9.2 (pytest-xdist #1386)."""
+    return InGroups(config, log) if config.getoption("dist") == "loadgroup" else None
 
 
 @pytest.fixture(scope="session")

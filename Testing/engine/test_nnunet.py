@@ -30,9 +30,6 @@ from SegHiResCAMLib.engine.segmentation import decide
 from SegHiResCAMLib.engine.stack import to_stack
 from SegHiResCAMLib.engine.windows import plan_windows, predict_windows
 
-# One process imports nnU-Net once.
-pytestmark = pytest.mark.xdist_group("nnunet")
-
 SPLINE = {"is_seg": False, "order": 3, "order_z": 0, "force_separate_z": None}
 DIRECTIONS = {
     "as stored by scanners": np.eye(3),

@@ -20,8 +20,6 @@ from SegHiResCAMLib.engine.stack import from_stack, to_stack
 from SegHiResCAMLib.engine.volume import read_volume
 
 pytestmark = pytest.mark.real_data
-KITS19 = pytest.mark.xdist_group("kits19")
-SPLEEN = pytest.mark.xdist_group("spleen")
 AXIS_ORDERS = ["RAS", "LPS", "ARS", "ASL", "IPR", "LIA", "PSR", "SAL"]
 
 
@@ -100,7 +98,6 @@ def at_points_of(reference: MetaTensor, values: MetaTensor, codes: str) -> np.nd
     return back.numpy()[0]
 
 
-@KITS19
 def test_the_kits19_network_outlines_both_kidneys_slice_by_slice(
     kidneys: Segmentation, kidney_case: Path, sparse: MetaTensor
 ) -> None:
@@ -110,7 +107,6 @@ def test_the_kits19_network_outlines_both_kidneys_slice_by_slice(
     assert dice(found.numpy()[0] == 1, expert(kidney_case, "rightkidney", "leftkidney")[..., ::4]) >= 0.86
 
 
-@KITS19
 def test_the_kidney_is_explained_on_the_grid_of_the_ct(
     kidney_model: SegmentationModel, kidneys: Segmentation, sparse: MetaTensor
 ) -> None:
@@ -129,7 +125,6 @@ def test_the_kidney_is_explained_on_the_grid_of_the_ct(
     assert answer.peak[0] == pytest.approx(float(heatmap.max()))
 
 
-@KITS19
 @pytest.mark.parametrize("codes", AXIS_ORDERS)
 def test_the_kits19_network_sees_the_same_slices_in_every_axis_order(
     kidney_model: SegmentationModel, ct: MetaTensor, codes: str
@@ -157,7 +152,6 @@ def expected(kidney_model: SegmentationModel, two_slices: MetaTensor) -> Explana
     return explain(ExplainRequest(two_slices, kidney_model, "kidney"))
 
 
-@KITS19
 @pytest.mark.parametrize("change", ["PSR", "tilted"])
 def test_two_slices_are_outlined_and_explained_alike_however_they_lie(
     kidney_model: SegmentationModel, two_slices: MetaTensor, expected: Explanation, change: str
@@ -173,7 +167,6 @@ def test_two_slices_are_outlined_and_explained_alike_however_they_lie(
     assert np.allclose(heat, expected.heatmap.numpy()[0], rtol=0, atol=1e-6 * float(expected.heatmap.max()))
 
 
-@SPLEEN
 def test_the_spleen_network_outlines_the_spleen_as_a_volume(
     spleen: Segmentation, kidney_case: Path, ct: MetaTensor
 ) -> None:
@@ -183,7 +176,6 @@ def test_the_spleen_network_outlines_the_spleen_as_a_volume(
     assert dice(found.numpy()[0] == 1, expert(kidney_case, "spleen")) >= 0.79
 
 
-@SPLEEN
 def test_the_spleen_is_on_the_patients_left_and_so_is_the_peak_of_its_map(
     spleen_map: Explanation, ct: MetaTensor
 ) -> None:
@@ -194,7 +186,6 @@ def test_the_spleen_is_on_the_patients_left_and_so_is_the_peak_of_its_map(
     assert torch.equal(spleen_map.heatmap.affine, ct.affine)
 
 
-@SPLEEN
 @pytest.mark.parametrize("codes", AXIS_ORDERS)
 def test_the_spleen_network_gives_the_same_in_every_axis_order(
     spleen_model: SegmentationModel, ct: MetaTensor, codes: str
@@ -209,7 +200,6 @@ def test_the_spleen_network_gives_the_same_in_every_axis_order(
         assert np.allclose(at_points_of(volume, found, codes), expected.numpy()[0], rtol=0, atol=tolerance)
 
 
-@SPLEEN
 def test_a_tilted_patient_has_the_same_spleen_and_the_same_map_at_the_turned_points(
     spleen_model: SegmentationModel, ct: MetaTensor, spleen: Segmentation, spleen_map: Explanation
 ) -> None:

@@ -14,8 +14,6 @@ from SegHiResCAMLib.installation.child import CANCELLED, Child
 from SegHiResCAMLib.installation.diagnostics import diagnostics
 from SegHiResCAMLib.installation.packages import packages
 
-pytestmark = pytest.mark.xdist_group("installation")  # what its fixtures make takes seconds and is made once
-
 
 def check(python: str, limit: float = 60) -> Report:
     child = Child(check_command(python), limit)

@@ -17,8 +17,6 @@ from installation.conftest import package_named, put, put_everything
 from SegHiResCAMLib.installation.packages import BUNDLED, packages
 from SegHiResCAMLib.scene.headless import headless_application
 
-pytestmark = pytest.mark.xdist_group("installation")  # what its fixtures make takes seconds and is made once
-
 
 @pytest.fixture(scope="module")
 def _surroundings() -> Iterator[None]:
