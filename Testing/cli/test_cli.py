@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +12,7 @@ import pytest
 import SimpleITK as sitk
 import torch
 from monai.data import MetaTensor
-from monai.networks.nets import UNet
-from real_data import unpack_kidney_ct
+from tiny_bundle import unet_weights, write_bundle
 from typer.testing import CliRunner
 
 from SegHiResCAMLib.cli import app
@@ -33,9 +33,6 @@ def run(*arguments: object) -> tuple[int, str, str]:
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A bundle of an untrained network: it outlines something, which is all these tests need."""
-    folder = tmp_path_factory.mktemp("bundle")
-    (folder / "configs").mkdir()
-    (folder / "models").mkdir()
     transforms = [
         {"_target_": "LoadImaged", "keys": "image"},
         {"_target_": "Orientationd", "keys": "image", "axcodes": "RAS"},
@@ -53,11 +50,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     channels = {"0": "background", "1": "kidney", "2": "tumour"}
     formats = {"inputs": {"image": {"num_channels": 1}}, "outputs": {"pred": {"channel_def": channels}}}
     metadata = {"name": "Untrained", "version": "1", "network_data_format": formats}
-    (folder / "configs" / "inference.json").write_text(json.dumps(inference))
-    (folder / "configs" / "metadata.json").write_text(json.dumps(metadata))
-    torch.manual_seed(2)
-    torch.save(UNet(**NETWORK).state_dict(), folder / "models" / "model.pt")
-    return folder
+    return write_bundle(tmp_path_factory.mktemp("bundle"), inference, metadata, unet_weights(NETWORK, seed=2))
 
 
 @pytest.fixture(scope="module")
@@ -250,12 +243,11 @@ def test_several_segments_each_get_their_folder_and_the_same_map_as_alone(
 
 
 @pytest.mark.real_data
-def test_dicom_goes_back_into_the_study_it_came_from(test_data: Path, model: Path, tmp_path: Path) -> None:
-    images = unpack_kidney_ct(test_data, tmp_path) / "PATIENT_DICOM"
+def test_dicom_goes_back_into_the_study_it_came_from(kidney_case: Path, model: Path, tmp_path: Path) -> None:
     series = tmp_path / "three slices"
     series.mkdir()
     for number in range(60, 63):
-        (images / f"image_{number}").rename(series / f"image_{number}")
+        shutil.copy(kidney_case / f"PATIENT_DICOM/image_{number}", series)
     middle = ",".join(f"{coordinate:.2f}" for coordinate in (read_volume(series).affine.numpy() @ [256, 256, 1, 1])[:3])
     facts = explained(model, series, tmp_path / "why", "--dicom", series, "--pixels", f"points:{middle}")
     made = pydicom.dcmread(tmp_path / "why" / "dicom" / "heatmap.dcm")

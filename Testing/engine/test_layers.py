@@ -44,6 +44,7 @@ def test_the_suggested_layer_is_the_deepest_block_that_can_still_be_read(network
 
 
 UNETR_2D = {"spatial_dims": 2, "feature_size": 4, "hidden_size": 16, "mlp_dim": 16, "num_heads": 2}
+SWIN_UNETR_2D = {"spatial_dims": 2, "feature_size": 12, "num_heads": (1,) * 4, "depths": (2, 1, 1, 1)}
 
 
 def dyn_unet(**options) -> nets.DynUNet:
@@ -60,7 +61,7 @@ EVERY_NETWORK = {
     "SegResNetDS": (lambda: nets.SegResNetDS(2, 8, 1, 2, blocks_down=(1, 1, 1), dsdepth=2), 16),
     "VNet": (lambda: nets.VNet(2, 1, 2), 16),
     "UNETR": (lambda: nets.UNETR(1, 2, (32, 32), **UNETR_2D), 32),
-    "SwinUNETR": (lambda: nets.SwinUNETR(1, 2, feature_size=12, spatial_dims=2, num_heads=(1, 1, 1, 1)), (64, 32)),
+    "SwinUNETR": (lambda: nets.SwinUNETR(1, 2, **SWIN_UNETR_2D), (64, 32)),
 }
 
 

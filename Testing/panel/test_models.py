@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 import torch
 from harness.desktop import Desktop
-from monai.networks.nets import UNet
-from tiny_bundle import NETWORK, noise, write_tiny_bundle
+from tiny_bundle import NETWORK, noise, unet_weights, write_tiny_bundle
 
 from panel.steps import choose, choose_model, choose_segment, explain, segment
 from SegHiResCAMLib.scene.heatmap import heatmap_provenance
@@ -31,10 +30,7 @@ def two_channels(tmp_path_factory: pytest.TempPathFactory) -> Path:
     config = json.loads(file.read_text())
     config["network_def"]["in_channels"] = 2
     file.write_text(json.dumps(config))
-    with torch.random.fork_rng():
-        torch.manual_seed(7)
-        network = UNet(spatial_dims=3, **{**NETWORK, "in_channels": 2})
-        torch.save(network.eval().state_dict(), folder / "models/model.pt")
+    torch.save(unet_weights({"spatial_dims": 3, **NETWORK, "in_channels": 2}), folder / "models/model.pt")
     return folder
 
 
