@@ -33,6 +33,9 @@ _WIDGETS = [
     "qMRMLSubjectHierarchyTreeView",
     "qMRMLWidget",
 ]
+NOTICEABLE_S = 0.005
+"""Turns of the event loop that took longer are kept."""
+
 _DIALOGS = (
     "errorDisplay",
     "warningDisplay",
@@ -104,8 +107,16 @@ class Desktop:
         while not until():
             if time.monotonic() > deadline:
                 raise TimeoutError(f"after {seconds} s: {self.ui.statusLabel.text}")
-            self.qt.APPLICATION.processEvents()
+            self.turn()
             time.sleep(0.002)
+
+    def turn(self) -> None:
+        """One turn of the event loop; a long one is kept among the calls, whatever made it so."""
+        turned = self.qt.Call("event loop")
+        with self.qt.timed(turned):
+            self.qt.APPLICATION.processEvents()
+        if turned.seconds > NOTICEABLE_S:
+            self.calls.append(turned)
 
     def picture(self, path: Path, width: int = 460) -> None:
         """Draw the panel as it is."""

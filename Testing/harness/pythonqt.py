@@ -17,8 +17,10 @@ import os
 import tempfile
 import time
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
@@ -39,14 +41,34 @@ class Call:
     Attributes:
         signal: That it was connected to.
         seconds: How long the application stood still.
-        cpu: How much of it this thread computed; the rest it waited, or other programs had the processor.
+        cpu: How much of it this thread computed.
+        queued: How much of it other programs had the processor, where the system tells. The rest it waited, for a lock or a disk.
         error: What the slot raised.
     """
 
     signal: str
     seconds: float = 0.0
     cpu: float = 0.0
+    queued: float = 0.0
     error: Exception | None = None
+
+
+@contextmanager
+def timed(call: Call) -> Iterator[None]:
+    """Note how long the block takes."""
+    start, cpu, queued = time.perf_counter(), time.thread_time(), _queued()
+    try:
+        yield
+    finally:
+        call.seconds, call.cpu = time.perf_counter() - start, time.thread_time() - cpu
+        call.queued = _queued() - queued
+
+
+def _queued() -> float:
+    """Seconds that this thread could have computed while others did; Linux tells."""
+    with suppress(OSError):
+        return int(Path("/proc/thread-self/schedstat").read_text().split()[1]) / 1e9
+    return 0.0
 
 
 CALLS: list[Call] = []
@@ -136,14 +158,12 @@ def _watched(signal: str, slot: Callable[..., Any]) -> Callable[..., Any]:
     def call(*arguments: Any) -> Any:
         made = Call(signal)
         CALLS.append(made)
-        start, cpu = time.perf_counter(), time.thread_time()
-        try:
-            return slot(*(arguments if count is None else arguments[:count]))
-        except Exception as error:
-            made.error = error
-            raise
-        finally:
-            made.seconds, made.cpu = time.perf_counter() - start, time.thread_time() - cpu
+        with timed(made):
+            try:
+                return slot(*(arguments if count is None else arguments[:count]))
+            except Exception as error:
+                made.error = error
+                raise
 
     return call
 

@@ -33,7 +33,7 @@ from SegHiResCAMLib.steps import Steps
 from SegHiResCAMLib.terminology import Code, Terminology
 from SegHiResCAMLib.worker import protocol
 from SegHiResCAMLib.worker.client import Client
-from SegHiResCAMLib.worker.protocol import Result, Voxels
+from SegHiResCAMLib.worker.protocol import Progress, Result, Voxels
 
 POLL_SECONDS = 0.02
 
@@ -54,6 +54,7 @@ class Explainer:
     def __init__(self, client: Client) -> None:
         self.client = client
         self._jobs: dict[int, Job] = {}
+        self._leaving: set[int] = set()  # were given up, but the worker has not let go of them yet
         self._background = ThreadPoolExecutor(max_workers=1, thread_name_prefix="seghirescam")
         self._own_numbers = count(-1, -1)
 
@@ -228,6 +229,8 @@ class Explainer:
         for identifier, event in self.client.poll():
             if identifier in self._jobs:
                 self._jobs[identifier].tell(event)
+            elif not isinstance(event, Progress):
+                self._leaving.discard(identifier)
         wait([job.in_thread for job in self._jobs.values() if job.in_thread], TURN_SECONDS)
         for job in list(self._jobs.values()):
             moved = job.settle(self._background)
@@ -253,14 +256,18 @@ class Explainer:
         return job.result
 
     def cancel(self, job: Job) -> None:
-        """Give a job up; its error, "cancelled", comes within two seconds."""
+        """Give a job up: it ends at once with the error "cancelled", and whatever computes for it within two seconds."""
+        if job.is_with_worker:
+            self._leaving.add(job.identifier)
+            self.client.cancel(job.identifier)
         job.give_up()
-        self.client.cancel(job.identifier)
+        if job.done:
+            self._jobs.pop(job.identifier, None)
 
     @property
     def is_busy(self) -> bool:
-        """Whether any job has not ended."""
-        return bool(self._jobs)
+        """Whether any job has not ended, or anything computes for one that was given up."""
+        return bool(self._jobs or self._leaving)
 
     def close(self) -> None:
         """End the worker, and give up what is being done; nobody is told."""

@@ -59,12 +59,13 @@ class Job:
     in_thread: Future[Any] | None = field(default=None, init=False)
     _running: Steps | None = field(default=None, init=False)
     _reported: tuple[float, str] | None = field(default=None, init=False)
+    _ended: bool = field(default=False, init=False)
     _given_up: bool = field(default=False, init=False)
 
     def tell(self, event: Progress | Result | Error) -> None:
         """Take the next event of the worker."""
         if isinstance(event, Progress):
-            if self.on_progress and not self._given_up:
+            if self.on_progress:
                 self.on_progress(event.fraction, event.text, event.remaining)
         elif isinstance(event, Error):
             self._fail(event)
@@ -76,9 +77,10 @@ class Job:
         """Do the next step where it can be done now; returns whether there was one."""
         if self.done or self._running is None:
             return False
-        if self._given_up:
-            self.abandon()
-            self._fail(Error("cancelled", "Cancelled."))
+        if self._ended:
+            self.done = True
+            if self.on_done:
+                self.on_done(self.result)
             return True
         if self._reported and self.on_progress:
             told, self._reported = self._reported, None
@@ -89,23 +91,28 @@ class Job:
             work = self._running.send(self.in_thread.result() if self.in_thread else None)
             self.in_thread = background.submit(work) if work else None
         except StopIteration as end:
-            self.done, self.result = True, end.value
-            if self.on_done:
-                self.on_done(self.result)
+            # Told a poll later: to show a result may take as long as to make it.
+            self._ended, self.result = True, end.value
         except Exception as problem:  # noqa: BLE001 - as when the worker itself fails
             self._running.close()
             self._fail(_failed(problem))
         return True
 
+    @property
+    def is_with_worker(self) -> bool:
+        """Whether the worker has not answered yet."""
+        return not self.done and self._running is None
+
     def give_up(self) -> None:
-        """Whatever is being done is not wanted any more."""
-        self._given_up = True
+        """End with the error "cancelled", at once; a job that has its result keeps it."""
+        if not (self.done or self._ended):
+            self.abandon()
+            self._fail(Error("cancelled", "Cancelled."))
 
     def abandon(self) -> None:
         """Stop without telling anybody; what the steps have begun is taken back as soon as the thread lets go of it."""
-        self._given_up = True
-        running = self._running
-        if running is None:
+        self._given_up, running = True, self._running
+        if running is None or self._ended:
             return
         if self.in_thread is None or self.in_thread.cancel():
             running.close()

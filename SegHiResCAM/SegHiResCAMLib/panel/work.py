@@ -59,10 +59,9 @@ class Work:
         self._timer.start()
 
     def cancel(self) -> None:
-        """Give up the job that the user waits for."""
+        """Give up the job that the user waits for; it ends at once."""
         if self._job is not None:
             self._logic.explainer.cancel(self._job)
-            self.say(_("Cancelling…"))
 
     def say(self, sentence: str) -> None:
         """Show a sentence."""
