@@ -20,8 +20,6 @@ from SegHiResCAMLib.scene.heatmap import heatmap_provenance
 from SegHiResCAMLib.scene.save import save_scene
 from SegHiResCAMLib.scene.volumes import volume_array
 
-pytestmark = pytest.mark.xdist_group("panel")
-
 FURTHER = "model.0"
 
 

@@ -19,8 +19,6 @@ from harness.desktop import Desktop
 
 from panel.steps import choose, idle, offered, segment
 
-pytestmark = pytest.mark.xdist_group("panel")
-
 
 class Server:
     """A local server of one file.

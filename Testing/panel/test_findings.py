@@ -11,8 +11,6 @@ from harness.desktop import Desktop
 from panel.steps import choose_model, choose_segment, explain
 from SegHiResCAMLib.scene.heatmap import MEASUREMENTS
 
-pytestmark = pytest.mark.xdist_group("panel")
-
 
 def test_the_panel_shows_three_digits_of_what_the_table_node_has(
     desktop: Desktop, a_volume: Any, a_model: Path

@@ -12,8 +12,6 @@ from PySide6.QtTest import QTest
 
 from panel.steps import choose_model, idle
 
-pytestmark = pytest.mark.xdist_group("panel")
-
 
 @pytest.fixture
 def table(desktop: Desktop, a_volume: Any, a_model: Path) -> Any:

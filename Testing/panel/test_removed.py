@@ -14,8 +14,6 @@ from panel.steps import choose, choose_model, choose_segment, explain, idle, seg
 from SegHiResCAMLib.scene.comparison import LAYOUT, composite_of
 from SegHiResCAMLib.scene.heatmap import METHOD
 
-pytestmark = pytest.mark.xdist_group("panel")
-
 KINDS = (
     "vtkMRMLScalarVolumeNode", "vtkMRMLScalarVolumeDisplayNode", "vtkMRMLColorLegendDisplayNode", "vtkMRMLTableNode",
     "vtkMRMLVolumeRenderingDisplayNode", "vtkMRMLVolumePropertyNode",
