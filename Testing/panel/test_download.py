@@ -187,7 +187,7 @@ def test_a_cancelled_download_leaves_nothing(
     assert (desktop.widget.logic.explainer.client.worker_pid == worker) is drips  # who waits for a byte cannot listen
     assert desktop.ui.statusLabel.text == "Cancelled."
     assert files(folder) == []
-    assert desktop.ui.downloadButton.text == "&Download…"
+    assert desktop.ui.downloadButton.text == "Download…"
     server.released.set()
     desktop.ui.downloadButton.click()
     idle(desktop)

@@ -40,7 +40,7 @@ class ModelDownload:
                 throw_away(self._coming)
             self._coming = None
         button.visible = running or (chosen is not None and chosen.pending is not None)
-        button.text = _("Cancel") if running else _("&Download…")
+        button.text = _("Cancel") if running else _("Download…")
         button.enabled = running or not self._state.work.name
 
     def ask(self) -> None:
