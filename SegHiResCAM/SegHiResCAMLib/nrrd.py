@@ -1,7 +1,7 @@
 """NRRD files: an array, where it lies, and what is to be known of it; may import numpy only, since every room writes them.
 
-They are written slice by slice. So a thread that writes leaves the interpreter to others nearly all the time, and can be stopped at any
-slice. The format: http://teem.sourceforge.net/nrrd/format.html.
+They are written some slices at a time. So a thread that writes leaves the interpreter to others nearly all the time, and can be stopped
+in between. The format: http://teem.sourceforge.net/nrrd/format.html.
 """
 
 from __future__ import annotations
@@ -16,6 +16,9 @@ import numpy.typing as npt
 
 FAST = 1
 """zlib's level: higher ones make floats hardly smaller, and take a multiple of the time."""
+
+AT_ONCE = 2**22
+"""Bytes that are packed at once: tenths of a second at most, and not so few that a thread has to ask for the interpreter all the time."""
 
 _GZIP = 16 + zlib.MAX_WBITS
 _TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
@@ -44,10 +47,12 @@ def write_nrrd(
     packer = zlib.compressobj(FAST, zlib.DEFLATED, _GZIP)
     with path.open("wb") as file:
         file.write(_header(array, affine, header, first_axis).encode())
-        for index in range(array.shape[-1]):
-            # The first axis runs fastest.
-            file.write(packer.compress(np.ascontiguousarray(array[..., index].T, _little_endian(array)).data))
-            written((index + 1) / array.shape[-1])
+        slices = array.shape[-1]
+        step = max(1, AT_ONCE * slices // max(1, array.nbytes))
+        for start in range(0, slices, step):
+            some = array[..., start : start + step].T  # the first axis runs fastest
+            file.write(packer.compress(np.ascontiguousarray(some, array.dtype.newbyteorder("<")).data))
+            written(min(start + step, slices) / slices)
         file.write(packer.flush())
 
 
@@ -80,10 +85,6 @@ def _vector(values: npt.NDArray[np.float64]) -> str:
 def _type(array: npt.NDArray[Any]) -> str:
     """The format's name of a type: that of numpy, but for floats."""
     return {"float32": "float", "float64": "double"}.get(array.dtype.name, array.dtype.name)
-
-
-def _little_endian(array: npt.NDArray[Any]) -> np.dtype[Any]:
-    return array.dtype.newbyteorder("<")
 
 
 def _escaped(text: str) -> str:

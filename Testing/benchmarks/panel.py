@@ -89,7 +89,8 @@ class Session:
         self.cancels = Table(
             "Cancelling", ["while", "seconds until the panel is free", "seconds until nothing computes"]
         )
-        self.volume = add_volume(self.scene, ct.numpy()[0], ct.affine.numpy(), "CT")
+        voxels = ct.numpy()[0].astype(np.int16)  # as 3D Slicer loads a CT
+        self.volume = add_volume(self.scene, voxels, ct.affine.numpy(), "CT")
 
     @property
     def parameters(self) -> Any:
