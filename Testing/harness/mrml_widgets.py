@@ -48,6 +48,7 @@ class qMRMLNodeComboBox(SceneWidget):
     """Lists the scene's nodes of some classes and attributes, and follows it; a removed node leaves the one above it chosen."""
 
     currentNodeChanged = Signal(object)
+    nodeAddedByUser = Signal(object)
 
     def __init__(self, parent: Any = None) -> None:
         SceneWidget.__init__(self, parent)
@@ -93,6 +94,7 @@ class qMRMLNodeComboBox(SceneWidget):
         node = self._scene.AddNewNodeByClass(node_type or self.nodeTypes[0])
         if self.selectNodeUponCreation:
             self.setCurrentNode(node)
+        self.nodeAddedByUser.emit(node)
         return node
 
     def _on_nodeTypes(self, *_: Any) -> None:

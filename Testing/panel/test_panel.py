@@ -362,6 +362,17 @@ def test_what_comes_while_another_module_is_open_is_shown_when_the_user_is_back(
     assert view(scene).GetForegroundVolumeID() == desktop.widget.panel.state.parameters.heatmap.GetID()
 
 
+@pytest.mark.parametrize("kind", ["pointsSelector", "roiSelector"])
+def test_who_makes_points_or_a_box_places_them_with_the_next_click(desktop: Desktop, scene: Any, kind: str) -> None:
+    interaction = scene.GetSingletonNode("Singleton", "vtkMRMLInteractionNode") or scene.AddNode(
+        slicer.vtkMRMLInteractionNode()
+    )
+    made = getattr(desktop.ui, kind).addNode()  # as "Create new" in the list does
+    assert interaction.GetCurrentInteractionMode() == interaction.Place
+    assert scene.GetFirstNodeByClass("vtkMRMLSelectionNode").GetActivePlaceNodeID() == made.GetID()
+    interaction.SetCurrentInteractionMode(interaction.ViewTransform)
+
+
 def test_who_has_chosen_no_folder_is_asked_for_one(
     desktop: Desktop, explained: Any, parameters: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

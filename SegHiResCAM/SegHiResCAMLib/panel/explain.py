@@ -17,7 +17,7 @@ from SegHiResCAMLib.panel.state import State
 from SegHiResCAMLib.panel.widgets import chosen_in, fill_combo
 from SegHiResCAMLib.scene.heatmap import heatmap_provenance, peak_position, remove_heatmap
 from SegHiResCAMLib.scene.overlay import jump_slices
-from SegHiResCAMLib.scene.places import mouse_position, points_at
+from SegHiResCAMLib.scene.places import mouse_position, points_at, start_placing
 
 NAME = "explain"
 LIVE = "SegHiResCAM.live"
@@ -39,6 +39,8 @@ class ExplainSection:
         ui.compareSelector.connect(
             "currentIndexChanged(int)", lambda _index: self._choose("compareWith", ui.compareSelector)
         )
+        for selector in (ui.pointsSelector, ui.roiSelector):
+            selector.connect("nodeAddedByUser(vtkMRMLNode*)", start_placing)
 
     def refresh(self) -> None:
         """Show the choices, and say what is missing."""

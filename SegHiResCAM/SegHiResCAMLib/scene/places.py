@@ -68,6 +68,13 @@ def control_points(markups: Any) -> list[Array]:
     return points
 
 
+def start_placing(markups: Any) -> None:
+    """Let the next click in a view place a point of markups just made, which 3D Slicer has made the active ones by itself."""
+    interaction = markups.GetScene().GetFirstNodeByClass("vtkMRMLInteractionNode")
+    if interaction is not None:
+        interaction.SwitchToSinglePlaceMode()
+
+
 def crosshair_position(scene: Any) -> Array:
     """Where the crosshair stands, RAS millimetres of the scene."""
     return np.array(_crosshair(scene).GetCrosshairRAS())
