@@ -36,6 +36,7 @@ def draw(desktop: Any, scene: Any, folder: Path) -> None:
     load_volume(scene, resource("SampleData", "KidneyPhantom.nrrd"))
     choose(ui.modelSelector, "Kidney phantom, 3D")
     idle(desktop)
+    desktop.picture(folder / "panel-model.png")
     ui.segmentButton.click()
     desktop.wait(lambda: ui.progressBar.value > 400 and "left" in ui.statusLabel.text)
     desktop.picture(folder / "panel-running.png")

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from harness.desktop import Desktop
 from harness.pythonqt import QtCore
+from tiny_bundle import noise
 
 from panel.steps import choose, choose_model, choose_segment, explain, idle
+from SegHiResCAMLib.engine.cam.methods import METHODS
 from SegHiResCAMLib.engine.explain import explain as explain_here
 from SegHiResCAMLib.engine.explanation import ExplainRequest
 from SegHiResCAMLib.engine.models import open_model
@@ -213,6 +217,13 @@ def test_the_choices_are_saved_with_the_scene(
 
 def test_broken_options_of_a_scene_are_none(desktop: Desktop, tumour: None) -> None:
     choose(desktop.ui.methodSelector, "Seg-XRes CAM")
-    for broken in ("{", "[]", '{"seg-xres-cam": 3}'):
+    for broken in ("{", "[]", '{"seg-xres-cam": 3}', '{"seg-xres-cam": {"pool": "x", "mode": 7, "size": 1}}'):
         desktop.widget.panel.state.parameters.methodOptions = broken
         assert rows(desktop)["Pool:"].value == 2
+
+
+@pytest.mark.parametrize("method", [name for name in METHODS if name != "seg-cam"])  # which does not fit this layer
+def test_a_contrast_changes_the_map_of_every_method_that_looks_at_the_class(a_model: Path, method: str) -> None:
+    request = ExplainRequest(volume_from_array(noise(), np.eye(4)), open_model(a_model), "tumour", method=method)
+    alone, against = (explain_here(one).signed_map for one in (request, replace(request, contrast="kidney")))
+    assert torch.equal(alone, against) is METHODS[method].ignores_class

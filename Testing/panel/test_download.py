@@ -6,8 +6,8 @@ import hashlib
 import json
 import shutil
 import threading
-import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -41,12 +41,13 @@ class Server:
                 self.send_header("Content-Length", str(len(outer.content)))
                 self.end_headers()
                 sent = len(outer.content) // 2
-                self.wfile.write(outer.content[:sent])
-                while not outer.released.wait(0.02):
-                    if outer.drips:
-                        self.wfile.write(outer.content[sent : sent + 1])
-                        sent += 1
-                self.wfile.write(outer.content[sent:])
+                with suppress(ConnectionError):  # somebody has given up
+                    self.wfile.write(outer.content[:sent])
+                    while not outer.released.wait(0.02):
+                        if outer.drips:
+                            self.wfile.write(outer.content[sent : sent + 1])
+                            sent += 1
+                    self.wfile.write(outer.content[sent:])
 
             def log_message(self, *_: object) -> None:
                 pass
@@ -180,14 +181,10 @@ def test_a_cancelled_download_leaves_nothing(
     choose(desktop.ui.modelSelector, "Tiny kidneys")
     desktop.wait(lambda: "Downloading" in desktop.ui.statusLabel.text)
     worker = desktop.widget.logic.explainer.client.worker_pid
-    start = time.monotonic()
     desktop.ui.downloadButton.click()
-    idle(desktop)
-    assert time.monotonic() - start < 2
+    assert (desktop.ui.downloadButton.text, desktop.ui.statusLabel.text) == ("Download…", "Cancelled.")
+    desktop.wait(lambda: files(folder) == [])
     assert (desktop.widget.logic.explainer.client.worker_pid == worker) is drips  # who waits for a byte cannot listen
-    assert desktop.ui.statusLabel.text == "Cancelled."
-    assert files(folder) == []
-    assert desktop.ui.downloadButton.text == "Download…"
     server.released.set()
     desktop.ui.downloadButton.click()
     idle(desktop)

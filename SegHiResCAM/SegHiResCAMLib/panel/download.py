@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import qt
 import slicer
 from slicer.i18n import tr as _
 
@@ -13,6 +14,7 @@ from SegHiResCAMLib.panel.catalogue import OfferedModel, Pending, readable, thro
 from SegHiResCAMLib.panel.state import State
 
 NAME = "download"
+WAIT_MILLISECONDS = 100
 
 
 class ModelDownload:
@@ -35,10 +37,10 @@ class ModelDownload:
         button, running = self._state.ui.downloadButton, self._state.work.name == NAME
         self._chosen = chosen
         if self._coming is not None and not running:
+            given_up, self._coming = self._coming, None
             # What a broken connection has left is gone on with the next time; what the user gave up is not wanted.
             if self._state.work.failed == "cancelled":
-                throw_away(self._coming)
-            self._coming = None
+                self._throw_away(given_up)
         button.visible = running or (chosen is not None and chosen.pending is not None)
         button.text = _("Cancel") if running else _("Download…")
         button.enabled = running or not self._state.work.name
@@ -56,6 +58,15 @@ class ModelDownload:
         self._coming = pending
         explainer = state.logic.explainer
         state.work.start(NAME, lambda **callbacks: explainer.get_model(pending.name, **callbacks), self._has_come)
+
+    def _throw_away(self, pending: Pending) -> None:
+        """As soon as the worker has let go of it, unless it is wanted again."""
+        if self._coming is not None:
+            return
+        if self._state.logic.explainer.is_busy:
+            qt.QTimer.singleShot(WAIT_MILLISECONDS, lambda: self._throw_away(pending))
+        else:
+            throw_away(pending)
 
     def _clicked(self) -> None:
         if self._state.work.name == NAME:

@@ -12,7 +12,7 @@ from slicer.i18n import tr as _
 from SegHiResCAMLib.panel.state import State
 from SegHiResCAMLib.panel.widgets import fill_table, silent
 
-NAME_PIXELS = 140
+NAME_PIXELS = 110
 
 _SORT_BY: tuple[Callable[[dict[str, Any]], Any], ...] = (
     lambda layer: layer["name"],
@@ -145,9 +145,9 @@ class LayerTable:
 
 
 def _grid(grid: list[int]) -> str:
-    return " × ".join(map(str, grid))
+    return "×".join(map(str, grid))
 
 
 def _mm(millimetres: list[float]) -> str:
     texts = [f"{one:.3g}" for one in millimetres]
-    return texts[0] if len(set(texts)) == 1 else " × ".join(texts)
+    return texts[0] if len(set(texts)) == 1 else "×".join(texts)

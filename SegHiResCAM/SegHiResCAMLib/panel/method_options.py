@@ -111,8 +111,12 @@ def _number(option: dict[str, Any]) -> tuple[Any, ...]:
         box.setDecimals(DECIMALS)
         box.setRange(10**-DECIMALS, LARGEST)
         box.setSingleStep(0.05)
-    signal = "valueChanged(int)" if option["whole"] else "valueChanged(double)"
-    return signal, box, lambda: box.value, box.setValue
+    signal, kind = ("valueChanged(int)", int) if option["whole"] else ("valueChanged(double)", float)
+
+    def write(value: Any) -> None:
+        box.setValue(kind(value if isinstance(value, int | float) else option["default"]))
+
+    return signal, box, lambda: box.value, write
 
 
 def _read(text: str) -> dict[str, Any]:
