@@ -163,7 +163,8 @@ class Error:
     """A request has failed.
 
     Attributes:
-        code: For programs: the engine's codes, or one of `CODES`.
+        code: For programs: the engine's codes, or "cancelled", "engine-missing", "memory", "disk", "internal" (a mistake in the program),
+            "worker-missing", "worker-version", "worker-died", or "closed" (the client was, before the request was done).
         sentence: For the user: what is wrong, where, and what to do.
         trace: For the log; empty where the sentence says it all.
     """
@@ -172,19 +173,6 @@ class Error:
     sentence: str
     trace: str = ""
 
-
-CODES = {
-    "cancelled": "The user cancelled.",
-    "engine-missing": "PyTorch, MONAI or another library of the engine cannot be imported.",
-    "memory": "The memory, of the device or the computer, is full.",
-    "disk": "The private folder cannot be written to or read from.",
-    "protocol": "The worker did not understand a request.",
-    "internal": "Anything else: a mistake in the program.",
-    "worker-missing": "The worker cannot be started.",
-    "worker-version": "The worker speaks another version of the protocol.",
-    "worker-died": "The worker ended in the middle of a request.",
-    "closed": "The client was closed before the request was done.",
-}
 
 Request = GetModel | OpenModel | Layers | Segment | Explain | Cancel | Shutdown
 Event = Ready | Progress | Result | Error

@@ -88,7 +88,7 @@ class DecidedByLogits(Protocol):
 
 @dataclass(frozen=True)
 class PredictedSegment:
-    """What the model outlined: the positions whose highest logit is the segment's."""
+    """What the model outlined: the positions that it gives the segment's label (`decide`)."""
 
     title = "predicted segment"
 
