@@ -23,7 +23,7 @@ from SegHiResCAMLib.engine.volume import volume_from_array
 from SegHiResCAMLib.logic.job import ExplainerError
 from SegHiResCAMLib.scene.errors import SceneError
 from SegHiResCAMLib.scene.heatmap import heatmap_diagnoses, heatmap_provenance
-from SegHiResCAMLib.scene.segments import segment_array, segment_ids
+from SegHiResCAMLib.scene.segments import Segment, add_segmentation, segment_array, segment_ids
 from SegHiResCAMLib.scene.volumes import volume_array
 
 
@@ -87,6 +87,17 @@ def test_the_users_own_segment_can_be_the_pixel_set(logic: Any, a_volume: Any, a
     assert int(heatmap_provenance(heatmap)["pixelCount"]) == kidney
 
 
+def test_a_segment_that_is_drawn_on_another_grid_is_explained_where_it_lies(
+    logic: Any, scene: Any, a_volume: Any, a_model: str
+) -> None:
+    halved = np.array([[2, 0, 0, 0.5], [0, 2, 0, 0.5], [0, 0, 2, 0.5], [0, 0, 0, 1.0]])  # every voxel holds eight
+    labels = np.zeros((12, 10, 9), np.uint8)
+    labels[3:7, 2:5, 4:8] = 1
+    drawn = add_segmentation(scene, labels, AFFINE @ halved, [Segment("mine", 1, (1, 0, 0))], a_volume)
+    heatmap = logic.explain(a_volume, a_model, "tumour", segmentationNode=drawn, pixelSet="mine")
+    assert int(heatmap_provenance(heatmap)["pixelCount"]) == 8 * int(labels.sum())
+
+
 def test_a_heat_map_reopened_from_a_scene_still_knows_where_it_comes_from(
     logic: Any, scene: Any, a_volume: Any, a_model: str, tmp_path: Path
 ) -> None:
@@ -140,6 +151,26 @@ def test_an_export_has_the_map_its_segmentation_and_its_provenance(
         assert heatmap_provenance(again).items() >= facts["provenance"].items()
         read, _ = volume_array(again)
         np.testing.assert_allclose(np.sort(read, axis=None), np.sort(values, axis=None), rtol=0, atol=0)
+
+
+def test_an_export_that_nobody_waits_for_tells_how_far_it_is(
+    logic: Any, a_volume: Any, a_model: str, tmp_path: Path
+) -> None:
+    heatmap, told = logic.explain(a_volume, a_model, "tumour"), []
+    job = logic.export(
+        heatmap,
+        tmp_path / "out",
+        wait=False,
+        onProgress=lambda *progress: told.append(progress[:2]),
+        onDone=told.append,
+    )
+    assert not (tmp_path / "out").exists()
+    while not job.done:
+        logic.poll()
+    assert told[-1] is job.result
+    assert sorted(job.result.files) == sorted((tmp_path / "out").iterdir())
+    assert job.result.left_out == []
+    assert [fraction for fraction, _text in told[:-1]] == sorted(fraction for fraction, _text in told[:-1])
 
 
 def test_a_sheared_grid_is_not_forced_into_nifti(logic: Any, a_volume: Any, a_model: str, tmp_path: Path) -> None:

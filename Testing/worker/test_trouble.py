@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from tiny_bundle import noise
 
 from SegHiResCAMLib.worker.client import Client
 from SegHiResCAMLib.worker.folder import make_private_folder, remove_stale_folders
+from SegHiResCAMLib.worker.process import WorkerProcess
 from SegHiResCAMLib.worker.protocol import Error, OpenModel, Progress, Result, Segment, Voxels
 
 MakeClient = Callable[..., Client]
@@ -125,6 +127,14 @@ def test_a_worker_that_does_not_listen_is_killed_with_its_children(a_client: Mak
     assert gone(worker)
     assert gone(child)
     assert list(temporary.iterdir()) == []
+
+
+def test_a_worker_that_was_killed_is_not_asked_again_while_it_is_going(temporary: Path) -> None:
+    worker = WorkerProcess([sys.executable, "-c", "import time; time.sleep(600)"], deque())
+    assert worker.is_alive()
+    worker.kill()
+    assert not worker.is_alive()
+    worker.dispose()
 
 
 def test_what_libraries_print_never_gets_between_the_messages(a_client: MakeClient, a_model: str) -> None:

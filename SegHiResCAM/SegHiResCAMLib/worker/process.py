@@ -30,6 +30,7 @@ class WorkerProcess:
         self.folder = make_private_folder()
         self._log = log
         self._writing = threading.Lock()
+        self._killed = False
         try:
             self._process = child_process.start(
                 [*command, str(self.folder)], stdin=subprocess.PIPE, stderr=subprocess.PIPE
@@ -45,8 +46,8 @@ class WorkerProcess:
         return self._process.pid
 
     def is_alive(self) -> bool:
-        """Whether it runs."""
-        return self._process.poll() is None
+        """Whether it runs, and will go on: one that was killed may need a while to be gone."""
+        return not self._killed and self._process.poll() is None
 
     def send(self, identifier: int, request: Request) -> None:
         """Ask.
@@ -73,6 +74,7 @@ class WorkerProcess:
 
     def kill(self) -> None:
         """End it and its children now."""
+        self._killed = True
         child_process.kill(self._process)
 
     def dispose(self) -> int:
