@@ -12,14 +12,9 @@ import torch
 from harness.desktop import Desktop
 from tiny_bundle import NETWORK, noise, unet_weights, write_tiny_bundle
 
-from panel.steps import choose, choose_model, choose_segment, explain, segment
+from panel.steps import choose, choose_model, choose_segment, explain, offered, segment
 from SegHiResCAMLib.scene.heatmap import heatmap_provenance
 from SegHiResCAMLib.scene.volumes import add_volume
-
-
-def offered(desktop: Desktop) -> list[str]:
-    combo = desktop.ui.modelSelector
-    return [combo.itemText(index) for index in range(combo.count)]
 
 
 @pytest.fixture(scope="module")
