@@ -74,6 +74,17 @@ def test_segments_that_overlap_stay_whole(scene: Any, ct: Any, affine: np.ndarra
     np.testing.assert_array_equal(segment_array(again, segment_ids(again)[0], ct), LABELS == 1)
 
 
+def test_segments_that_nobody_has_drawn_yet_are_kept_without_voxels(
+    scene: Any, ct: Any, affine: np.ndarray, tmp_path: Path
+) -> None:
+    node = add_segmentation(scene, LABELS, affine, SEGMENTS, ct)
+    node.GetSegmentation().AddEmptySegment("empty", "Empty")
+    again = read(written(node, tmp_path / "own.seg.nrrd"))
+    assert segment_ids(again) == segment_ids(node)
+    counts = [int(segment_array(again, segment_id, ct).sum()) for segment_id in segment_ids(again)]
+    assert counts == [int((LABELS == 1).sum()), int((LABELS == 2).sum()), 0]
+
+
 def test_a_layer_that_is_smaller_than_the_volume_lies_where_it_was(
     scene: Any, ct: Any, affine: np.ndarray, tmp_path: Path
 ) -> None:

@@ -6,7 +6,6 @@ Slicer's own writer says how a segmentation is described: it is given a copy of 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -43,17 +42,17 @@ class SegmentationFile(NamedTuple):
 
 
 def segmentation_file(node: Any) -> SegmentationFile | None:
-    """Take a segmentation apart; None where its layers lie on different grids, or where it has none."""
-    images = list(_layers(node.GetSegmentation()))
-    if not images or not all(_on_one_grid(image, images[0]) for image in images):
+    """Take a segmentation apart; None where its layers lie on different grids, or where nothing is drawn in it."""
+    images = _images(node)
+    drawn = [image for image in images if _is_drawn(image)]
+    if not drawn or not all(_on_one_grid(image, drawn[0]) for image in drawn):
         return None
-    extents = np.array([image.GetExtent() for image in images]).reshape(-1, 3, 2)
     # As Slicer does, the whole of the volume that was segmented, even where a layer is smaller.
-    whole = [np.reshape(one.GetExtent(), (1, 3, 2)) for one in _reference(node) if _on_one_grid(one, images[0])]
-    together = np.concatenate([extents, *whole])
-    start, stop = together[..., 0].min(axis=0), together[..., 1].max(axis=0) + 1
-    affine = image_affine(images[0]) @ _translation(start)
-    layers = [Layer(image_voxels(one), extent[:, 0] - start) for one, extent in zip(images, extents, strict=True)]
+    grids = [*drawn, *(one for one in _reference(node) if _on_one_grid(one, drawn[0]))]
+    extents = np.array([grid.GetExtent() for grid in grids]).reshape(-1, 3, 2)
+    start, stop = extents[..., 0].min(axis=0), extents[..., 1].max(axis=0) + 1
+    affine = image_affine(drawn[0]) @ _translation(start)
+    layers = [_layer(image, start) for image in images]
     return SegmentationFile(layers, tuple(stop - start), affine, _header(node, start, stop))
 
 
@@ -66,12 +65,20 @@ def layer_array(file: SegmentationFile) -> Array:
     return together if len(file.layers) > 1 else together[0]
 
 
-def _layers(segmentation: Any) -> Iterator[Any]:
-    for layer in range(segmentation.GetNumberOfLayers(BINARY_LABELMAP)):
-        image = segmentation.GetLayerDataObject(layer, BINARY_LABELMAP)
-        if image.GetNumberOfPoints() == 0:
-            continue
-        yield image
+def _images(node: Any) -> list[Any]:
+    """The label map of each layer, in the order of the segments; None for segments that have none."""
+    segments = [node.GetSegmentation().GetSegment(segment_id) for segment_id in segment_ids(node)]
+    return list(dict.fromkeys(segment.GetRepresentation(BINARY_LABELMAP) for segment in segments))
+
+
+def _is_drawn(image: Any) -> bool:
+    return image is not None and image.GetNumberOfPoints() > 0
+
+
+def _layer(image: Any, start: Array) -> Layer:
+    if not _is_drawn(image):
+        return Layer(np.zeros((1, 1, 1), np.uint8), np.zeros(3, int))
+    return Layer(image_voxels(image), np.array(image.GetExtent()[::2]) - start)
 
 
 def _reference(node: Any) -> list[Any]:
@@ -101,10 +108,13 @@ def _header(node: Any, start: Array, stop: Array) -> dict[str, str]:
 
 
 def _of_one_voxel(node: Any) -> Any:
-    """The same segments in the same layers, with a single voxel each; without conversion parameters, which name a larger grid."""
+    """The same segments in the same layers, with a single voxel each, on a grid of one voxel."""
     original, copy = node.GetSegmentation(), slicer.vtkMRMLSegmentationNode()
     segmentation = copy.GetSegmentation()
     segmentation.SetSourceRepresentationName(BINARY_LABELMAP)
+    converter = slicer.vtkSegmentationConverter
+    name = converter.GetReferenceImageGeometryParameterName()
+    segmentation.SetConversionParameter(name, converter.SerializeImageGeometry(_one_voxel(0)))
     layers: dict[Any, Any] = {}
     for segment_id in segment_ids(node):
         segment, small = original.GetSegment(segment_id), slicer.vtkSegment()
