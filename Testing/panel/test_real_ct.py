@@ -124,8 +124,8 @@ def test_killed_in_the_middle_the_scene_is_unharmed_and_the_next_click_works(
     assert explain(desktop) is not None
 
 
-def test_results_as_large_as_the_whole_ct_reach_the_scene_without_a_standstill(
-    desktop: Desktop, scene: Any, ct: Any
+def test_results_as_large_as_the_whole_ct_reach_the_scene_and_the_disk_without_a_standstill(
+    desktop: Desktop, scene: Any, ct: Any, tmp_path: Path
 ) -> None:
     """Without the network, which would take minutes: only what the panel does with its results."""
     array, affine = ct.numpy()[0], ct.affine.numpy()
@@ -133,13 +133,16 @@ def test_results_as_large_as_the_whole_ct_reach_the_scene_without_a_standstill(
     explainer = desktop.widget.logic.explainer
     kidney = Segment("kidney", 1, (0.7, 0.4, 0.3))
     labels = (array > 100).astype(np.uint8)
-    signed = array.astype(np.float32)
+    signed = np.where(array > 300, array, 0).astype(np.float32)
+
+    highest = np.unravel_index(np.argmax(signed), signed.shape)
+    peak = " ".join(f"{coordinate:.3f}" for coordinate in (affine @ [*highest, 1])[:3])
 
     def add_labels(image: Any) -> None:
         parameters.segmentation = add_segmentation(scene, image, affine, [kidney], node)
 
     def add_map(prepared: Any) -> None:
-        facts = {"method": "CAM", "segment": "kidney", "minimum": str(signed.min())}
+        facts = {"method": "CAM", "segment": "kidney", "minimum": str(signed.min()), "peakRas": peak}
         parameters.heatmap = add_heatmap(scene, prepared, affine, facts, node, segmentation=parameters.segmentation)
 
     parameters = desktop.widget.panel.state.parameters
@@ -162,4 +165,8 @@ def test_results_as_large_as_the_whole_ct_reach_the_scene_without_a_standstill(
         desktop.ui.overlayCheckBox.click,
     ):
         act()
+    desktop.ui.folderButton.directory = str(tmp_path)
+    desktop.ui.exportButton.click()
+    idle(desktop)
+    assert "overlay.png" in desktop.ui.statusLabel.text
     assert standstill(desktop) < STANDSTILL_S
