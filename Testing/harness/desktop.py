@@ -123,8 +123,9 @@ class Desktop:
         self.parent.resize(width, 10)
         self.parent.show()
         self.qt.APPLICATION.processEvents()
-        self.parent.resize(width, self.parent.sizeHint().height())
-        self.qt.APPLICATION.processEvents()
+        for _ in range(2):  # texts that were wrapped anew change how high everything is
+            self.parent.resize(width, self.parent.sizeHint().height())
+            self.qt.APPLICATION.processEvents()
         self.parent.grab().save(str(path))
 
     def close(self) -> None:

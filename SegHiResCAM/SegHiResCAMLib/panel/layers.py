@@ -10,7 +10,7 @@ import qt
 from slicer.i18n import tr as _
 
 from SegHiResCAMLib.panel.state import State
-from SegHiResCAMLib.panel.widgets import fill_table, silent
+from SegHiResCAMLib.panel.widgets import fill_table, fit_rows, silent
 
 NAME_PIXELS = 110
 
@@ -100,6 +100,7 @@ class LayerTable:
                 sentences = [mark["sentence"] for mark in layer["marks"]]
                 for column in range(4):
                     table.item(row, column).setToolTip("\n".join([layer["name"], layer["kind"], *sentences]))
+        fit_rows(table)  # with the first column at its width
 
     def _marks(self, layer: dict[str, Any], suggested: bool) -> str:
         titles = {

@@ -47,6 +47,14 @@ def fill_table(table: Any, titles: Sequence[str], rows: Sequence[Sequence[str]],
         header = table.horizontalHeader()
         header.setSectionResizeMode(qt.QHeaderView.ResizeToContents)
         header.setSectionResizeMode(wide, qt.QHeaderView.Stretch)
+    fit_rows(table)
+
+
+def fit_rows(table: Any) -> None:
+    """Make the rows as high as what stands in them, and the table as high as its rows, within its bounds."""
+    with silent(table):
+        table.resizeRowsToContents()
+    table.updateGeometry()
 
 
 def show_row(field: Any, label: Any, visible: bool) -> None:
