@@ -140,9 +140,11 @@ class Session:
         self.step("the volume's range again", lambda: choose(ui.normalisationSelector, "volume"))
         self.step("in 3D, and away", lambda: (ui.renderingCheckBox.click(), ui.renderingCheckBox.click()))
         ui.secondSelector.setCurrentNode(self.second)
-        self.step(
-            "side by side, and away", lambda: (ui.compareCheckBox.click(), self.turn(), ui.compareCheckBox.click())
-        )
+        for often in ("the first time, when MRML makes the views", "again"):
+            self.step(
+                f"side by side and away, {often}",
+                lambda: (ui.compareCheckBox.click(), self.turn(), ui.compareCheckBox.click()),
+            )
         self.step("overlay away, and back", lambda: (ui.overlayCheckBox.click(), ui.overlayCheckBox.click()))
         for pixel_set in ("island", "whole image", "whole segment"):
             self.step(f"pixel set: {pixel_set}", lambda chosen=pixel_set: choose(ui.pixelSetSelector, chosen))

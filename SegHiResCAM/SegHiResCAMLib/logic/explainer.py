@@ -37,8 +37,8 @@ from SegHiResCAMLib.worker.protocol import Progress, Result, Voxels
 
 POLL_SECONDS = 0.02
 
-TURN_SECONDS = 0.005
-"""That a poll waits for the thread: in an application whose event loop keeps Python to itself, the thread gets its turn then."""
+TURN_SECONDS = 0.02
+"""That a poll without a step of its own leaves to the thread: 3D Slicer's event loop keeps Python to itself, so the thread has its turn then."""
 
 
 class Explainer:
@@ -231,13 +231,13 @@ class Explainer:
                 self._jobs[identifier].tell(event)
             elif not isinstance(event, Progress):
                 self._leaving.discard(identifier)
-        wait([job.in_thread for job in self._jobs.values() if job.in_thread], TURN_SECONDS)
         for job in list(self._jobs.values()):
             moved = job.settle(self._background)
             if job.done:
                 self._jobs.pop(job.identifier, None)
             if moved:
-                break  # one step a poll: several might take too long together
+                return  # one step a poll: several might take too long together
+        wait([job.in_thread for job in self._jobs.values() if job.in_thread], TURN_SECONDS)
 
     def wait(self, job: Job) -> Any:
         """Block until a job has ended; all others move on meanwhile.
