@@ -87,6 +87,7 @@ def test_a_segment_is_set_against_another(
     heatmap = explain(desktop)
     assert heatmap_provenance(heatmap)["contrast"] == f"rather than {other}, weight 0.5"
     assert f"explained tumour rather than {other}" in ui.statusLabel.text
+    assert heatmap.GetName() == f"Seg-HiRes-Grad CAM, tumour, Tiny network, rather than {other}, weight 0.5"
     expected = computed_here(a_volume, a_model, contrast=other, contrast_weight=0.5)
     np.testing.assert_allclose(volume_array(heatmap)[0], expected, rtol=0, atol=1e-6)
 
@@ -124,6 +125,7 @@ def test_the_maps_of_further_layers_are_combined(
     assert ui.advancedSection.text == "Advanced (1 more layer)"
     heatmap = explain(desktop)
     assert heatmap_provenance(heatmap)["refinedBy"] == f"{how} with {FURTHER}"
+    assert heatmap.GetName().endswith("Tiny network, refined")
     expected = computed_here(a_volume, a_model, refine_with=(FURTHER,), refine=how)
     np.testing.assert_allclose(volume_array(heatmap)[0], expected, rtol=0, atol=1e-6)
     assert 0 < expected.max() <= 1

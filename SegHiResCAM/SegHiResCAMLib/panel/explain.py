@@ -109,7 +109,7 @@ class ExplainSection:
                 **state.how,
                 **callbacks,
             ),
-            done,
+            lambda heatmap: done(_named(heatmap)),
         )
 
     def _explained(self, heatmap: Any) -> None:
@@ -147,9 +147,7 @@ class ExplainSection:
         self._state.work.say(
             _("{method} explained {segment} at layer {layer}: the peak is {peak} {units}.").format(
                 method=facts["method"],
-                segment=" ".join(
-                    filter(None, [facts["segment"], facts.get("contrast", "").removesuffix(", weight 1")])
-                ),
+                segment=" ".join(filter(None, [facts["segment"], _contrast(facts)])),
                 layer=facts["layer"],
                 peak=f"{float(facts['maximum']):.3g}",
                 units=facts.get("units", "logit units").replace("share of", "of"),
@@ -159,3 +157,15 @@ class ExplainSection:
     def _choose(self, parameter: str, selector: Any) -> None:
         if self._state.parameters is not None:
             setattr(self._state.parameters, parameter, chosen_in(selector))
+
+
+def _named(heatmap: Any) -> Any:
+    """A heat map whose name tells it from those of the same segment by the same method."""
+    facts = heatmap_provenance(heatmap)
+    said = [_contrast(facts), _("refined") if "refinedBy" in facts else ""]
+    heatmap.SetName(", ".join(filter(None, [heatmap.GetName(), *said])))
+    return heatmap
+
+
+def _contrast(facts: dict[str, str]) -> str:
+    return facts.get("contrast", "").removesuffix(", weight 1")

@@ -113,7 +113,7 @@ class Panel(VTKObservationMixin):
     def _tidy(self, scene: Any, left: list[Any]) -> None:
         """Remove what a heat map has left behind, and show nothing of it any more, whichever module is open."""
         remove_nodes(scene, left)
-        self.read.let_go(self.state.parameters or self.state.logic.getParameterNode())
+        self.read.let_go(self.state.choices)
         self._refresh()
 
     def _installed(self) -> None:
