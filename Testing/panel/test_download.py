@@ -135,8 +135,10 @@ def test_it_is_described_and_asked_about_before_it_comes_and_then_it_opens(
 ) -> None:
     a_catalogue()
     ui = desktop.ui
-    answers["yes"] = False
     choose(ui.modelSelector, "Tiny kidneys")
+    assert answers["asked"] == []
+    answers["yes"] = False
+    ui.downloadButton.click()
     (question,) = answers["asked"]
     for told in ("Tiny kidneys", "kidney, tumour", "MIT", " kB", "127.0.0.1", "A colleague", str(folder / "cache")):
         assert told in question
@@ -179,6 +181,7 @@ def test_a_cancelled_download_leaves_nothing(
     server.released.clear()
     server.drips = drips
     choose(desktop.ui.modelSelector, "Tiny kidneys")
+    desktop.ui.downloadButton.click()
     desktop.wait(lambda: "Downloading" in desktop.ui.statusLabel.text)
     worker = desktop.widget.logic.explainer.client.worker_pid
     desktop.ui.downloadButton.click()
@@ -197,6 +200,7 @@ def test_without_network_a_sentence_says_so(
     a_catalogue()
     server.close()
     choose(desktop.ui.modelSelector, "Tiny kidneys")
+    desktop.ui.downloadButton.click()
     idle(desktop)
     assert desktop.ui.statusLabel.text.startswith("127.0.0.1")
     assert "cannot be reached" in desktop.ui.statusLabel.text
@@ -210,6 +214,7 @@ def test_another_file_than_the_catalogue_describes_is_thrown_away(
 ) -> None:
     a_catalogue(checksum="0" * 64)
     choose(desktop.ui.modelSelector, "Tiny kidneys")
+    desktop.ui.downloadButton.click()
     idle(desktop)
     assert "is not the file that the catalogue describes" in desktop.ui.statusLabel.text
     assert files(folder) == ["download.json"]

@@ -45,8 +45,7 @@ class ModelDownload:
         button.text = _("Cancel") if running else _("Download…")
         button.enabled = running or not self._state.work.name
 
-    def ask(self) -> None:
-        """Ask whether the chosen model shall be downloaded, and begin if so."""
+    def _ask(self) -> None:
         model = self._chosen
         if model is None or model.pending is None or self._state.work.name:
             return
@@ -72,7 +71,7 @@ class ModelDownload:
         if self._state.work.name == NAME:
             self._state.work.cancel()
         else:
-            self.ask()
+            self._ask()
 
     def _has_come(self, facts: dict[str, Any]) -> None:
         if self._state.parameters is not None and self._chosen is not None and self._chosen.pending == self._coming:

@@ -90,11 +90,8 @@ class InputSection:
         state.work.say(_("Ready."))
 
     def _choose(self, path: str) -> None:
-        state = self._state
-        if state.parameters is None or path == state.model_path:
-            return
-        state.parameters.modelPath = Path(path)
-        self._download.ask()
+        if self._state.parameters is not None:
+            self._state.parameters.modelPath = Path(path)
 
     def _browse(self, *, folder: bool) -> None:
         if folder:
