@@ -82,7 +82,9 @@ class Canvas:
 
     def save(self, path: Path) -> None:
         """Write the page."""
-        self._figure.savefig(path, format="png", dpi=_DPI, facecolor="black")
+        # Packed fast: Pillow keeps Python's lock while it packs.
+        fast = {"compress_level": 1}
+        self._figure.savefig(path, format="png", dpi=_DPI, facecolor="black", pil_kwargs=fast)
 
     def _axes(self, left: int, top: int, width: int, height: int) -> Any:
         bottom = self.height - top - height
