@@ -10,7 +10,7 @@ from harness.desktop import Desktop
 from harness.pythonqt import QtCore
 from PySide6.QtTest import QTest
 
-from panel.steps import choose_model, idle
+from panel.steps import choose_model, idle, segment
 
 
 @pytest.fixture
@@ -79,3 +79,17 @@ def test_the_keyboard_chooses(desktop: Desktop, table: Any) -> None:
     QTest.keyClick(table, QtCore.Qt.Key.Key_Home, QtCore.Qt.KeyboardModifier.ControlModifier)
     assert desktop.widget.panel.state.parameters.layer == ""
     idle(desktop)
+
+
+def test_layers_are_listed_for_a_volume_that_cannot_be_asked_about(
+    desktop: Desktop, scene: Any, a_volume: Any, a_model: Path
+) -> None:
+    choose_model(desktop, a_model)
+    segment(desktop)
+    desktop.widget.panel.state.parameters.inputVolume = scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "Empty")
+    idle(desktop)
+    assert desktop.ui.layerTable.rowCount > 1
+    assert "no voxels" in desktop.ui.reasonLabel.text
+    desktop.widget.panel.state.parameters.inputVolume = a_volume
+    idle(desktop)
+    assert "(8 x 8 x 8)" in desktop.ui.layerFacts.text

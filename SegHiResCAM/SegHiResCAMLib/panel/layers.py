@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import qt
@@ -11,6 +12,7 @@ from slicer.i18n import tr as _
 
 from SegHiResCAMLib.panel.state import State
 from SegHiResCAMLib.panel.widgets import fill_table, fit_rows, silent
+from SegHiResCAMLib.scene.errors import SceneError
 
 NAME_PIXELS = 110
 
@@ -63,13 +65,17 @@ class LayerTable:
         if asked == self._asked or state.work.name:
             return
         self._asked = asked
-        further = state.volumes[1:] if volume is not None else []
-        state.work.ask(
-            lambda **callbacks: state.logic.explainer.layers(
-                state.model_path, volume, further=further, axis=parameters.axis, extent_mm=extent, **callbacks
-            ),
-            lambda layers: self._told(asked, layers),
-        )
+
+        def begin(**callbacks: Any) -> Any:
+            question = partial(
+                state.logic.explainer.layers, state.model_path, axis=parameters.axis, extent_mm=extent, **callbacks
+            )
+            try:
+                return question(volume, further=state.volumes[1:]) if volume is not None else question()
+            except SceneError:  # whoever segments or explains it is told why
+                return question()
+
+        state.work.ask(begin, lambda layers: self._told(asked, layers))
 
     def _told(self, asked: tuple[Any, ...], layers: dict[str, Any]) -> None:
         if asked == self._asked:
