@@ -12,10 +12,26 @@ does and which must not touch the scene, and gets back what that returned; or No
 
 def finish(steps: Steps) -> Any:
     """Do all of it here and now, where nobody minds waiting; returns what the steps return."""
-    given: Any = None
+    work: Callable[[], Any] | None = None
     while True:
         try:
-            work = steps.send(given)
+            work = resume(steps, work)
         except StopIteration as end:
             return end.value
-        given = work() if work else None
+
+
+def resume(steps: Steps, outcome: Callable[[], Any] | None) -> Callable[[], Any] | None:
+    """Go on to what the steps yield next.
+
+    Args:
+        steps: Begun or not.
+        outcome: Returns, or raises, what the work that they yielded did, so that they can deal with its failure; None where there was none.
+
+    Raises:
+        StopIteration: They have ended, with what they return.
+    """
+    try:
+        given = outcome() if outcome else None
+    except Exception as problem:  # noqa: BLE001 - whatever it is, the steps asked for it
+        return steps.throw(problem)
+    return steps.send(given)

@@ -173,6 +173,19 @@ def test_an_export_that_nobody_waits_for_tells_how_far_it_is(
     assert [fraction for fraction, _text in told[:-1]] == sorted(fraction for fraction, _text in told[:-1])
 
 
+def test_without_matplotlib_all_but_the_picture_is_exported_and_a_sentence_says_so(
+    logic: Any, a_volume: Any, a_model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heatmap = logic.explain(a_volume, a_model, "tumour")
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    job = logic.export(heatmap, tmp_path / "out", wait=False)
+    exported = logic.explainer.wait(job)
+    assert {"explanation.json", "heatmap.nrrd", "signed-map.nrrd"} <= {file.name for file in exported.files}
+    assert not (tmp_path / "out/overlay.png").exists()
+    (sentence,) = exported.left_out
+    assert sentence.startswith("Pictures need matplotlib")
+
+
 def test_a_sheared_grid_is_not_forced_into_nifti(logic: Any, a_volume: Any, a_model: str, tmp_path: Path) -> None:
     heatmap = logic.explain(a_volume, a_model, "tumour")
     written = logic.export(heatmap, tmp_path / "straight", fileFormat="nii.gz")

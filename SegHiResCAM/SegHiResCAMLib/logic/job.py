@@ -7,7 +7,7 @@ from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field
 from typing import Any
 
-from SegHiResCAMLib.steps import Steps
+from SegHiResCAMLib.steps import Steps, resume
 from SegHiResCAMLib.worker.protocol import Error, Progress, Result
 
 Report = Callable[[float, str], None]
@@ -88,7 +88,7 @@ class Job:
         if self.in_thread is not None and not self.in_thread.done():
             return False
         try:
-            work = self._running.send(self.in_thread.result() if self.in_thread else None)
+            work = resume(self._running, self.in_thread.result if self.in_thread else None)
             self.in_thread = background.submit(work) if work else None
         except StopIteration as end:
             # Told a poll later: to show a result may take as long as to make it.
