@@ -12,13 +12,14 @@ ROOT = Path(__file__).parents[2]
 COMMAND_ONLY = {"typer", "rich"}
 
 
-def test_slicer_gets_what_the_package_requires_less_what_only_the_command_needs() -> None:
+def test_slicer_gets_what_the_package_requires_and_pictures_less_what_only_the_command_needs() -> None:
     text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
     dependencies = re.search(r"^dependencies = \[(.*?)^\]", text, re.DOTALL | re.MULTILINE)[1]
     required = dict(re.findall(r'"([\w-]+)>=([\d.]+)"', dependencies))
+    pictures = dict(re.findall(r'"(matplotlib)>=([\d.]+)"', text))
     assert {one.name: one.minimum for one in packages()} == {
         name: minimum for name, minimum in required.items() if name not in COMMAND_ONLY
-    }
+    } | pictures
 
 
 def test_what_3d_slicer_brings_is_never_in_pips_list() -> None:

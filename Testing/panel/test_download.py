@@ -98,7 +98,7 @@ def a_catalogue(desktop: Desktop, folder: Path, server: Server) -> Iterator[Call
         }
         (folder / "catalogue.json").write_text(json.dumps({"models": [model | more]}))
         choose(desktop.ui.modelSelector, "Choose a model")
-        desktop.widget.panel.state.refresh()
+        desktop.widget.enter()
 
     yield write
     choose(desktop.ui.modelSelector, "Choose a model")

@@ -12,7 +12,7 @@ import torch
 from harness.desktop import Desktop
 from tiny_bundle import NETWORK, noise, unet_weights, write_tiny_bundle
 
-from panel.steps import choose, choose_model, choose_segment, explain, offered, segment
+from panel.steps import choose, choose_model, choose_segment, explain, idle, offered, segment
 from SegHiResCAMLib.scene.heatmap import heatmap_provenance
 from SegHiResCAMLib.scene.volumes import add_volume
 
@@ -81,3 +81,19 @@ def test_further_images_are_asked_for_and_must_lie_on_one_grid(
     segment(desktop)
     choose_segment(desktop, "tumour")
     assert heatmap_provenance(explain(desktop))["segment"] == "tumour"
+
+
+def test_a_model_whose_opening_was_cancelled_opens_when_it_is_chosen_again(
+    desktop: Desktop, a_volume: Any, a_model: Path
+) -> None:
+    choose_model(desktop, a_model)
+    choose(desktop.ui.modelSelector, "Choose a model")
+    idle(desktop)
+    desktop.widget.panel.state.parameters.modelPath = a_model
+    desktop.wait(lambda: desktop.widget.panel.state.work.name == "open")
+    desktop.widget.panel.state.work.cancel()
+    idle(desktop)
+    assert desktop.ui.reasonLabel.text == "The model is not open: see what is said below, or choose it again."
+    desktop.ui.modelSelector.activated.emit(desktop.ui.modelSelector.currentIndex)
+    idle(desktop)
+    assert desktop.widget.panel.state.model["name"]

@@ -91,7 +91,7 @@ def test_a_model_that_cannot_be_opened_is_a_sentence(
     choose_model(desktop, tmp_path)
     assert str(tmp_path) in desktop.ui.statusLabel.text
     assert not desktop.ui.segmentButton.enabled
-    assert desktop.ui.reasonLabel.text == "The model is not open: see what is said below."
+    assert desktop.ui.reasonLabel.text == "The model is not open: see what is said below, or choose it again."
 
 
 def test_segments_are_listed_with_colours_and_millilitres(

@@ -25,10 +25,12 @@ class InputSection:
     def __init__(self, state: State) -> None:
         self._state = state
         self._offered: list[OfferedModel] = []
+        self._listed: tuple[str, str] | None = None
         self._asked: tuple[str, bool] = ("", True)
         self._download = ModelDownload(state, self.ask_again)
         ui = state.ui
         ui.modelSelector.connect("currentIndexChanged(int)", lambda _index: self._choose(chosen_in(ui.modelSelector)))
+        ui.modelSelector.connect("activated(int)", lambda _index: self._choose_again())
         ui.modelFolderButton.connect("clicked(bool)", lambda _checked: self._browse(folder=True))
         ui.modelFileButton.connect("clicked(bool)", lambda _checked: self._browse(folder=False))
 
@@ -48,12 +50,20 @@ class InputSection:
         if (state.model_path, state.is_pending) != self._asked and not state.work.name:
             self._ask(chosen)
 
+    def look_again(self) -> None:
+        """Forget which models there are, as when the user comes back."""
+        self._listed = None
+
     def ask_again(self) -> None:
         """Forget what was told of the model, as when something was installed meanwhile."""
         self._asked = ("", True)
+        self.look_again()
 
     def _list(self) -> None:
         state, selector = self._state, self._state.ui.modelSelector
+        if self._listed == (state.model_path, state.work.name):
+            return  # models may lie on a drive that takes its time; a slider that is dragged does not wait for it
+        self._listed = (state.model_path, state.work.name)
         offered = offered_models(state.model_path)
         if offered != self._offered:
             self._offered = offered
@@ -93,6 +103,13 @@ class InputSection:
         if self._state.parameters is not None:
             self._state.parameters.modelPath = Path(path)
 
+    def _choose_again(self) -> None:
+        """Open the same model once more, where that was cancelled or went wrong."""
+        state = self._state
+        if state.parameters is not None and state.model is None and not state.work.name:
+            self.ask_again()
+            state.refresh()
+
     def _browse(self, *, folder: bool) -> None:
         if folder:
             path = qt.QFileDialog.getExistingDirectory(slicer.util.mainWindow(), _("Choose a MONAI bundle"))
@@ -101,6 +118,7 @@ class InputSection:
             path = qt.QFileDialog.getOpenFileName(slicer.util.mainWindow(), title, "", files)
         if path:
             self._choose(path)
+            self._choose_again()
 
 
 def first_input(scene: Any) -> Any:

@@ -71,6 +71,7 @@ class Panel(VTKObservationMixin):
 
     def enter(self) -> None:
         """Follow the scene's parameter node."""
+        self.input.look_again()
         self._follow(self.state.logic.getParameterNode())
         if self.set_up.is_needed:
             self.set_up.refresh()

@@ -43,7 +43,7 @@ def _why_not_this_model(state: State) -> str:
     if state.is_pending:
         return _("The model is not on this machine yet: press Download.")
     if state.model is None:
-        return _("The model is not open: see what is said below.")
+        return _("The model is not open: see what is said below, or choose it again.")
     count = state.model["in_channels"]
     if count > CHANNELS:
         return _("This model needs {count} images at once; this panel can give {limit}.").format(

@@ -105,8 +105,8 @@ def import_matplotlib() -> None:
         import matplotlib.patheffects  # noqa: F401
     except ImportError as problem:
         sentence = (
-            "Pictures need matplotlib, which is not installed: run slicer.util.pip_install('matplotlib') in Slicer's "
-            "Python console, or `pip install matplotlib` elsewhere."
+            "Pictures need matplotlib, which is not installed: in 3D Slicer press *Install what is missing* in Set up, "
+            "elsewhere run `pip install matplotlib`."
         )
         raise SceneError(sentence) from problem
 
