@@ -57,7 +57,7 @@ class SegHiResCAMLogic(ScriptedLoadableModuleLogic):
         from SegHiResCAMLib.worker.client import Client, worker_command
 
         # Whoever cancels waits two seconds at most, ending a process that does not listen included.
-        self.explainer = Explainer(Client(command or worker_command(pythonExecutable()), grace=1.2))
+        self.explainer = Explainer(Client(command or worker_command(pythonExecutable()), grace=1.0))
 
     def getParameterNode(self):
         """The typed parameter node of the scene."""
