@@ -85,6 +85,15 @@ def test_what_is_missing_is_said_until_nothing_is(desktop: Desktop, scene: Any, 
     assert (ui.reasonLabel.text, ui.explainButton.enabled) == ("", True)
 
 
+def test_a_volume_that_is_loaded_while_the_panel_is_open_is_chosen(
+    desktop: Desktop, scene: Any, parameters: Any
+) -> None:
+    assert desktop.ui.reasonLabel.text == "Load a volume and choose it above."
+    volume = add_volume(scene, np.zeros((4, 4, 4), np.float32), np.eye(4), "CT")
+    desktop.wait(lambda: parameters.inputVolume is volume)
+    assert desktop.ui.reasonLabel.text == "Choose a model above."
+
+
 def test_a_model_that_cannot_be_opened_is_a_sentence(
     desktop: Desktop, a_volume: Any, parameters: Any, tmp_path: Path
 ) -> None:

@@ -64,6 +64,7 @@ class Panel(VTKObservationMixin):
             (slicer.mrmlScene.StartCloseEvent, lambda *_: self._follow(None)),
             (slicer.mrmlScene.EndCloseEvent, lambda *_: self._scene_changed()),
             (slicer.mrmlScene.EndImportEvent, lambda *_: self._scene_changed()),
+            (slicer.mrmlScene.NodeAddedEvent, self._node_added),
             (slicer.mrmlScene.NodeRemovedEvent, self._node_removed),
         ):
             self.addObserver(slicer.mrmlScene, event, react)
@@ -103,6 +104,12 @@ class Panel(VTKObservationMixin):
         self.read.forget()
         if getattr(self.parent, "isEntered", False):
             self.enter()
+
+    @vtk.calldata_type(vtk.VTK_OBJECT)
+    def _node_added(self, _scene: Any, _event: Any, node: Any) -> None:
+        parameters = self.state.parameters
+        if parameters is not None and parameters.inputVolume is None and node.IsA("vtkMRMLScalarVolumeNode"):
+            qt.QTimer.singleShot(0, self._refresh)  # whoever adds it is not done with it yet
 
     @vtk.calldata_type(vtk.VTK_OBJECT)
     def _node_removed(self, scene: Any, _event: Any, node: Any) -> None:
