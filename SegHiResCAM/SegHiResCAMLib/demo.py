@@ -15,7 +15,7 @@ from SegHiResCAMLib.engine.progress import Progress, part
 from SegHiResCAMLib.engine.segmentation import Segmentation, segment
 from SegHiResCAMLib.engine.volume import write_volume
 from SegHiResCAMLib.resources import resource
-from SegHiResCAMLib.results import write_explanations
+from SegHiResCAMLib.results import check_folder, make_folder, write_explanations
 
 SEED = 9001
 """Far from the seeds of training and evaluation, so that the network has never seen this patient."""
@@ -31,6 +31,7 @@ def run_demo(scene: Any, folder: Path, progress: Progress) -> tuple[list[Path], 
     Returns:
         The files, the explanations, and the Dice of each segment against the phantom's truth.
     """
+    check_folder(folder)
     progress(0.0, "Making a phantom patient")
     patient = phantom(SEED, tumours=1, cysts=1)
     model = open_model(resource("Models", "kidney-phantom-3d"))
@@ -44,7 +45,7 @@ def run_demo(scene: Any, folder: Path, progress: Progress) -> tuple[list[Path], 
         for number, method in enumerate(METHODS)
     ]
     progress(0.9, "Writing")
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     write_volume(patient.volume, folder / VOLUME)
     written = write_explanations(scene, folder, patient.volume, model, explanations)
     progress(1.0, "Done")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -55,7 +56,7 @@ def write_explanations(
     Raises:
         EngineError, SceneError: A file cannot be written.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     first = explanations[0]
     volume_node = add_volume(scene, volume.numpy()[0], volume.affine.numpy(), "Volume")
     segmentation_node = _add_outlines(scene, model, first, volume_node)
@@ -104,7 +105,7 @@ def write_dicom_files(
     folder: Path, explanation: Explanation, model: SegmentationModel, source: str, series: str | None
 ) -> list[Path]:
     """Heat map, outlines and fused pictures as DICOM in the study of the series that was explained; see `write_dicom`."""
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     found = explanation.segmentation
     return write_dicom(
         explanation.heatmap,
@@ -115,6 +116,34 @@ def write_dicom_files(
         labels=found and found.labels,
         segments=model.labels,
     )
+
+
+def check_folder(folder: Path) -> None:
+    """Refuse a folder that `make_folder` could not make, or nobody could write into, before anything is computed.
+
+    Raises:
+        EngineError: `folder-unusable`.
+    """
+    there = next(one for one in (folder, *folder.absolute().parents) if os.path.lexists(one))
+    if not there.is_dir():
+        raise EngineError(
+            "folder-unusable", f"{folder} can be no folder, since {there} is a file: choose another name."
+        )
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise EngineError("folder-unusable", f"{folder} cannot be written into: choose a folder of your own.")
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder and those above it, as far as they are missing.
+
+    Raises:
+        EngineError: `folder-unusable`.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as problem:
+        sentence = f"The folder {folder} cannot be made ({problem.strerror}): choose another one."
+        raise EngineError("folder-unusable", sentence) from problem
 
 
 def check_segmentation_name(path: Path) -> None:
@@ -132,7 +161,7 @@ def write_segmentation(
     scene: Any, path: Path, volume: MetaTensor, model: SegmentationModel, segmentation: Segmentation
 ) -> None:
     """Write a segmentation: as named, coloured segments (.seg.nrrd) or as a label map (.nrrd, .nii.gz, .nii, .mha)."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     if path.name.endswith(".seg.nrrd"):
         volume_node = add_volume(scene, volume.numpy()[0], volume.affine.numpy(), "Volume")
         save_segmentation(_add_segmentation(scene, model, segmentation, volume_node), path)

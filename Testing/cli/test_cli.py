@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -196,6 +197,9 @@ def test_contrast_refinement_and_options_reach_the_map(model: Path, volume: Path
         (["--contrast", "kidney"], "cannot be set against itself"),
         (["--compare", "magic"], "Known methods"),
         (["--refine-with", "model.9"], "no layer 'model.9'"),
+        (["--mask", "drawn.nrrd", "--pixels", "image"], "give one of them"),
+        (["--mask-value", "2"], "give it with --mask"),
+        (["--weighted"], "give it with --mask"),
     ],
 )
 def test_options_that_cannot_be_are_refused_with_a_sentence(
@@ -341,6 +345,30 @@ def test_an_output_name_without_a_format_is_refused_before_anything_is_computed(
     code, _, err = run("segment", "absent.nii.gz", "--model", model, "-o", tmp_path / "out.png")
     assert code == 1
     assert ".seg.nrrd" in err
+
+
+@pytest.mark.parametrize(
+    "command", [["demo"], ["segment", "absent.nii.gz"], ["explain", "absent.nii.gz", "-s", "kidney"]]
+)
+def test_a_file_in_place_of_the_output_folder_is_told_before_anything_is_computed(
+    model: Path, tmp_path: Path, command: list[str]
+) -> None:
+    taken = tmp_path / "taken"
+    taken.write_text("mine")
+    output = {"demo": taken, "segment": taken / "out.nrrd", "explain": taken / "deeper" / "why"}[command[0]]
+    more = [] if command == ["demo"] else ["-m", model]
+    code, _, err = run(*command, *more, "-o", output)
+    assert code == 1
+    assert f"{taken} is a file: choose another name." in " ".join(err.split())
+    assert taken.read_text() == "mine"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a folder where nobody can make another")
+def test_a_folder_that_cannot_be_made_is_a_sentence(model: Path, volume: Path) -> None:
+    code, _, err = run("segment", volume, "-m", model, "-o", "/proc/none/out.nrrd")
+    assert code == 1
+    assert "choose" in err
+    assert "should not have happened" not in err
 
 
 @pytest.mark.real_data

@@ -112,8 +112,10 @@ def explain(
         from SegHiResCAMLib.engine.explanation import ExplainRequest
         from SegHiResCAMLib.engine.models import open_model
         from SegHiResCAMLib.engine.progress import part
-        from SegHiResCAMLib.results import write_dicom_files, write_explanations, write_nifti
+        from SegHiResCAMLib.results import check_folder, write_dicom_files, write_explanations, write_nifti
 
+        check_folder(output)
+        _check_mask_options(pixels, mask, mask_value, weighted)
         progress(0.0, "Reading")
         every = EVERY in (compare or [])
         others = [one for one in METHODS if one != method] if every else list(compare or [])
@@ -211,6 +213,19 @@ def _options_of(settings: list[str]) -> dict[str, Any]:
         except (ValueError, SyntaxError):
             found[name.strip()] = value.strip()
     return found
+
+
+def _check_mask_options(pixels: str | None, mask: str | None, value: int | None, weighted: bool) -> None:
+    """Refuse options of which one would say nothing."""
+    from SegHiResCAMLib.engine.errors import EngineError
+
+    if mask is None and (value is not None or weighted):
+        sentence = "--mask-value and --weighted say how a mask is read, and there is none: give it with --mask, too."
+        raise EngineError("mask-missing", sentence)
+    if mask is not None and pixels not in (None, "mask"):
+        raise EngineError(
+            "mask-and-pixels", "--mask and --pixels both say which voxels are explained: give one of them."
+        )
 
 
 def _read_mask(path: str, value: int | None, weighted: bool) -> MetaTensor:

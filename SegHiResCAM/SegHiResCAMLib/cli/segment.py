@@ -43,9 +43,10 @@ def segment(
 
         from SegHiResCAMLib.engine.models import open_model
         from SegHiResCAMLib.engine.segmentation import segment as run
-        from SegHiResCAMLib.results import check_segmentation_name, write_segmentation
+        from SegHiResCAMLib.results import check_folder, check_segmentation_name, write_segmentation
 
         check_segmentation_name(output)
+        check_folder(output.parent)
         progress(0.0, "Reading")
         opened, read = open_model(model), read_inputs(volume, series)
         found = run(opened, read, mode=mode.value, axis=axis.value, device=device.value, progress=progress)
