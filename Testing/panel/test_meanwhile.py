@@ -67,6 +67,23 @@ def test_a_segmentation_that_is_edited_meanwhile_keeps_the_edit_and_gets_its_hea
     assert segmentation.GetSegmentation().GetNumberOfSegments() == 1
 
 
+def test_both_methods_explain_what_was_chosen_when_explain_was_pressed(
+    desktop: Desktop, a_volume: Any, a_model: Path, parameters: Any
+) -> None:
+    choose_model(desktop, a_model)
+    choose_segment(desktop, "tumour")
+    choose(desktop.ui.compareSelector, "Seg-Grad CAM")
+    desktop.ui.explainButton.click()
+    choose_segment(desktop, "kidney")
+    choose(desktop.ui.compareSelector, "nothing")
+    idle(desktop)
+    told = [heatmap_provenance(node) for node in (parameters.heatmap, parameters.secondHeatmap)]
+    assert [(facts["method"], facts["segment"]) for facts in told] == [
+        ("Seg-HiRes-Grad CAM", "tumour"),
+        ("Seg-Grad CAM", "tumour"),
+    ]
+
+
 def test_a_volume_that_is_removed_meanwhile_gets_no_heat_map(
     desktop: Desktop, scene: Any, a_volume: Any, a_model: Path
 ) -> None:

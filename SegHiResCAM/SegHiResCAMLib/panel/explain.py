@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import qt
@@ -15,6 +17,7 @@ from SegHiResCAMLib.panel.reasons import why_not_explain
 from SegHiResCAMLib.panel.segments import SegmentList
 from SegHiResCAMLib.panel.state import State
 from SegHiResCAMLib.panel.widgets import chosen_in, fill_combo
+from SegHiResCAMLib.scene.errors import SceneError
 from SegHiResCAMLib.scene.heatmap import heatmap_provenance, peak_position, remove_heatmap
 from SegHiResCAMLib.scene.overlay import jump_slices
 from SegHiResCAMLib.scene.places import mouse_position, points_at, start_placing
@@ -84,40 +87,45 @@ class ExplainSection:
             state.work.say(reason or _("Point at a place in a slice view."))
             return
         pixel_set = points_at(state.parameters.inputVolume, [point])
-        self._start(state.parameters.method, lambda: pixel_set, self._live_explained)
+        self._start(self._question(state.parameters.method, pixel_set), self._live_explained)
 
     def _clicked(self) -> None:
         state = self._state
         if state.work.name == NAME:
             state.work.cancel()
             return
-        self._start(state.parameters.method, lambda: chosen_pixel_set(state), self._explained)
+        try:
+            pixel_set = chosen_pixel_set(state)
+        except SceneError as problem:
+            state.work.say(problem.sentence)
+            return
+        methods = dict.fromkeys(filter(None, [state.parameters.method, state.parameters.compareWith]))
+        first, *second = [self._question(method, pixel_set) for method in methods]
+        self._start(first, lambda heatmap: self._explained(heatmap, second))
 
-    def _start(self, method: str, pixel_set: Any, done: Any) -> None:
+    def _question(self, method: str, pixel_set: Any) -> Callable[..., Any]:
+        """What is chosen now, to be asked at any time."""
         state, parameters = self._state, self._state.parameters
-        state.work.start(
-            NAME,
-            lambda **callbacks: state.logic.explainer.explain(
-                parameters.inputVolume,
-                state.model_path,
-                state.label,
-                segmentation=parameters.segmentation,
-                pixel_set=pixel_set(),
-                method=method,
-                layer=parameters.layer or None,
-                **advanced_choices(state, method),
-                **state.how,
-                **callbacks,
-            ),
-            lambda heatmap: done(_named(heatmap)),
+        return partial(
+            state.logic.explainer.explain,
+            parameters.inputVolume,
+            state.model_path,
+            state.label,
+            segmentation=parameters.segmentation,
+            pixel_set=pixel_set,
+            method=method,
+            layer=parameters.layer or None,
+            **advanced_choices(state, method),
+            **state.how,
         )
 
-    def _explained(self, heatmap: Any) -> None:
+    def _start(self, question: Callable[..., Any], done: Callable[[Any], None]) -> None:
+        self._state.work.start(NAME, question, lambda heatmap: done(_named(heatmap)))
+
+    def _explained(self, heatmap: Any, second: list[Callable[..., Any]]) -> None:
         self._show(heatmap)
-        state = self._state
-        second = state.parameters.compareWith if state.parameters is not None else ""
-        if second and second != state.parameters.method:
-            self._start(second, lambda: chosen_pixel_set(state), self._compared)
+        for question in second:
+            self._start(question, self._compared)
 
     def _compared(self, heatmap: Any) -> None:
         self._state.choices.secondHeatmap = heatmap
