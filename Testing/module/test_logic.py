@@ -269,6 +269,14 @@ def test_a_killed_worker_is_a_sentence_the_scene_is_unharmed_and_the_next_call_w
     assert logic.explain(a_volume, a_model, "tumour").IsA("vtkMRMLScalarVolumeNode")
 
 
+def test_who_has_closed_waits_for_nothing_any_more(module: Any, a_volume: Any, a_model: str) -> None:
+    explainer = module.SegHiResCAMLogic().explainer
+    explainer.cancel(explainer.segment(a_volume, a_model))
+    assert explainer.is_busy
+    explainer.close()
+    assert not explainer.is_busy
+
+
 def test_the_module_describes_itself_and_its_own_test_passes(module: Any, scene: Any) -> None:
     import types
     import unittest

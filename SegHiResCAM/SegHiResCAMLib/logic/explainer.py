@@ -266,7 +266,7 @@ class Explainer:
 
     @property
     def is_busy(self) -> bool:
-        """Whether any job has not ended, or anything computes for one that was given up."""
+        """Whether any job has not ended, or the worker has not let go of one that was given up."""
         return bool(self._jobs or self._leaving)
 
     def close(self) -> None:
@@ -274,6 +274,7 @@ class Explainer:
         for job in self._jobs.values():
             job.abandon()
         self._jobs.clear()
+        self._leaving.clear()
         self.client.close()
         self._background.shutdown(wait=False, cancel_futures=True)
 
