@@ -18,7 +18,10 @@ from SegHiResCAMLib.terminology import KNOWN
 
 SHAPE = (7, 6, 5)
 LABELS = np.random.default_rng(0).integers(0, 3, SHAPE).astype(np.uint8)
-SEGMENTS = [Segment('Tumour "C:\\x" ü', 1, (0.25, 0.5, 0.75), KNOWN["tumour"][0]), Segment("Cyst", 2, (1.0, 0.0, 0.0))]
+SEGMENTS = [
+    Segment('Tumour "C:\\x\\new" ü', 1, (0.25, 0.5, 0.75), KNOWN["tumour"][0]),
+    Segment("Cyst", 2, (1.0, 0.0, 0.0)),
+]
 
 
 def written(node: Any, path: Path) -> Path:

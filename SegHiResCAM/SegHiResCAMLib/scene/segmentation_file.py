@@ -5,6 +5,7 @@ Slicer's own writer says how a segmentation is described: it is given a copy of 
 
 from __future__ import annotations
 
+import re
 import tempfile
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -104,7 +105,12 @@ def _header(node: Any, start: Array, stop: Array) -> dict[str, str]:
     pairs |= {key: extent for key in pairs if key.endswith("_Extent")}
     pairs["Segmentation_ReferenceImageExtentOffset"] = " ".join(map(str, start))
     pairs["Segmentation_ConversionParameters"] = node.GetSegmentation().SerializeAllConversionParameters()
-    return {key: value.replace("\\n", " ").replace("\\\\", "\\") for key, value in pairs.items()}
+    return {key: re.sub(r"\\(.)", _unescaped, value) for key, value in pairs.items()}
+
+
+def _unescaped(pair: re.Match[str]) -> str:
+    """NRRD escapes line breaks and backslashes."""
+    return " " if pair[1] == "n" else pair[1]
 
 
 def _of_one_voxel(node: Any) -> Any:
