@@ -222,6 +222,9 @@ def test_broken_options_of_a_scene_are_none(desktop: Desktop, tumour: None) -> N
     for broken in ("{", "[]", '{"seg-xres-cam": 3}', '{"seg-xres-cam": {"pool": "x", "mode": 7, "size": 1}}'):
         desktop.widget.panel.state.parameters.methodOptions = broken
         assert rows(desktop)["Pool:"].value == 2
+    desktop.widget.panel.state.parameters.methodOptions = '{"seg-xres-cam": 3}'
+    rows(desktop)["Pool:"].setValue(4)
+    assert desktop.widget.panel.state.parameters.methodOptions == '{"seg-xres-cam": {"pool": 4}}'
 
 
 @pytest.mark.parametrize("method", [name for name in METHODS if name != "seg-cam"])  # which does not fit this layer

@@ -76,11 +76,10 @@ class MethodOptions:
         parameters = self._state.parameters
         if parameters is None:
             return
-        content = _read(parameters.methodOptions)
-        options = content.setdefault(field.method, {})
-        options[field.name] = field.read()
+        options = options_of(parameters.methodOptions, field.method) | {field.name: field.read()}
         if options[field.name] == field.default:
             del options[field.name]
+        content = _read(parameters.methodOptions) | {field.method: options}
         kept = {method: options for method, options in content.items() if options}
         parameters.methodOptions = json.dumps(kept, sort_keys=True) if kept else ""
 
