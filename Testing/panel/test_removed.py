@@ -98,6 +98,21 @@ def test_the_map_per_slice_goes_too(desktop: Desktop, scene: Any, before: dict[s
     assert left(scene) == before
 
 
+def test_a_heat_map_whose_display_is_removed_gets_another(
+    desktop: Desktop, scene: Any, before: dict[str, int], heatmaps: list[Any]
+) -> None:
+    with_both = left(scene)
+    scene.RemoveNode(heatmaps[0].GetDisplayNode())
+    desktop.ui.thresholdSlider.setValue(0.5)
+    desktop.qt.APPLICATION.processEvents()
+    assert left(scene) == with_both
+    display = heatmaps[0].GetDisplayNode()
+    assert display.GetLowerThreshold() == pytest.approx(0.5 * display.GetWindowLevelMax())
+    legend = slicer.vtkSlicerColorLogic.GetColorLegendDisplayNode(heatmaps[0])
+    assert legend.GetTitleText() == "Seg-HiRes-Grad CAM\ntumour"
+    assert composite_of(scene, "Red").GetForegroundVolumeID() == heatmaps[0].GetID()
+
+
 def test_other_nodes_are_left_alone(desktop: Desktop, scene: Any, before: dict[str, int], heatmaps: list[Any]) -> None:
     volume = scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "Another")
     volume.CreateDefaultDisplayNodes()

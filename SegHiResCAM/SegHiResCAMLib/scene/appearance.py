@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import slicer
 
-from SegHiResCAMLib.scene.heatmap import LOWER_FRACTION, set_display_range
+from SegHiResCAMLib.scene.heatmap import LOWER_FRACTION, restore_display, set_display_range
 
 COLORS = {
     "Inferno": "vtkMRMLColorTableNodeFileInferno.txt",
@@ -54,6 +54,7 @@ class Appearance:
 
 def apply_appearance(node: Any, look: Appearance) -> None:
     """Make a heat map's node look as chosen, in all views at once."""
+    restore_display(node)
     display = node.GetDisplayNode()
     modified = display.StartModify()
     if look.signed:

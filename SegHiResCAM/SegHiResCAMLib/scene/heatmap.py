@@ -131,6 +131,21 @@ def remove_heatmap(node: Any) -> None:
             scene.RemoveNode(one)
 
 
+def restore_display(node: Any) -> None:
+    """Give a heat map whose display somebody has removed another one, and its legend; does nothing where it has its own."""
+    if isinstance(node.GetDisplayNode(), slicer.vtkMRMLScalarVolumeDisplayNode):
+        return
+    displays = [node.GetNthDisplayNode(index) for index in range(node.GetNumberOfDisplayNodes())]
+    node.RemoveAllDisplayNodeIDs()
+    node.CreateDefaultDisplayNodes()  # the first one is the one that views take
+    for one in displays:
+        if one is not None and one.IsA("vtkMRMLColorLegendDisplayNode"):
+            node.GetScene().RemoveNode(one)  # it was that of the display that is gone
+        elif one is not None:
+            node.AddAndObserveDisplayNodeID(one.GetID())
+    _add_legend(node, heatmap_provenance(node))
+
+
 def set_display_range(node: Any, upper: float, lower_fraction: float = LOWER_FRACTION) -> None:
     """Show a heat map's colours from 0 to `upper`, hiding what lies under that fraction of it.
 
