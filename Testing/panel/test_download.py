@@ -229,8 +229,8 @@ def test_a_catalogue_that_is_wrong_offers_what_is_right_in_it(
         assert not any("Tiny kidneys" in line for line in offered(desktop))
 
 
-def test_the_panel_looks_where_the_worker_does(desktop: Desktop, monkeypatch: pytest.MonkeyPatch) -> None:
-    from SegHiResCAMLib.panel.catalogue import cache_folder, user_catalogue
+def test_catalogue_and_models_lie_where_the_platform_has_such_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    from SegHiResCAMLib.model_folders import cache_folder, user_catalogue
 
     monkeypatch.delenv("SEGHIRESCAM_CATALOGUE")
     monkeypatch.delenv("SEGHIRESCAM_CACHE")

@@ -30,8 +30,9 @@ def models(context: typer.Context, as_json: JsonOption = False) -> None:
     if context.invoked_subcommand:
         return
     with job():
-        from SegHiResCAMLib.engine.models.catalogue import cache_folder, cache_size, entries, user_catalogue
+        from SegHiResCAMLib.engine.models.catalogue import cache_size, entries
         from SegHiResCAMLib.engine.models.download import readable
+        from SegHiResCAMLib.model_folders import cache_folder, user_catalogue
 
         known, taken = entries(), cache_size()
     if as_json:
@@ -111,8 +112,9 @@ def remove(name: NameArgument) -> None:
 def clear() -> None:
     """Delete all downloaded models from the cache folder."""
     with job():
-        from SegHiResCAMLib.engine.models.catalogue import cache_folder, empty_cache
+        from SegHiResCAMLib.engine.models.catalogue import empty_cache
         from SegHiResCAMLib.engine.models.download import readable
+        from SegHiResCAMLib.model_folders import cache_folder
 
         freed = empty_cache()
     answer.print(f"{readable(freed)} are free again in {cache_folder()}.", soft_wrap=True)

@@ -6,25 +6,15 @@ The worker reads the same files, checks them and downloads; here, whatever is wr
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
+from SegHiResCAMLib.model_folders import RECEIPT, cache_folder, file_name, user_catalogue
 from SegHiResCAMLib.resources import resource
-
-CATALOGUE = "SEGHIRESCAM_CATALOGUE"
-"""Environment variable: the user's own catalogue, where it is not in the platform's folder for settings."""
-
-CACHE = "SEGHIRESCAM_CACHE"
-"""Environment variable: the folder of downloaded models, where it is not in the platform's folder for caches."""
-
-_RECEIPT = "download.json"
-"""Marks a folder that a download has made."""
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 """Names that the catalogues' schema allows; they become folders."""
@@ -81,22 +71,9 @@ def catalogue_models() -> list[OfferedModel]:
     return list(found.values())
 
 
-def user_catalogue() -> Path:
-    """The user's own catalogue, whether it exists or not."""
-    given = os.environ.get(CATALOGUE)
-    settings = _platform_folder("Library/Application Support", "XDG_CONFIG_HOME", ".config", "")
-    return Path(given) if given else settings / "catalogue.json"
-
-
-def cache_folder() -> Path:
-    """The folder of downloaded models, whether it exists or not."""
-    given = os.environ.get(CACHE)
-    return Path(given) if given else _platform_folder("Library/Caches", "XDG_CACHE_HOME", ".cache", "Cache") / "models"
-
-
 def throw_away(pending: Pending) -> None:
     """Delete what has arrived of a download that was given up."""
-    if (pending.folder / _RECEIPT).is_file():
+    if (pending.folder / RECEIPT).is_file():
         shutil.rmtree(pending.folder, ignore_errors=True)
 
 
@@ -129,7 +106,7 @@ def _offered(model: Any, catalogue: Path) -> OfferedModel | None:
             return None
         else:
             folder = cache_folder() / model["name"]
-            files = [folder / _file_name(file) for file in model["files"]]
+            files = [folder / file_name(file) for file in model["files"]]
             path = files[0]
             if not all(file.is_file() for file in files):
                 pending = _pending(model, folder)
@@ -146,15 +123,3 @@ def _pending(model: dict[str, Any], folder: Path) -> Pending:
     sizes = [file.get("size") for file in model["files"]]
     hosts = dict.fromkeys(urlsplit(file["url"]).hostname or "this machine" for file in model["files"])
     return Pending(model["name"], folder, tuple(hosts), None if None in sizes else sum(sizes))
-
-
-def _file_name(file: dict[str, Any]) -> str:
-    return str(file.get("name") or unquote(urlsplit(file["url"]).path).rpartition("/")[2])
-
-
-def _platform_folder(mac: str, variable: str, linux: str, windows: str) -> Path:
-    home = Path.home()
-    if sys.platform == "win32":
-        return Path(os.environ.get("LOCALAPPDATA", home / "AppData/Local")) / "SegHiResCAM" / windows
-    base = home / mac if sys.platform == "darwin" else home / linux
-    return Path(os.environ.get(variable) or base) / "SegHiResCAM"

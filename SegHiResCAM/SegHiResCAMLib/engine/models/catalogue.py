@@ -6,14 +6,10 @@ Nothing is downloaded unless `get` is called. `Resources/Schemas/catalogue.schem
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
-
-import platformdirs
 
 from SegHiResCAMLib.engine.errors import EngineError
 from SegHiResCAMLib.engine.models.checkpoint import sha256
@@ -21,16 +17,8 @@ from SegHiResCAMLib.engine.models.config_file import read_config
 from SegHiResCAMLib.engine.models.download import download, readable
 from SegHiResCAMLib.engine.models.schemas import check
 from SegHiResCAMLib.engine.progress import Progress, part, silent
+from SegHiResCAMLib.model_folders import CACHE, CATALOGUE, RECEIPT, cache_folder, file_name, user_catalogue
 from SegHiResCAMLib.resources import resource
-
-CATALOGUE = "SEGHIRESCAM_CATALOGUE"
-"""Environment variable: the user's catalogue file, where it is not in the platform's folder for settings."""
-
-CACHE = "SEGHIRESCAM_CACHE"
-"""Environment variable: the folder of downloaded models, where it is not in the platform's folder for caches."""
-
-_RECEIPT = "download.json"
-"""Marks a folder of the cache as ours; nothing else is ever deleted."""
 
 
 @dataclass(frozen=True)
@@ -157,7 +145,7 @@ def get(name: str, progress: Progress = silent) -> Path:
     folder = cache_folder() / name
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / _RECEIPT).write_text(json.dumps(entry.content, indent=4) + "\n", encoding="utf-8")
+        (folder / RECEIPT).write_text(json.dumps(entry.content, indent=4) + "\n", encoding="utf-8")
     except OSError as error:
         raise EngineError(
             "download-unwritable", f"'{folder}' cannot be made: {error.strerror}. Set {CACHE} to another folder."
@@ -210,18 +198,6 @@ def remove(name: str) -> None:
     _write(own, {**read_config(own), "models": [one for one in read_config(own)["models"] if one["name"] != name]})
 
 
-def user_catalogue() -> Path:
-    """The user's own catalogue, whether it exists or not."""
-    given = os.environ.get(CATALOGUE)
-    return Path(given) if given else platformdirs.user_config_path("SegHiResCAM", appauthor=False) / "catalogue.json"
-
-
-def cache_folder() -> Path:
-    """The folder of downloaded models, whether it exists or not."""
-    given = os.environ.get(CACHE)
-    return Path(given) if given else platformdirs.user_cache_path("SegHiResCAM", appauthor=False) / "models"
-
-
 def cache_size() -> int:
     """Bytes of all downloaded models, whole or in part."""
     return sum(file.stat().st_size for folder in _downloaded() for file in folder.rglob("*") if file.is_file())
@@ -241,7 +217,7 @@ def empty_cache() -> int:
 
 def _downloaded() -> list[Path]:
     """The folders of the cache that were made by `get`."""
-    return [receipt.parent for receipt in cache_folder().glob(f"*/{_RECEIPT}") if not receipt.parent.is_symlink()]
+    return [receipt.parent for receipt in cache_folder().glob(f"*/{RECEIPT}") if not receipt.parent.is_symlink()]
 
 
 def _entry(name: str) -> Entry:
@@ -266,10 +242,10 @@ def _read(file: Path) -> dict[str, Entry]:
 
 def _download(file: dict[str, Any], catalogue: Path) -> Download:
     try:
-        name = file.get("name") or unquote(urlsplit(file["url"]).path).rpartition("/")[2]
+        name = file_name(file)
     except ValueError:
         name = ""
-    if not name.strip(".") or any(part in name for part in ("/", "\\", ":", "\0")) or name == _RECEIPT:
+    if not name.strip(".") or any(part in name for part in ("/", "\\", ":", "\0")) or name == RECEIPT:
         raise EngineError(
             "catalogue-wrong",
             f"'{catalogue}' has the address '{file['url'][:100]}', which ends in no file name. Add a 'name'.",
