@@ -133,7 +133,7 @@ class ExplainSection:
         self._say(heatmap)
 
     def _live_explained(self, heatmap: Any) -> None:
-        scene = heatmap.GetScene()
+        scene = slicer.mrmlScene
         before = [scene.GetNthNodeByClass(index, "vtkMRMLScalarVolumeNode") for index in
                   range(scene.GetNumberOfNodesByClass("vtkMRMLScalarVolumeNode"))]  # fmt: skip
         heatmap.SetName(f"{heatmap.GetName()}, point")
