@@ -7,6 +7,7 @@ from typing import Any
 
 from SegHiResCAMLib.panel.widgets import fill_table
 from SegHiResCAMLib.scene.heatmap import MEASUREMENTS, heatmap_diagnoses
+from SegHiResCAMLib.scene.table import table_rows
 
 
 def refresh_findings(ui: Any, heatmap: Any) -> None:
@@ -17,13 +18,8 @@ def refresh_findings(ui: Any, heatmap: Any) -> None:
     table = heatmap.GetNodeReference(MEASUREMENTS) if heatmap is not None else None
     ui.measurementTable.visible = table is not None
     if table is not None:
-        data = table.GetTable()
-        columns = [data.GetColumn(index) for index in range(data.GetNumberOfColumns())]
-        rows = [
-            [_rounded(column.GetVariantValue(row).ToString()) for column in columns]
-            for row in range(data.GetNumberOfRows())
-        ]
-        fill_table(ui.measurementTable, [column.GetName() for column in columns], rows)
+        titles, *rows = table_rows(table)
+        fill_table(ui.measurementTable, titles, [[_rounded(text) for text in row] for row in rows])
 
 
 def _rounded(text: str) -> str:
