@@ -174,3 +174,15 @@ def test_only_the_present_volume_stays_in_the_private_folder(client: Client, a_m
     files = [file.name for file in client.folder.iterdir()]
     assert len(files) == 1
     assert files[0].startswith("volume-")
+
+
+def test_a_model_that_is_taken_up_again_after_another_explains_what_it_did_before(
+    client: Client, a_model: str, a_volume: Voxels, tmp_path: Path
+) -> None:
+    ask(client, Segment(a_model, a_volume))
+    question = Explain(a_model, a_volume, "tumour", "seg-hires-grad-cam", None)
+    before = ask(client, question).arrays["signed_map"]
+    ask(client, OpenModel(str(write_tiny_bundle(tmp_path / "another"))))
+    assert np.array_equal(ask(client, question).arrays["signed_map"], before)
+    refused(client, OpenModel(str(tmp_path / "absent")))
+    assert np.array_equal(ask(client, question).arrays["signed_map"], before)

@@ -72,6 +72,11 @@ class Kept:
         self._made.append(what)
         self._items[what] = (key, made)
 
+    def forget(self, *what: str) -> None:
+        """Keep these no more."""
+        for one in what:
+            self._items.pop(one, None)
+
 
 def answer(request: Any, kept: Kept, progress: Progress) -> Answer:
     """Facts, ready for JSON, and arrays.
@@ -145,7 +150,11 @@ ANSWERS: dict[type, Callable[[Any, Kept, Progress], Answer]] = {
 
 
 def _model(path: str, kept: Kept) -> SegmentationModel:
-    return kept.get("model", _fingerprint(Path(path)), lambda: open_model(path))
+    def reopen() -> SegmentationModel:
+        kept.forget("prepared", "segmentation")  # the way back from a grid is known to the very object that led there
+        return open_model(path)
+
+    return kept.get("model", _fingerprint(Path(path)), reopen)
 
 
 def _fingerprint(path: Path) -> Hashable:
