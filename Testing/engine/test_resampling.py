@@ -80,3 +80,9 @@ def test_one_and_the_same_grid_gives_the_values_themselves():
 
     assert is_same_grid(volume, _grid(shifted))
     assert found.data_ptr() == volume.as_tensor().data_ptr()
+
+
+def test_a_spacing_that_differs_in_the_third_digit_is_another_grid_where_the_volume_is_large():
+    one, other = np.diag([0.7, 0.7, 2, 1]), np.diag([0.7009, 0.7, 2, 1])
+    assert is_same_grid(_grid(one, (2, 2, 2)), _grid(other, (2, 2, 2)))
+    assert not is_same_grid(_grid(one, (512, 2, 2)), _grid(other, (512, 2, 2)))

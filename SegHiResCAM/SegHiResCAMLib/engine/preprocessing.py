@@ -17,9 +17,6 @@ from SegHiResCAMLib.engine.models.model import SegmentationModel
 from SegHiResCAMLib.engine.resampling import Interpolation, is_same_grid, resample_onto
 from SegHiResCAMLib.engine.stack import MODEL_SLICE_AXIS
 
-AFFINE_TOLERANCE = 1e-4
-"""mm: how far the way back may miss the user's grid before it is resampled onto it."""
-
 
 @dataclass(frozen=True)
 class PreparedVolume:
@@ -105,8 +102,7 @@ def restore(
     back = model.preprocessing.inverse({"image": there})["image"]
     grid = prepared.grid
     # Some transforms cannot name their exact inverse (an orientation between two axes); the affines still can.
-    exact = is_same_grid(back, grid, AFFINE_TOLERANCE)
-    restored = back.as_tensor()[0] if exact else resample_onto(there, grid, interpolation)
+    restored = back.as_tensor()[0] if is_same_grid(back, grid) else resample_onto(there, grid, interpolation)
     return MetaTensor(restored[None].to(values.dtype), affine=grid.affine, meta=dict(grid.meta))
 
 
