@@ -311,6 +311,8 @@ def test_the_mask_of_a_request_is_explained_where_no_other_pixel_set_is_named() 
         ({"pixel_set": Sphere((900.0, 0.0, 0.0), 5.0)}, "pixel-set-empty"),
         ({"segment": "cyst", "contrast": "Cyst"}, "contrast-itself"),
         ({"contrast": "liver"}, "segment-unknown"),
+        ({"contrast": "cyst", "contrast_weight": np.nan}, "contrast-weight"),
+        ({"refine_with": ("features",), "refine": "sum"}, "combination-unknown"),
         ({"layer": "features[0]"}, "layer-unknown"),
         ({"refine_with": ("feature",)}, "layer-unknown"),
         ({"method": "seg-xres-cam", "method_options": {"pool": 0}}, "method-option"),

@@ -18,7 +18,7 @@ from SegHiResCAMLib.engine.cam.methods import Method, find_method
 from SegHiResCAMLib.engine.cam.pixel_set_json import pixel_set_to_json
 from SegHiResCAMLib.engine.cam.pixel_sets import Mask, PredictedSegment
 from SegHiResCAMLib.engine.cam.placement import measure_placement
-from SegHiResCAMLib.engine.cam.refine import refined
+from SegHiResCAMLib.engine.cam.refine import check_combination, refined
 from SegHiResCAMLib.engine.cam.stitched import StitchedMap, stitched_maps
 from SegHiResCAMLib.engine.cam.walks import Question
 from SegHiResCAMLib.engine.device import choose_device, repeatable, short_type
@@ -74,9 +74,7 @@ def explain_segments(
     labels = [model.label(name) for name in segments]
     method = find_method(request.method).with_options(request.method_options)
     targets = [target_of(request, label) for label in labels]
-    for name in (request.layer, *request.refine_with):
-        if name is not None:
-            find_layer(model.network, name)
+    _check_layers_of(request)
     check_mode(model, request.mode)
     device = choose_device(request.device, model.spatial_dims)
     timings: dict[str, float] = {}
@@ -227,6 +225,14 @@ def _made_finite(values: torch.Tensor) -> int:
 
 def _of_workplace(workplace: Workplace) -> tuple[Diagnosis, ...]:
     return (Diagnosis("fell-back-to-cpu", FELL_BACK),) if workplace.fell_back else ()
+
+
+def _check_layers_of(request: ExplainRequest) -> None:
+    """Refuse layers that there are not, and ways to combine them."""
+    for name in (request.layer, *request.refine_with):
+        if name is not None:
+            find_layer(request.model.network, name)
+    check_combination(request.refine)
 
 
 def _choose_layers(request: ExplainRequest, windows: Windows, spacing: tuple[float, ...]) -> tuple[list[Layer], str]:

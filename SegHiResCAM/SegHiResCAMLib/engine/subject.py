@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -24,8 +25,12 @@ def target_of(request: ExplainRequest, label: Label) -> Target:
     """The logit that is explained.
 
     Raises:
-        EngineError: `contrast-itself`, or an unknown contrast.
+        EngineError: `contrast-itself`, `contrast-weight`, or an unknown contrast.
     """
+    if not math.isfinite(request.contrast_weight):
+        raise EngineError(
+            "contrast-weight", f"A contrast cannot weigh {request.contrast_weight}: give a finite number."
+        )
     return Target(label.channel, _contrast_channel(request, label), request.contrast_weight)
 
 

@@ -3,11 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 
+from SegHiResCAMLib.engine.errors import EngineError
+
 Combination = Literal["product", "mean"]
+
+
+def check_combination(combination: str) -> None:
+    """Refuse what is none, before anything is computed.
+
+    Raises:
+        EngineError: `combination-unknown`.
+    """
+    known = get_args(Combination)
+    if combination not in known:
+        sentence = f"Layers cannot be combined by '{combination}'. It can be one of: {', '.join(known)}."
+        raise EngineError("combination-unknown", sentence)
 
 
 def refined(maps: Sequence[torch.Tensor], combination: Combination) -> torch.Tensor:
