@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import slicer
+import vtk
 from module.conftest import AFFINE
 from tiny_bundle import LABELS
 
@@ -237,7 +238,47 @@ def test_what_cannot_be_done_is_a_sentence_and_the_scene_stays(
     with pytest.raises(SceneError, match="Empty has no voxels"):
         logic.segment(empty, a_model)
     scene.RemoveNode(empty)
+    with pytest.raises(SceneError, match="'CT' is no volume"):
+        logic.segment("CT", a_model)
+    with pytest.raises(SceneError, match="segmentation"):
+        logic.explain(a_volume, a_model, "tumour", pixelSet="tumour")
     assert nodes(scene) == before
+
+
+def test_a_colour_picture_is_no_volume_to_segment(logic: Any, scene: Any, a_model: str) -> None:
+    picture = scene.AddNewNodeByClass("vtkMRMLVectorVolumeNode", "Photograph")
+    image = vtk.vtkImageData()
+    image.SetDimensions(9, 9, 9)
+    image.AllocateScalars(vtk.VTK_UNSIGNED_CHAR, 3)
+    picture.SetAndObserveImageData(image)
+    with pytest.raises(SceneError, match="Photograph has 3 values in each voxel"):
+        logic.segment(picture, a_model)
+
+
+def test_positions_that_a_script_has_computed_with_numpy_are_taken(logic: Any, a_volume: Any, a_model: str) -> None:
+    centre = AFFINE[:3] @ [12, 10, 9, 1]
+    told = [
+        heatmap_provenance(logic.explain(a_volume, a_model, "tumour", pixelSet=pixels))["pixelCount"]
+        for pixels in (
+            {"kind": "sphere", "centre": centre, "radius": np.float32(8)},
+            {"kind": "sphere", "centre": centre.tolist(), "radius": 8},
+        )
+    ]
+    assert told[0] == told[1]
+    assert int(told[0]) > 0
+
+
+def test_a_volume_that_a_script_made_without_a_display_is_exported(
+    logic: Any, scene: Any, a_volume: Any, a_model: str, tmp_path: Path
+) -> None:
+    bare = scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "Bare")
+    bare.CopyOrientation(a_volume)
+    bare.SetAndObserveImageData(a_volume.GetImageData())
+    heatmap = logic.explain(bare, a_model, "tumour")
+    assert bare.GetDisplayNode() is None
+    with pytest.raises(SceneError, match="no format dicom"):
+        logic.export(heatmap, tmp_path / "why", fileFormat="dicom")
+    assert tmp_path / "why" / "overlay.png" in logic.export(heatmap, tmp_path / "why")
 
 
 def test_a_volume_that_was_removed_meanwhile_gets_no_result(

@@ -163,11 +163,14 @@ class Explainer:
             callbacks: See `Job`.
 
         Raises:
-            SceneError: A volume has no voxels, they do not lie on one grid, or the segmentation has no such segment.
+            SceneError: A volume has no voxels, they do not lie on one grid, or there is no segmentation with such a segment.
         """
         voxels = voxels_of(volume, further)
         mask = None
         if isinstance(pixel_set, str):
+            if segmentation is None:
+                sentence = f"Which segmentation has the segment {pixel_set}, that is to be explained? Give it, too."
+                raise SceneError(sentence)
             mask = Voxels(voxels.affine, segment_reader(segmentation, pixel_set, volume))
         request = protocol.Explain(
             model, voxels, segment, method, layer, mode, axis, device,

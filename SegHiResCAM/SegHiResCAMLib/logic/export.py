@@ -56,6 +56,9 @@ def check_export(heatmap: Any, file_format: str) -> None:
     if not heatmap_provenance(heatmap):
         sentence = f"{heatmap.GetName()} is no heat map of SegHiResCAM: choose one that Explain has made."
         raise SceneError(sentence)
+    if file_format not in FORMATS:
+        sentence = f"There is no format {file_format}: choose one of {', '.join(FORMATS)}."
+        raise SceneError(sentence)
     if file_format == "nii.gz" and is_sheared(volume_array(heatmap)[1]):
         sentence = f"{heatmap.GetName()} lies on a sheared grid, which NIfTI cannot hold: export it as NRRD."
         raise SceneError(sentence)

@@ -146,6 +146,7 @@ def body_search(volume: Any) -> Callable[[], Bounds]:
     Rows of voxels that are nearly all dark (under 2 % bright) are air, and are left out.
     """
     array, _ = volume_array(volume)
+    volume.CreateDefaultDisplayNodes()  # scripts make volumes without
     display = volume.GetDisplayNode()
     dark = display.GetWindowLevelMin() + 0.05 * display.GetWindow()
 

@@ -77,10 +77,17 @@ def volume_array(node: Any) -> tuple[Array, Array]:
         node's parent transform.
 
     Raises:
-        SceneError: The node has no voxels.
+        SceneError: The node is no volume, or has no voxels, or several values in each.
     """
+    if not isinstance(node, slicer.vtkMRMLScalarVolumeNode):
+        sentence = f"{node!r} is no volume: give a vtkMRMLScalarVolumeNode."
+        raise SceneError(sentence)
     if node.GetImageData() is None or node.GetImageData().GetNumberOfPoints() == 0:
         sentence = f"The volume {node.GetName()} has no voxels: load it again."
+        raise SceneError(sentence)
+    values = node.GetImageData().GetNumberOfScalarComponents()
+    if values != 1:
+        sentence = f"The volume {node.GetName()} has {values} values in each voxel: make one of them with the module Vector to Scalar Volume."
         raise SceneError(sentence)
     voxels = slicer.util.arrayFromVolume(node).transpose(2, 1, 0)
     voxels.flags.writeable = False

@@ -200,7 +200,9 @@ class NotAMessage(ValueError):  # noqa: N818 - a finding, not a failure: librari
 def encode(identifier: int, message: Request | Event) -> str:
     """One line of JSON with its line break. `Voxels` must be stored."""
     body = {one.name: _plain(getattr(message, one.name)) for one in fields(message)}
-    line = json.dumps({"id": identifier, "kind": _NAMES[type(message)], "body": body}, allow_nan=False)
+    line = json.dumps(
+        {"id": identifier, "kind": _NAMES[type(message)], "body": body}, allow_nan=False, default=_of_numpy
+    )
     return line + "\n"
 
 
@@ -232,6 +234,13 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Voxels):
         return {"file": value.file, "affine": value.affine}
     return dict(value) if isinstance(value, Mapping) else value
+
+
+def _of_numpy(value: Any) -> Any:
+    """Positions and options that a script has computed."""
+    if isinstance(value, np.ndarray | np.generic):
+        return value.tolist()
+    raise TypeError(f"{value!r} cannot be told in JSON")
 
 
 def _from_plain(name: str, value: Any) -> Any:
