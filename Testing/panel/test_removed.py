@@ -122,3 +122,12 @@ def test_other_nodes_are_left_alone(desktop: Desktop, scene: Any, before: dict[s
     with_both["vtkMRMLScalarVolumeNode"] -= 1
     assert left(scene) == with_both
     assert all(node.GetScene() is scene and node.GetAttribute(METHOD) for node in heatmaps)
+
+
+def test_a_heat_map_whose_file_is_lost_is_a_sentence(desktop: Desktop, scene: Any) -> None:
+    lost = scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "Lost")
+    lost.SetAttribute(METHOD, "Seg-Grad CAM")
+    desktop.widget.panel.state.parameters.heatmap = lost
+    assert desktop.widget.panel.state.parameters.heatmap is None
+    assert desktop.ui.statusLabel.text.startswith("Lost has no voxels")
+    assert not desktop.ui.peakButton.enabled

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import json
 import time
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
+from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -55,6 +57,8 @@ class Explainer:
         self.client = client
         self._jobs: dict[int, Job] = {}
         self._leaving: set[int] = set()  # were given up, but the worker has not let go of them yet
+        self._abandoned: list[Job] = []  # were given up, but the thread has not let go of them yet
+        self._events: deque[tuple[int, Any]] = deque()
         self._background = ThreadPoolExecutor(max_workers=1, thread_name_prefix="seghirescam")
         self._own_numbers = count(-1, -1)
 
@@ -229,11 +233,14 @@ class Explainer:
 
     def poll(self) -> None:
         """Move all jobs on; takes milliseconds."""
-        for identifier, event in self.client.poll():
+        self._events.extend(self.client.poll())
+        while self._events:  # one at a time: a callback that fails shall not take the others with it
+            identifier, event = self._events.popleft()
             if identifier in self._jobs:
                 self._jobs[identifier].tell(event)
             elif not isinstance(event, Progress):
                 self._leaving.discard(identifier)
+        self._abandoned = [job for job in self._abandoned if not job.let_go()]
         for job in list(self._jobs.values()):
             moved = job.settle(self._background)
             if job.done:
@@ -266,17 +273,22 @@ class Explainer:
         job.give_up()
         if job.done:
             self._jobs.pop(job.identifier, None)
+        if job.error and not job.let_go():
+            self._abandoned.append(job)
 
     @property
     def is_busy(self) -> bool:
-        """Whether any job has not ended, or the worker has not let go of one that was given up."""
-        return bool(self._jobs or self._leaving)
+        """Whether any job has not ended, or worker or thread have not let go of one that was given up."""
+        return bool(self._jobs or self._leaving or self._abandoned)
 
     def close(self) -> None:
         """End the worker, and give up what is being done; nobody is told."""
-        for job in self._jobs.values():
+        for job in [*self._jobs.values(), *self._abandoned]:
             job.abandon()
+            if not job.let_go() and job.in_thread is not None:  # nobody polls any more
+                job.in_thread.add_done_callback(partial(_let_go, job))
         self._jobs.clear()
+        self._abandoned.clear()
         self._leaving.clear()
         self.client.close()
         self._background.shutdown(wait=False, cancel_futures=True)
@@ -287,9 +299,14 @@ class Explainer:
         steps: Callable[[Result, Report], Steps],
         callbacks: Mapping[str, Any],
     ) -> Job:
-        job = Job(self.client.submit(request), steps, **callbacks)
+        job = Job(0, steps, **callbacks)  # before the worker is asked: a callback of a wrong name ends here
+        job.identifier = self.client.submit(request)
         self._jobs[job.identifier] = job
         return job
+
+
+def _let_go(job: Job, _future: Any) -> None:
+    job.let_go()
 
 
 def _facts(result: Result, _report: Report) -> Steps:

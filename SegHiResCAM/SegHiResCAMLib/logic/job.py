@@ -104,20 +104,25 @@ class Job:
         return not self.done and self._running is None
 
     def give_up(self) -> None:
-        """End with the error "cancelled", at once; a job that has its result keeps it."""
+        """End with the error "cancelled", at once; a job that has its result keeps it. Then `let_go`."""
         if not (self.done or self._ended):
             self.abandon()
             self._fail(Error("cancelled", "Cancelled."))
 
     def abandon(self) -> None:
-        """Stop without telling anybody; what the steps have begun is taken back as soon as the thread lets go of it."""
-        self._given_up, running = True, self._running
-        if running is None or self._ended:
-            return
-        if self.in_thread is None or self.in_thread.cancel():
-            running.close()
-        else:
-            self.in_thread.add_done_callback(lambda _future: running.close())
+        """Stop without telling anybody. Then `let_go`."""
+        self._given_up = True
+
+    def let_go(self) -> bool:
+        """Take back what the steps of a job that was given up have begun; False while the thread still works for it.
+
+        To be called in the application's thread: the steps hold nodes of the scene.
+        """
+        if self._running is not None and not self._ended:
+            if self.in_thread is not None and not (self.in_thread.cancel() or self.in_thread.done()):
+                return False
+            self._running.close()
+        return True
 
     def _report(self, fraction: float, text: str) -> None:
         if self._given_up:

@@ -82,7 +82,11 @@ class ExplainSection:
         state = self._state
         if state.parameters is None or not state.parameters.live or state.work.name:
             return
-        point, reason = mouse_position(slicer.mrmlScene), why_not_explain(state)
+        reason = why_not_explain(state)
+        try:
+            point = mouse_position(slicer.mrmlScene)
+        except SceneError as problem:
+            point, reason = None, problem.sentence
         if point is None or reason:
             state.work.say(reason or _("Point at a place in a slice view."))
             return

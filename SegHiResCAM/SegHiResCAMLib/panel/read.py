@@ -6,6 +6,7 @@ from typing import Any
 
 import qt
 import slicer
+from slicer.i18n import tr as _
 
 from SegHiResCAMLib.panel.findings import refresh_findings
 from SegHiResCAMLib.panel.parameters import RAW, SLICE
@@ -47,6 +48,8 @@ class ReadSection:
     def refresh(self) -> None:
         """Show the chosen heat map as chosen."""
         parameters, ui = self._state.parameters, self._state.ui
+        for name in ("heatmap", "secondHeatmap"):
+            self._drop_without_voxels(name)
         heatmap = parameters.heatmap
         two = heatmap is not None and parameters.secondHeatmap is not None
         controls = (
@@ -67,6 +70,17 @@ class ReadSection:
         if wanted != self._shown:
             self._shown = wanted
             self._show(heatmap)
+
+    def _drop_without_voxels(self, name: str) -> None:
+        """A scene may come without a heat map's file; there is nothing to show of such a one."""
+        node = getattr(self._state.parameters, name)
+        if node is not None and node.GetImageData() is None:
+            setattr(self._state.parameters, name, None)
+            self._state.work.say(
+                _("{heatmap} has no voxels: its file was not with the scene. Explain again.").format(
+                    heatmap=node.GetName()
+                )
+            )
 
     def forget(self) -> None:
         """What is shown is not known any more, as after a scene was closed or opened."""
