@@ -261,6 +261,19 @@ def test_dicom_goes_back_into_the_study_it_came_from(kidney_case: Path, model: P
     assert str(tmp_path / "why" / "dicom" / "heatmap.dcm") in facts["files"]
 
 
+@pytest.mark.real_data
+def test_a_series_that_a_map_cannot_be_written_beside_is_told_before_anything_is_computed(
+    kidney_case: Path, model: Path, volume: Path, tmp_path: Path
+) -> None:
+    series = tmp_path / "one slice"
+    series.mkdir()
+    shutil.copy(kidney_case / "PATIENT_DICOM/image_60", series)
+    code, _, err = run("explain", volume, "-m", model, "-s", "kidney", "-o", tmp_path / "why", "--dicom", series)
+    assert code == 1
+    assert "does not lie on the grid" in " ".join(err.split())
+    assert not (tmp_path / "why").exists()
+
+
 @pytest.mark.parametrize("name", ["out.seg.nrrd", "out.nii.gz", "out.nrrd"])
 def test_segment_writes_labels_on_the_volumes_own_grid(model: Path, volume: Path, tmp_path: Path, name: str) -> None:
     code, out, err = run("segment", volume, "--model", model, "-o", tmp_path / name, "--json")

@@ -108,6 +108,7 @@ def explain(
     """Explain why a model outlined a segment: heat map, segmentation, picture, scene for 3D Slicer, and the facts."""
     with job() as progress, open_scene() as scene:
         from SegHiResCAMLib.engine.cam.methods import METHODS, find_method
+        from SegHiResCAMLib.engine.dicom_export import check_source
         from SegHiResCAMLib.engine.explain import explain_segments
         from SegHiResCAMLib.engine.explanation import ExplainRequest
         from SegHiResCAMLib.engine.models import open_model
@@ -141,6 +142,8 @@ def explain(
             precision=precision.value,
             deterministic=deterministic,
         )
+        if dicom is not None:
+            check_source(request.volume, dicom, series)
         share = 0.9 / (1 + len(others))
         found = [explain_segments(request, segment, progress=part(progress, 0.05, 0.05 + share))]
         for number, name in enumerate(others, start=1):

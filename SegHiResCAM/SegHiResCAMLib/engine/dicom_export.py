@@ -83,10 +83,7 @@ def write_dicom(
         raise EngineError(
             "folder-missing", f"{folder} does not exist, so no DICOM can be written there. Create it first."
         )
-    if not Path(source).is_dir():
-        sentence = f"{name} is no folder: DICOM is written into the study of a series. Give the folder of its images."
-        raise EngineError("dicom-source-unfit", sentence)
-    slices, affine = read_series(Path(source), name, series)
+    slices, affine = _read_source(name, series)
     values = _on_grid(heatmap, slices, affine, name).astype(np.float32)
     made = Made(provenance)
     images = _source_images(slices, name)
@@ -105,6 +102,25 @@ def write_dicom(
         objects |= _pictures(values, slices, affine, made, name)
     _write_all(objects, folder)
     return [folder / file for file in objects]
+
+
+def check_source(volume: MetaTensor, source: str | os.PathLike[str], series: str | None = None) -> None:
+    """Refuse a series that the heat map of a volume cannot be written beside, before anything is computed.
+
+    Raises:
+        EngineError: Those of `write_dicom` for the source.
+    """
+    name = os.fspath(source)
+    slices, affine = _read_source(name, series)
+    _on_grid(volume, slices, affine, name)
+    _source_images(slices, name)
+
+
+def _read_source(name: str, series: str | None) -> tuple[Sequence[Slice], npt.NDArray[np.float64]]:
+    if not Path(name).is_dir():
+        sentence = f"{name} is no folder: DICOM is written into the study of a series. Give the folder of its images."
+        raise EngineError("dicom-source-unfit", sentence)
+    return read_series(Path(name), name, series)
 
 
 def _on_grid(

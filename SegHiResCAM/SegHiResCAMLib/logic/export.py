@@ -1,4 +1,4 @@
-"""A heat map and what belongs to it, as files in one folder: all of them, or none where something goes wrong or the user cancels."""
+"""A heat map and what belongs to it, as files in one folder. They are put in place when all are written: nothing is left of an export that was given up."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def export_steps(
         An `Exported`.
 
     Raises:
-        SceneError: A file cannot be written, or a node was removed meanwhile.
+        SceneError: A file cannot be written.
     """
     (signed, affine), facts = volume_array(heatmap), _facts(heatmap)
     header = (
