@@ -13,10 +13,11 @@ from SegHiResCAMLib.engine.errors import EngineError
 from SegHiResCAMLib.engine.volume import WRITERS, write_volume
 from SegHiResCAMLib.scene.heatmap import add_heatmap, node_facts, peak_position
 from SegHiResCAMLib.scene.overlay import jump_slices, show_overlay
-from SegHiResCAMLib.scene.picture import comparison_picture, gallery_picture, slice_picture
+from SegHiResCAMLib.scene.picture import comparison_picture, gallery_picture, slice_picture_steps
 from SegHiResCAMLib.scene.save import save_scene, save_segmentation, written_beside
 from SegHiResCAMLib.scene.segments import Segment, add_segment, add_segmentation, segment_ids
 from SegHiResCAMLib.scene.volumes import add_volume
+from SegHiResCAMLib.steps import finish
 
 if TYPE_CHECKING:
     from monai.data import MetaTensor
@@ -80,7 +81,7 @@ def write_explanations(
     ids = segment_ids(segmentation_node)
     outlined = [] if first.segmentation is None else [ids[model.labels.index(first.label)]]
     outlined += [] if first.chosen is None else [ids[-1]]
-    slice_picture(folder / OVERLAY, volume_node, heatmap_nodes[0], segmentation_node, segments=outlined)
+    finish(slice_picture_steps(folder / OVERLAY, volume_node, heatmap_nodes[0], segmentation_node, segments=outlined))
     written = [folder / HEATMAP, folder / SEGMENTATION, folder / OVERLAY]
     if len(explanations) > 1:
         draw = comparison_picture if len(explanations) <= COLUMNS else gallery_picture

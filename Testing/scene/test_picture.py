@@ -10,10 +10,11 @@ from SegHiResCAMLib.scene.canvas import number
 from SegHiResCAMLib.scene.errors import SceneError
 from SegHiResCAMLib.scene.heatmap import add_heatmap, peak_position, set_display_range
 from SegHiResCAMLib.scene.panels import body_frame
-from SegHiResCAMLib.scene.picture import comparison_picture, slice_picture
+from SegHiResCAMLib.scene.picture import comparison_picture, slice_picture_steps
 from SegHiResCAMLib.scene.segments import Segment, add_segmentation
 from SegHiResCAMLib.scene.slices import AXIAL, CORONAL, SAGITTAL, body_search, cut, mask_image, voxel_transform
 from SegHiResCAMLib.scene.volumes import add_volume
+from SegHiResCAMLib.steps import finish
 
 SHAPE = (40, 34, 28)
 GREEN = (0.0, 1.0, 0.0)
@@ -67,7 +68,7 @@ def _panels(image, volume, position):
 @pytest.mark.parametrize("affine", ["permuted", "oblique left-handed", "sheared"], indirect=True)
 def test_the_heat_is_at_the_patients_left_and_front_inside_its_outline(nodes, tmp_path):
     volume, segmentation, maps = nodes
-    slice_picture(tmp_path / "picture.png", volume, maps[0], segmentation)
+    finish(slice_picture_steps(tmp_path / "picture.png", volume, maps[0], segmentation))
     image = _read(tmp_path / "picture.png")
     panels = _panels(image, volume, peak_position(maps[0]).position)
     for panel, right in zip(panels, (True, True, False), strict=True):
@@ -106,7 +107,7 @@ def test_maps_that_were_given_one_range_are_compared_in_absolute_terms(nodes, tm
 def test_a_map_of_zeros_makes_a_picture_without_heat(scene, nodes, tmp_path):
     volume, segmentation, _ = nodes
     empty = add_heatmap(scene, np.zeros(SHAPE), np.eye(4), {"method": "CAM"}, volume)
-    slice_picture(tmp_path / "picture.png", volume, empty, segmentation)
+    finish(slice_picture_steps(tmp_path / "picture.png", volume, empty, segmentation))
     assert not _hot(_read(tmp_path / "picture.png")).any()
 
 
@@ -114,7 +115,7 @@ def test_a_map_of_zeros_makes_a_picture_without_heat(scene, nodes, tmp_path):
 def test_a_picture_without_a_segmentation_or_of_chosen_segments_has_no_other_outline(nodes, tmp_path):
     volume, segmentation, maps = nodes
     for options in ({}, {"segmentation": segmentation, "segments": []}):
-        slice_picture(tmp_path / "picture.png", volume, maps[0], **options)
+        finish(slice_picture_steps(tmp_path / "picture.png", volume, maps[0], **options))
         assert not _green(_read(tmp_path / "picture.png")).any()
 
 
@@ -122,7 +123,7 @@ def test_a_picture_without_a_segmentation_or_of_chosen_segments_has_no_other_out
 def test_an_unknown_segment_is_told_and_leaves_no_file(nodes, tmp_path):
     volume, segmentation, maps = nodes
     with pytest.raises(SceneError, match="no segment liver"):
-        slice_picture(tmp_path / "picture.png", volume, maps[0], segmentation, segments=["liver"])
+        finish(slice_picture_steps(tmp_path / "picture.png", volume, maps[0], segmentation, segments=["liver"]))
     assert list(tmp_path.iterdir()) == []
 
 
@@ -131,14 +132,14 @@ def test_a_missing_matplotlib_is_told_in_a_sentence(nodes, tmp_path, monkeypatch
     volume, segmentation, maps = nodes
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     with pytest.raises(SceneError, match="Pictures need matplotlib"):
-        slice_picture(tmp_path / "picture.png", volume, maps[0], segmentation)
+        finish(slice_picture_steps(tmp_path / "picture.png", volume, maps[0], segmentation))
 
 
 @pytest.mark.parametrize("affine", ["identity"], indirect=True)
 def test_a_picture_that_cannot_be_written_is_told_with_its_path(nodes, tmp_path):
     volume, segmentation, maps = nodes
     with pytest.raises(SceneError, match=r"missing/picture\.png cannot be written"):
-        slice_picture(tmp_path / "missing" / "picture.png", volume, maps[0], segmentation)
+        finish(slice_picture_steps(tmp_path / "missing" / "picture.png", volume, maps[0], segmentation))
 
 
 @pytest.mark.parametrize(

@@ -26,6 +26,7 @@ from SegHiResCAMLib.engine.dicom_objects import LOWER_FRACTION, Made, fused_pict
 from SegHiResCAMLib.engine.dicom_pixels import Slice, read_pixels
 from SegHiResCAMLib.engine.errors import EngineError
 from SegHiResCAMLib.engine.models.model import Label
+from SegHiResCAMLib.grids import distance
 from SegHiResCAMLib.terminology import ANATOMY, Code
 
 HEATMAP, SEGMENTATION, PICTURES = "heatmap.dcm", "segmentation.dcm", "picture-{:04}.dcm"
@@ -133,10 +134,7 @@ def _on_grid(
     values = nib.apply_orientation(values, turn)
     header = slices[0].header
     shape = (header.Columns, header.Rows, len(slices))
-    corners = np.array(
-        [[i, j, k, 1.0] for i in (0, shape[0] - 1) for j in (0, shape[1] - 1) for k in (0, shape[2] - 1)]
-    )
-    if values.shape != shape or np.abs(corners @ (there - affine).T).max() > SAME_PLACE_MM:
+    if values.shape != shape or distance(there, affine, shape) > SAME_PLACE_MM:
         sentence = (
             f"The heat map does not lie on the grid of {name} (another series, or resampled), so it cannot be written beside its "
             "images. Explain the DICOM series itself, or write NRRD."

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import product
 from typing import Literal
 
 import numpy as np
@@ -10,11 +9,11 @@ import SimpleITK as sitk
 import torch
 from monai.data import MetaTensor
 
+from SegHiResCAMLib.grids import SAME_PLACE, distance
+
 Interpolation = Literal["nearest", "linear"]
 
 INTERPOLATORS = {"nearest": sitk.sitkNearestNeighbor, "linear": sitk.sitkLinear}
-SAME_PLACE = 1e-3
-"""mm: how far voxels of one grid may lie apart by rounding."""
 
 
 def resample_onto(
@@ -54,9 +53,5 @@ def resample_onto(
 
 
 def is_same_grid(one: MetaTensor, other: MetaTensor) -> bool:
-    """Whether the voxels of two volumes lie at the same places, which they do where those in the corners do."""
-    if one.shape[1:] != other.shape[1:]:
-        return False
-    corners = [(*corner, 1) for corner in product(*((0, length - 1) for length in one.shape[1:]))]
-    apart = (np.asarray(one.affine, np.float64) - np.asarray(other.affine, np.float64)) @ np.transpose(corners)
-    return bool(np.abs(apart).max() < SAME_PLACE)
+    """Whether the voxels of two volumes lie at the same places."""
+    return one.shape[1:] == other.shape[1:] and distance(one.affine, other.affine, one.shape[1:]) < SAME_PLACE

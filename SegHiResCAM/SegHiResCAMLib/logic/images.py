@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import product
 from typing import Any
 
 import numpy as np
 
+from SegHiResCAMLib.grids import SAME_PLACE, distance
 from SegHiResCAMLib.scene.errors import SceneError
 from SegHiResCAMLib.scene.volumes import volume_array
 from SegHiResCAMLib.worker.protocol import Voxels
-
-SAME_PLACE = 1e-3
-"""mm: how far voxels of one grid may lie apart by rounding."""
 
 
 def voxels_of(volume: Any, further: Sequence[Any] = ()) -> Voxels:
@@ -28,8 +25,7 @@ def voxels_of(volume: Any, further: Sequence[Any] = ()) -> Voxels:
     channels = [array]
     for node in further:
         other, where = volume_array(node)
-        corners = [(*corner, 1) for corner in product(*((0, length - 1) for length in array.shape))]
-        aligned = other.shape == array.shape and np.abs((where - affine) @ np.transpose(corners)).max() < SAME_PLACE
+        aligned = other.shape == array.shape and distance(where, affine, array.shape) < SAME_PLACE
         if not aligned or node.GetTransformNodeID() != volume.GetTransformNodeID():
             sentence = (
                 f"{node.GetName()} lies on another grid than {volume.GetName()}: resample it to that volume, "

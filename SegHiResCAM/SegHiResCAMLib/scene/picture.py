@@ -32,23 +32,6 @@ _TILE, _TILES = 288, 5  # of a gallery: pixels across, and tiles in a row
 _COLUMN = (280, 460)  # narrowest and widest column of a comparison, in pixels: its legend must fit
 
 
-def slice_picture(
-    path: Path,
-    volume: Any,
-    heatmap: Any,
-    segmentation: Any = None,
-    *,
-    segments: Sequence[str] | None = None,
-    opacity: float = 0.5,
-) -> None:
-    """Draw the axial, coronal and sagittal slice through a heat map's peak side by side, the map at an opacity from 0 to 1.
-
-    Raises:
-        SceneError: matplotlib is missing, a segment is unknown, or the file cannot be written.
-    """
-    finish(slice_picture_steps(path, volume, heatmap, segmentation, segments=segments, opacity=opacity))
-
-
 def slice_picture_steps(
     path: Path,
     volume: Any,
@@ -58,7 +41,11 @@ def slice_picture_steps(
     segments: Sequence[str] | None = None,
     opacity: float = 0.5,
 ) -> Steps:
-    """Do what `slice_picture` does, step by step."""
+    """Draw the axial, coronal and sagittal slice through a heat map's peak side by side, the map at an opacity from 0 to 1.
+
+    Raises:
+        SceneError: matplotlib is missing, a segment is unknown, or the file cannot be written.
+    """
     yield import_matplotlib
     position = peak_position(heatmap).position
     read, search = outline_reader(volume, segmentation, segments), body_search(volume)
@@ -102,7 +89,7 @@ def comparison_picture(
     """Draw several heat maps in the slices through the first one's peak: a column each beside the bare image, rows axial, coronal, sagittal.
 
     Raises:
-        SceneError: As `slice_picture`.
+        SceneError: As `slice_picture_steps`.
     """
     position = peak_position(heatmaps[0]).position
     look = Look(volume, outline_reader(volume, segmentation, segments)(), position)
@@ -145,7 +132,7 @@ def gallery_picture(
     """Draw many heat maps in the axial slice through the first one's peak: a tile each, in rows of five, the bare image first.
 
     Raises:
-        SceneError: As `slice_picture`.
+        SceneError: As `slice_picture_steps`.
     """
     position = peak_position(heatmaps[0]).position
     look = Look(volume, outline_reader(volume, segmentation, segments)(), position)
