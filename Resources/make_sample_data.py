@@ -9,8 +9,8 @@ import torch
 from PIL import Image
 
 from SegHiResCAMLib.demo import SEED
+from SegHiResCAMLib.engine.images.volume import write_volume
 from SegHiResCAMLib.engine.phantom import TUMOUR, phantom
-from SegHiResCAMLib.engine.volume import write_volume
 
 RESOURCES = Path(__file__).parents[1] / "SegHiResCAM/Resources"
 THUMBNAIL = (260, 280)

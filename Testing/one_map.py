@@ -6,11 +6,11 @@ import torch
 
 from SegHiResCAMLib.engine.cam.leaf import Target
 from SegHiResCAMLib.engine.cam.methods import Method
+from SegHiResCAMLib.engine.cam.passes import Question
 from SegHiResCAMLib.engine.cam.stitched import StitchedMap, stitched_maps
-from SegHiResCAMLib.engine.cam.walks import Question
-from SegHiResCAMLib.engine.memory import Workplace
+from SegHiResCAMLib.engine.inference.memory import Workplace
+from SegHiResCAMLib.engine.inference.windows import Windows
 from SegHiResCAMLib.engine.progress import Progress, silent
-from SegHiResCAMLib.engine.windows import Windows
 
 
 def stitched_map(

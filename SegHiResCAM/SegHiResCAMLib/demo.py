@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from SegHiResCAMLib.engine.explain import explain
-from SegHiResCAMLib.engine.explanation import ExplainRequest, Explanation
+from SegHiResCAMLib.engine.answer.explain import explain
+from SegHiResCAMLib.engine.answer.explanation import ExplainRequest, Explanation
+from SegHiResCAMLib.engine.images.volume import write_volume
+from SegHiResCAMLib.engine.inference.segmentation import Segmentation, segment
 from SegHiResCAMLib.engine.models import SegmentationModel, open_model
 from SegHiResCAMLib.engine.phantom import Phantom, phantom
 from SegHiResCAMLib.engine.progress import Progress, part
-from SegHiResCAMLib.engine.segmentation import Segmentation, segment
-from SegHiResCAMLib.engine.volume import write_volume
 from SegHiResCAMLib.resources import resource
 from SegHiResCAMLib.results import check_folder, make_folder, write_explanations
 

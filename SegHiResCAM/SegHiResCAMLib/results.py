@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from SegHiResCAMLib.engine.dicom_export import write_dicom
 from SegHiResCAMLib.engine.errors import EngineError
-from SegHiResCAMLib.engine.volume import WRITERS, write_volume
+from SegHiResCAMLib.engine.images.dicom.export import write_dicom
+from SegHiResCAMLib.engine.images.volume import WRITERS, write_volume
 from SegHiResCAMLib.scene.heatmap import add_heatmap, node_facts, peak_position
 from SegHiResCAMLib.scene.overlay import jump_slices, show_overlay
 from SegHiResCAMLib.scene.picture import comparison_picture, gallery_picture, slice_picture_steps
@@ -22,9 +22,9 @@ from SegHiResCAMLib.steps import finish
 if TYPE_CHECKING:
     from monai.data import MetaTensor
 
-    from SegHiResCAMLib.engine.explanation import Explanation
+    from SegHiResCAMLib.engine.answer.explanation import Explanation
+    from SegHiResCAMLib.engine.inference.segmentation import Segmentation
     from SegHiResCAMLib.engine.models import SegmentationModel
-    from SegHiResCAMLib.engine.segmentation import Segmentation
 
 HEATMAP, SEGMENTATION, OVERLAY, COMPARISON = "heatmap.nrrd", "segmentation.seg.nrrd", "overlay.png", "comparison.png"
 NIFTI, NIFTI_LABELS = "heatmap.nii.gz", "segmentation.nii.gz"

@@ -12,12 +12,12 @@ from peers import import_grad_cam, import_m3d_cam
 
 from SegHiResCAMLib.engine.cam.leaf import Target
 from SegHiResCAMLib.engine.cam.methods import METHODS
+from SegHiResCAMLib.engine.cam.passes import Question
 from SegHiResCAMLib.engine.cam.stitched import stitched_maps
-from SegHiResCAMLib.engine.cam.walks import Question
-from SegHiResCAMLib.engine.memory import Workplace
+from SegHiResCAMLib.engine.inference.memory import Workplace
+from SegHiResCAMLib.engine.inference.windows import Windows, plan_windows
 from SegHiResCAMLib.engine.models.model import WindowSettings
 from SegHiResCAMLib.engine.progress import silent
-from SegHiResCAMLib.engine.windows import Windows, plan_windows
 
 HIRES = METHODS["seg-hires-grad-cam"]
 BOTTOM = "model.1.submodule.1.submodule.1.submodule.1.submodule"

@@ -25,7 +25,7 @@ from measure import machine
 from real_data import assemble_bundle, slab, unpack_kidney_ct
 from table import Table
 
-from SegHiResCAMLib.engine.volume import read_volume
+from SegHiResCAMLib.engine.images.volume import read_volume
 from SegHiResCAMLib.scene.headless import headless_application
 
 LIMIT_MS, CANCEL_S = 50, 2.0

@@ -13,10 +13,10 @@ from one_map import stitched_map
 from peers import import_grad_cam
 from table import Table, judged, ratio
 
-from SegHiResCAMLib.engine.explain import explain
-from SegHiResCAMLib.engine.explanation import ExplainRequest
+from SegHiResCAMLib.engine.answer.explain import explain
+from SegHiResCAMLib.engine.answer.explanation import ExplainRequest
+from SegHiResCAMLib.engine.inference.windows import plan_windows, predict_windows
 from SegHiResCAMLib.engine.models.model import Label, SegmentationModel, WindowSettings
-from SegHiResCAMLib.engine.windows import plan_windows, predict_windows
 
 SETTINGS = WindowSettings((96, 96, 96), 0.25, "gaussian")
 CPU = torch.device("cpu")

@@ -17,7 +17,7 @@ from tiny_bundle import unet_weights, write_bundle
 from typer.testing import CliRunner
 
 from SegHiResCAMLib.cli import app
-from SegHiResCAMLib.engine.volume import read_volume, write_volume
+from SegHiResCAMLib.engine.images.volume import read_volume, write_volume
 from SegHiResCAMLib.resources import resource
 
 FILES = ["heatmap.nrrd", "segmentation.seg.nrrd", "overlay.png", "scene.mrb", "explanation.json"]

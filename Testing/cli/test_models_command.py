@@ -108,7 +108,7 @@ def test_a_model_is_added_used_by_name_and_removed(weights: Path) -> None:
 
 
 def test_getting_and_clearing_say_where_and_how_much(tmp_path: Path, weights: Path) -> None:
-    from SegHiResCAMLib.engine.models.checkpoint import sha256
+    from SegHiResCAMLib.engine.models.untrusted.checkpoint import sha256
 
     file = tmp_path / "settings" / "catalogue.json"
     file.parent.mkdir()

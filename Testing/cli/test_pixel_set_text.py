@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from SegHiResCAMLib.cli.pixel_sets import pixel_set_of
-from SegHiResCAMLib.engine.cam.pixel_sets import (
+from SegHiResCAMLib.engine.answer.pixel_sets import (
     Background,
     Box,
     Component,

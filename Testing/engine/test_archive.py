@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from refusals import done_or_refused, refusal
 
 from SegHiResCAMLib.engine.errors import EngineError
-from SegHiResCAMLib.engine.models import archive
-from SegHiResCAMLib.engine.models.archive import files_in, unpacked
+from SegHiResCAMLib.engine.models.untrusted import archive
+from SegHiResCAMLib.engine.models.untrusted.archive import files_in, unpacked
 
 BUNDLE = {"configs/inference.json": b"{}", "models/model.pt": b"weights"}
 

@@ -32,12 +32,12 @@ from monai.transforms import (
 from refusals import Trap, done_or_refused, refusal
 
 from SegHiResCAMLib.engine import ExplainRequest, explain, open_model, read_volume
-from SegHiResCAMLib.engine.models.auto3dseg import is_auto3dseg
-from SegHiResCAMLib.engine.models.auto3dseg_labels import read_labels_csv
-from SegHiResCAMLib.engine.preprocessing import prepare
-from SegHiResCAMLib.engine.stack import to_stack
-from SegHiResCAMLib.engine.volume import volume_from_array
-from SegHiResCAMLib.engine.windows import plan_windows, predict_windows
+from SegHiResCAMLib.engine.images.volume import volume_from_array
+from SegHiResCAMLib.engine.inference.preprocessing import prepare
+from SegHiResCAMLib.engine.inference.slicing import to_stack
+from SegHiResCAMLib.engine.inference.windows import plan_windows, predict_windows
+from SegHiResCAMLib.engine.models.auto3dseg.auto3dseg import is_auto3dseg
+from SegHiResCAMLib.engine.models.auto3dseg.label_table import read_labels_csv
 from SegHiResCAMLib.terminology import Code
 
 NETWORK = {

@@ -23,10 +23,10 @@ from monai.data import MetaTensor
 
 from SegHiResCAMLib.engine import ExplainRequest, explain, open_model, read_volume, write_volume
 from SegHiResCAMLib.engine.errors import EngineError
+from SegHiResCAMLib.engine.images.volume import stack_volumes
+from SegHiResCAMLib.engine.inference.preprocessing import prepare
+from SegHiResCAMLib.engine.inference.slicing import to_stack
 from SegHiResCAMLib.engine.models import SegmentationModel
-from SegHiResCAMLib.engine.preprocessing import prepare
-from SegHiResCAMLib.engine.stack import to_stack
-from SegHiResCAMLib.engine.volume import stack_volumes
 
 pytestmark = pytest.mark.real_data
 

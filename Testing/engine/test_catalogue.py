@@ -16,8 +16,9 @@ from monai.networks import nets
 from refusals import refusal
 
 from SegHiResCAMLib.engine.errors import Cancelled
-from SegHiResCAMLib.engine.models import catalogue, download, open_model
-from SegHiResCAMLib.engine.models.checkpoint import sha256
+from SegHiResCAMLib.engine.models import open_model
+from SegHiResCAMLib.engine.models.catalogue import catalogue, download
+from SegHiResCAMLib.engine.models.untrusted.checkpoint import sha256
 
 CONTENT = bytes(range(256)) * 4000
 SHA256 = hashlib.sha256(CONTENT).hexdigest()

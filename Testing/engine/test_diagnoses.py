@@ -12,11 +12,11 @@ from monai.networks.nets import BasicUNet
 from monai.transforms import Compose, EnsureTyped
 from torch import nn
 
-from SegHiResCAMLib.engine.cam.pixel_sets import Empty, PixelSet, Sphere, WholeImage
-from SegHiResCAMLib.engine.diagnoses import extent_of
+from SegHiResCAMLib.engine.answer.diagnoses import extent_of
+from SegHiResCAMLib.engine.answer.explain import explain
+from SegHiResCAMLib.engine.answer.explanation import ExplainRequest, Explanation
+from SegHiResCAMLib.engine.answer.pixel_sets import Empty, PixelSet, Sphere, WholeImage
 from SegHiResCAMLib.engine.errors import EngineError
-from SegHiResCAMLib.engine.explain import explain
-from SegHiResCAMLib.engine.explanation import ExplainRequest, Explanation
 from SegHiResCAMLib.engine.models.model import Label, SegmentationModel, WindowSettings
 
 WHOLE_IMAGE = WholeImage()

@@ -29,7 +29,7 @@ from pydicom.uid import (
 )
 
 from SegHiResCAMLib.engine.errors import EngineError
-from SegHiResCAMLib.engine.volume import read_volume
+from SegHiResCAMLib.engine.images.volume import read_volume
 
 AXIAL = np.array([[1.0, 0, 0], [0, 1, 0]])
 OBLIQUE = ROTATION.T[:2]

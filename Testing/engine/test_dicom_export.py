@@ -17,10 +17,10 @@ from monai.data import MetaTensor
 from pydicom import Dataset
 from pydicom.uid import generate_uid
 
-from SegHiResCAMLib.engine.dicom_export import write_dicom
 from SegHiResCAMLib.engine.errors import EngineError
+from SegHiResCAMLib.engine.images.dicom.export import write_dicom
+from SegHiResCAMLib.engine.images.volume import read_volume
 from SegHiResCAMLib.engine.models.model import Label
-from SegHiResCAMLib.engine.volume import read_volume
 from SegHiResCAMLib.terminology import terminology_of
 
 STUDY = generate_uid()

@@ -27,13 +27,13 @@ from hypothesis import strategies as st
 from monai.networks import nets
 from refusals import done_or_refused
 
+from SegHiResCAMLib.engine.images.volume import read_volume
 from SegHiResCAMLib.engine.models import open_model
-from SegHiResCAMLib.engine.models.catalogue import entries
-from SegHiResCAMLib.engine.models.checkpoint import read_weights
-from SegHiResCAMLib.engine.models.config_file import read_config
+from SegHiResCAMLib.engine.models.catalogue.catalogue import entries
 from SegHiResCAMLib.engine.models.describe import describe_checkpoint
-from SegHiResCAMLib.engine.models.resolver import Config
-from SegHiResCAMLib.engine.volume import read_volume
+from SegHiResCAMLib.engine.models.untrusted.checkpoint import read_weights
+from SegHiResCAMLib.engine.models.untrusted.config_file import read_config
+from SegHiResCAMLib.engine.models.untrusted.resolver import Config
 from SegHiResCAMLib.resources import resource
 
 UNET: dict[str, Any] = {"spatial_dims": 3, "in_channels": 1, "out_channels": 2, "channels": [2, 4], "strides": [2]}

@@ -16,11 +16,11 @@ from tiny_bundle import unet_weights, write_bundle
 
 from SegHiResCAMLib.engine import ExplainRequest, explain, open_model, read_volume
 from SegHiResCAMLib.engine.errors import EngineError
+from SegHiResCAMLib.engine.images.volume import stack_volumes, volume_from_array
+from SegHiResCAMLib.engine.inference.preprocessing import prepare
+from SegHiResCAMLib.engine.inference.segmentation import decide, segment
+from SegHiResCAMLib.engine.inference.slicing import slice_axis, to_stack
 from SegHiResCAMLib.engine.models import SegmentationModel
-from SegHiResCAMLib.engine.preprocessing import prepare
-from SegHiResCAMLib.engine.segmentation import decide, segment
-from SegHiResCAMLib.engine.stack import slice_axis, to_stack
-from SegHiResCAMLib.engine.volume import stack_volumes, volume_from_array
 
 
 def bundle(folder: Path, network: dict[str, Any], inputs: list[str], **inference: Any) -> SegmentationModel:

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from monai.data import MetaTensor
 from scipy.spatial.distance import cdist
 
+from SegHiResCAMLib.engine.answer.measurements import measure
 from SegHiResCAMLib.engine.errors import EngineError
-from SegHiResCAMLib.engine.measurements import measure
 
 SHAPE = (11, 9, 8)
 

@@ -9,9 +9,9 @@ from torch import nn
 
 from SegHiResCAMLib.engine.cam.methods import METHODS
 from SegHiResCAMLib.engine.errors import EngineError
-from SegHiResCAMLib.engine.memory import UNKNOWN, Workplace, fitting, free_memory
+from SegHiResCAMLib.engine.inference.memory import UNKNOWN, Workplace, fitting, free_memory
+from SegHiResCAMLib.engine.inference.windows import plan_windows
 from SegHiResCAMLib.engine.models.model import WindowSettings
-from SegHiResCAMLib.engine.windows import plan_windows
 
 CPU = torch.device("cpu")
 ERRORS = [

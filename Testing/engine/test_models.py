@@ -25,10 +25,10 @@ from refusals import Trap, changed_at, done_or_refused, places, refusal
 from tiny_bundle import write_bundle
 
 from SegHiResCAMLib.engine.errors import EngineError
+from SegHiResCAMLib.engine.inference.segmentation import decide
 from SegHiResCAMLib.engine.models import open_model
-from SegHiResCAMLib.engine.models.checkpoint import read_weights
 from SegHiResCAMLib.engine.models.labels import distinct_color
-from SegHiResCAMLib.engine.segmentation import decide
+from SegHiResCAMLib.engine.models.untrusted.checkpoint import read_weights
 from SegHiResCAMLib.terminology import KNOWN
 
 OURS = Path(__file__).parents[1] / "data"

@@ -22,13 +22,13 @@ from monai.data import MetaTensor
 from refusals import Trap, changed_at, done_or_refused, places, refusal
 
 from SegHiResCAMLib.engine import ExplainRequest, explain, open_model, read_volume, segment
-from SegHiResCAMLib.engine.model_layers import model_layers
+from SegHiResCAMLib.engine.answer.model_layers import model_layers
+from SegHiResCAMLib.engine.inference.preprocessing import prepare
+from SegHiResCAMLib.engine.inference.segmentation import decide
+from SegHiResCAMLib.engine.inference.slicing import to_stack
+from SegHiResCAMLib.engine.inference.windows import plan_windows, predict_windows
 from SegHiResCAMLib.engine.models.model import SegmentationModel
-from SegHiResCAMLib.engine.models.nnunet import is_nnunet
-from SegHiResCAMLib.engine.preprocessing import prepare
-from SegHiResCAMLib.engine.segmentation import decide
-from SegHiResCAMLib.engine.stack import to_stack
-from SegHiResCAMLib.engine.windows import plan_windows, predict_windows
+from SegHiResCAMLib.engine.models.nnunet.nnunet import is_nnunet
 
 SPLINE = {"is_seg": False, "order": 3, "order_z": 0, "force_separate_z": None}
 DIRECTIONS = {
@@ -737,7 +737,7 @@ def test_other_folders_and_files_are_not_taken_for_results(tmp_path: Path) -> No
 
 
 def test_what_is_there_twice_with_other_values_is_found_out(a_results_folder: Path) -> None:
-    from SegHiResCAMLib.engine.models.nnunet_network import once
+    from SegHiResCAMLib.engine.models.nnunet.unets import once
 
     content = torch.load(a_results_folder / "fold_0/checkpoint_final.pth", weights_only=False)["network_weights"]
     assert set(once(content, "file")) == set(open_model(a_results_folder / "fold_0").network.state_dict())

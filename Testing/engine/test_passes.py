@@ -12,19 +12,19 @@ from monai.data import MetaTensor
 from monai.transforms import Compose, EnsureTyped, Orientationd
 from torch import nn
 
+from SegHiResCAMLib.engine.answer.explain import explain, explain_segments
+from SegHiResCAMLib.engine.answer.explanation import ExplainRequest
+from SegHiResCAMLib.engine.answer.pixel_sets import Background, PixelSet, Probable, Released, Sphere
 from SegHiResCAMLib.engine.cam.leaf import Target
 from SegHiResCAMLib.engine.cam.methods import METHODS
-from SegHiResCAMLib.engine.cam.pixel_sets import Background, PixelSet, Probable, Released, Sphere
+from SegHiResCAMLib.engine.cam.passes import Question
 from SegHiResCAMLib.engine.cam.stitched import StitchedMap, stitched_maps
-from SegHiResCAMLib.engine.cam.walks import Question
 from SegHiResCAMLib.engine.errors import EngineError
-from SegHiResCAMLib.engine.explain import explain, explain_segments
-from SegHiResCAMLib.engine.explanation import ExplainRequest
-from SegHiResCAMLib.engine.memory import Workplace
+from SegHiResCAMLib.engine.inference.memory import Workplace
+from SegHiResCAMLib.engine.inference.segmentation import segment
+from SegHiResCAMLib.engine.inference.windows import plan_windows
 from SegHiResCAMLib.engine.models.model import Label, SegmentationModel, WindowSettings
 from SegHiResCAMLib.engine.progress import silent
-from SegHiResCAMLib.engine.segmentation import segment
-from SegHiResCAMLib.engine.windows import plan_windows
 
 CPU = torch.device("cpu")
 NAMES = ("kidney", "tumour")

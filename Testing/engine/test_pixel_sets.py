@@ -13,9 +13,10 @@ from monai.transforms import Compose, EnsureTyped, Orientationd, Spacingd
 from scipy import ndimage
 from torch import nn
 
-from SegHiResCAMLib.engine.cam import activation_map
-from SegHiResCAMLib.engine.cam.pixel_set_json import KINDS, pixel_set_from_json, pixel_set_to_json
-from SegHiResCAMLib.engine.cam.pixel_sets import (
+from SegHiResCAMLib.engine.answer.explain import explain
+from SegHiResCAMLib.engine.answer.explanation import ExplainRequest
+from SegHiResCAMLib.engine.answer.pixel_set_json import KINDS, pixel_set_from_json, pixel_set_to_json
+from SegHiResCAMLib.engine.answer.pixel_sets import (
     Background,
     Box,
     Component,
@@ -30,12 +31,11 @@ from SegHiResCAMLib.engine.cam.pixel_sets import (
     WholeImage,
     released_weights,
 )
+from SegHiResCAMLib.engine.cam import activation_map
 from SegHiResCAMLib.engine.errors import EngineError
-from SegHiResCAMLib.engine.explain import explain
-from SegHiResCAMLib.engine.explanation import ExplainRequest
+from SegHiResCAMLib.engine.inference.segmentation import predict_values, segment
 from SegHiResCAMLib.engine.models.model import Label, SegmentationModel, WindowSettings
 from SegHiResCAMLib.engine.progress import silent
-from SegHiResCAMLib.engine.segmentation import predict_values, segment
 
 OBLIQUE = [[-0.9, 0.2, 0.3, 20], [0.3, 1.1, -0.4, -31], [-0.2, 0.3, 2.4, 7], [0, 0, 0, 1]]
 AFFINES = {

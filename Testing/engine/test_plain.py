@@ -17,9 +17,9 @@ from monai.networks import nets
 from refusals import refusal
 from safetensors.torch import save_file
 
+from SegHiResCAMLib.engine.inference.preprocessing import prepare
 from SegHiResCAMLib.engine.models import open_model
 from SegHiResCAMLib.engine.models.schemas import check
-from SegHiResCAMLib.engine.preprocessing import prepare
 from SegHiResCAMLib.resources import resource
 
 UNET: dict[str, Any] = {"spatial_dims": 3, "in_channels": 1, "out_channels": 3, "channels": [2, 4], "strides": [2]}

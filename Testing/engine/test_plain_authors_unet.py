@@ -10,11 +10,11 @@ import torch
 from monai.data import MetaTensor
 from torch.nn import functional as F
 
+from SegHiResCAMLib.engine.answer.explain import explain
+from SegHiResCAMLib.engine.answer.explanation import ExplainRequest
 from SegHiResCAMLib.engine.cam.layers import layer_named, list_layers
 from SegHiResCAMLib.engine.cam.leaf import find_layer, true_name
 from SegHiResCAMLib.engine.errors import EngineError
-from SegHiResCAMLib.engine.explain import explain
-from SegHiResCAMLib.engine.explanation import ExplainRequest
 from SegHiResCAMLib.engine.models import open_model
 from SegHiResCAMLib.engine.models.authors_unet import AuthorsUNet
 

@@ -11,13 +11,13 @@ import torch
 from monai.data import MetaTensor
 from real_data import assemble_bundle, slab
 
-from SegHiResCAMLib.engine.explain import explain
-from SegHiResCAMLib.engine.explanation import ExplainRequest, Explanation
+from SegHiResCAMLib.engine.answer.explain import explain
+from SegHiResCAMLib.engine.answer.explanation import ExplainRequest, Explanation
+from SegHiResCAMLib.engine.images.volume import read_volume
+from SegHiResCAMLib.engine.inference.preprocessing import prepare, restore
+from SegHiResCAMLib.engine.inference.segmentation import Segmentation, segment
+from SegHiResCAMLib.engine.inference.slicing import from_stack, to_stack
 from SegHiResCAMLib.engine.models import SegmentationModel, open_model
-from SegHiResCAMLib.engine.preprocessing import prepare, restore
-from SegHiResCAMLib.engine.segmentation import Segmentation, segment
-from SegHiResCAMLib.engine.stack import from_stack, to_stack
-from SegHiResCAMLib.engine.volume import read_volume
 
 pytestmark = pytest.mark.real_data
 AXIS_ORDERS = ["RAS", "LPS", "ARS", "ASL", "IPR", "LIA", "PSR", "SAL"]

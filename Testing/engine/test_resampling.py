@@ -8,7 +8,7 @@ import torch
 from engine.geometry import AFFINES, SHAPE, VOXELS
 from monai.data import MetaTensor
 
-from SegHiResCAMLib.engine.resampling import is_same_grid, resample_onto
+from SegHiResCAMLib.engine.images.resampling import is_same_grid, resample_onto
 
 OUTSIDE = -7.0
 SLOPE, LEVEL = np.array([0.3, -0.2, 0.1]), 5.0

@@ -9,8 +9,8 @@ import pytest
 from monai.bundle import ConfigParser
 
 from SegHiResCAMLib.engine.errors import EngineError
-from SegHiResCAMLib.engine.models.config_file import read_config
-from SegHiResCAMLib.engine.models.resolver import Component, Config, Unsupported
+from SegHiResCAMLib.engine.models.untrusted.config_file import read_config
+from SegHiResCAMLib.engine.models.untrusted.resolver import Component, Config, Unsupported
 
 LITERALS: dict[str, Any] = {
     "highres": True,

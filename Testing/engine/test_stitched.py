@@ -13,13 +13,13 @@ from torch import nn
 from SegHiResCAMLib.engine.cam import activation_map
 from SegHiResCAMLib.engine.cam.leaf import Target
 from SegHiResCAMLib.engine.cam.methods import METHODS
+from SegHiResCAMLib.engine.cam.passes import Question
 from SegHiResCAMLib.engine.cam.stitched import stitched_maps
-from SegHiResCAMLib.engine.cam.walks import Question
 from SegHiResCAMLib.engine.errors import Cancelled
-from SegHiResCAMLib.engine.memory import Workplace
+from SegHiResCAMLib.engine.inference.memory import Workplace
+from SegHiResCAMLib.engine.inference.windows import plan_windows, predict_windows
 from SegHiResCAMLib.engine.models.model import WindowSettings
 from SegHiResCAMLib.engine.progress import silent
-from SegHiResCAMLib.engine.windows import plan_windows, predict_windows
 
 CPU = torch.device("cpu")
 GENERAL = [name for name in METHODS if name != "seg-cam"]  # seg-cam needs a 1x1 tail

@@ -16,10 +16,10 @@ from tiny_bundle import NETWORK, noise, write_tiny_bundle
 from torch import nn
 
 from SegHiResCAMLib.engine import ExplainRequest, explain, open_model
-from SegHiResCAMLib.engine.model_layers import model_layers
-from SegHiResCAMLib.engine.models.script import is_script, read_script
-from SegHiResCAMLib.engine.segmentation import segment
-from SegHiResCAMLib.engine.volume import read_volume, volume_from_array
+from SegHiResCAMLib.engine.answer.model_layers import model_layers
+from SegHiResCAMLib.engine.images.volume import read_volume, volume_from_array
+from SegHiResCAMLib.engine.inference.segmentation import segment
+from SegHiResCAMLib.engine.models.untrusted.script import is_script, read_script
 
 NETWORKS: dict[str, dict[str, Any]] = {
     "UNet": {"spatial_dims": 3, "in_channels": 1, "out_channels": 2, "channels": [4, 8], "strides": [2], "num_res_units": 2},

@@ -20,7 +20,7 @@ from monai.data import MetaTensor
 from monai.utils import SpaceKeys
 
 from SegHiResCAMLib.engine.errors import EngineError
-from SegHiResCAMLib.engine.volume import WRITERS, read_volume, volume_from_array, write_volume
+from SegHiResCAMLib.engine.images.volume import WRITERS, read_volume, volume_from_array, write_volume
 
 EXTENSIONS = tuple(WRITERS)
 FLOAT32 = 2.0**-24

@@ -12,8 +12,8 @@ from one_map import stitched_map
 
 from SegHiResCAMLib.engine.cam.methods import METHODS
 from SegHiResCAMLib.engine.errors import EngineError
+from SegHiResCAMLib.engine.inference.windows import plan_windows, predict_windows
 from SegHiResCAMLib.engine.models import WindowSettings
-from SegHiResCAMLib.engine.windows import plan_windows, predict_windows
 
 SETTINGS: list[dict[str, Any]] = [
     {"padding_mode": "replicate"},

@@ -27,7 +27,7 @@ from real_data import assemble_bundle, slab, unpack_kidney_ct
 
 from SegHiResCAMLib.engine import EngineError, ExplainRequest, Explanation, explain, open_model, read_volume
 from SegHiResCAMLib.engine.cam.methods import METHODS
-from SegHiResCAMLib.engine.segmentation import segment
+from SegHiResCAMLib.engine.inference.segmentation import segment
 from SegHiResCAMLib.results import COMPARISON, write_explanations
 from SegHiResCAMLib.scene.headless import headless_application
 

@@ -17,10 +17,10 @@ import vtk
 from module.conftest import AFFINE
 from tiny_bundle import LABELS
 
-from SegHiResCAMLib.engine.explain import explain
-from SegHiResCAMLib.engine.explanation import ExplainRequest
+from SegHiResCAMLib.engine.answer.explain import explain
+from SegHiResCAMLib.engine.answer.explanation import ExplainRequest
+from SegHiResCAMLib.engine.images.volume import volume_from_array
 from SegHiResCAMLib.engine.models import open_model
-from SegHiResCAMLib.engine.volume import volume_from_array
 from SegHiResCAMLib.logic.job import ExplainerError
 from SegHiResCAMLib.scene.errors import SceneError
 from SegHiResCAMLib.scene.heatmap import heatmap_diagnoses, heatmap_provenance

@@ -14,8 +14,8 @@ import pytest
 from PIL import Image
 
 from SegHiResCAMLib.demo import SEED
+from SegHiResCAMLib.engine.images.volume import read_volume
 from SegHiResCAMLib.engine.phantom import phantom
-from SegHiResCAMLib.engine.volume import read_volume
 from SegHiResCAMLib.sample_data import register_sample_data
 
 SOURCES: list[dict[str, Any]] = []

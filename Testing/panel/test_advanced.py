@@ -15,11 +15,11 @@ from harness.pythonqt import QtCore
 from tiny_bundle import noise
 
 from panel.steps import choose, choose_model, choose_segment, explain, idle
+from SegHiResCAMLib.engine.answer.explain import explain as explain_here
+from SegHiResCAMLib.engine.answer.explanation import ExplainRequest
 from SegHiResCAMLib.engine.cam.methods import METHODS
-from SegHiResCAMLib.engine.explain import explain as explain_here
-from SegHiResCAMLib.engine.explanation import ExplainRequest
+from SegHiResCAMLib.engine.images.volume import volume_from_array
 from SegHiResCAMLib.engine.models import open_model
-from SegHiResCAMLib.engine.volume import volume_from_array
 from SegHiResCAMLib.scene.heatmap import heatmap_provenance
 from SegHiResCAMLib.scene.save import save_scene
 from SegHiResCAMLib.scene.volumes import volume_array

@@ -17,10 +17,11 @@ from real_data import assemble_bundle, slab
 
 from panel.steps import choose, choose_model, choose_segment, explain, idle, segment
 from SegHiResCAMLib.scene.heatmap import add_heatmap, heatmap_provenance, prepare_map
-from SegHiResCAMLib.scene.picture import slice_picture
+from SegHiResCAMLib.scene.picture import slice_picture_steps
 from SegHiResCAMLib.scene.save import save_scene
 from SegHiResCAMLib.scene.segments import Segment, add_segmentation, prepare_labels, segment_array
 from SegHiResCAMLib.scene.volumes import add_volume, volume_array
+from SegHiResCAMLib.steps import finish
 
 STANDSTILL_S = (
     0.1  # twice the goal: other tests share the processor and its caches; `make benchmark-panel` measures the goal
@@ -33,7 +34,7 @@ pytestmark = pytest.mark.real_data
 
 @pytest.fixture(scope="module")
 def ct(kidney_case: Path) -> Any:
-    from SegHiResCAMLib.engine.volume import read_volume
+    from SegHiResCAMLib.engine.images.volume import read_volume
 
     return read_volume(kidney_case / "PATIENT_DICOM")
 
@@ -70,7 +71,7 @@ def test_a_kidney_is_outlined_explained_shown_and_saved_without_a_standstill(
     array, affine = volume_array(heatmap)
     assert array.shape == volume_array(volume)[0].shape
     assert np.array_equal(affine, volume_array(volume)[1])
-    slice_picture(tmp_path / "overlay.png", volume, heatmap, segmentation)
+    finish(slice_picture_steps(tmp_path / "overlay.png", volume, heatmap, segmentation))
     picture = np.asarray(Image.open(tmp_path / "overlay.png").convert("RGB")).astype(int)
     assert (np.ptp(picture, axis=2) > 60).sum() > 500  # coloured pixels on a grey image
     facts = heatmap_provenance(heatmap)

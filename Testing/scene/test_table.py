@@ -6,7 +6,7 @@ from typing import Any
 
 import slicer
 
-from SegHiResCAMLib.engine.measurements import Measurements
+from SegHiResCAMLib.engine.answer.measurements import Measurements
 from SegHiResCAMLib.scene.table import ROWS, add_measurements_table
 
 MEASURED = Measurements(0.5, 0.625, 1.0, 12.3456789, (-31.25, 12.5, 845.125), 7.25, 0.001)

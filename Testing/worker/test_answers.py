@@ -10,11 +10,11 @@ import torch
 from monai.networks.nets import UNet
 from tiny_bundle import LABELS, NETWORK, noise, write_tiny_bundle
 
-from SegHiResCAMLib.engine.explain import explain
-from SegHiResCAMLib.engine.explanation import ExplainRequest
+from SegHiResCAMLib.engine.answer.explain import explain
+from SegHiResCAMLib.engine.answer.explanation import ExplainRequest
+from SegHiResCAMLib.engine.images.volume import volume_from_array
+from SegHiResCAMLib.engine.inference.segmentation import segment
 from SegHiResCAMLib.engine.models import open_model
-from SegHiResCAMLib.engine.segmentation import segment
-from SegHiResCAMLib.engine.volume import volume_from_array
 from SegHiResCAMLib.worker.client import Client
 from SegHiResCAMLib.worker.protocol import Error, Explain, Layers, OpenModel, Progress, Result, Segment, Voxels
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from SegHiResCAMLib.engine.explanation import ExplainRequest
+from SegHiResCAMLib.engine.answer.explanation import ExplainRequest
 from SegHiResCAMLib.worker.jobs import remaining_seconds
 from SegHiResCAMLib.worker.protocol import (
     KINDS,

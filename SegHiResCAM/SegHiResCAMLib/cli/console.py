@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 if TYPE_CHECKING:
-    from SegHiResCAMLib.engine.explanation import Explanation
+    from SegHiResCAMLib.engine.answer.explanation import Explanation
 
 DEBUG = "SEGHIRESCAM_DEBUG"
 RESEARCH_ONLY = "For research use. A heat map shows what a network's output depended on; it is no diagnosis."

@@ -32,9 +32,9 @@ from SegHiResCAMLib.cli.pixel_sets import PIXELS_HELP, pixel_set_of
 if TYPE_CHECKING:
     from monai.data import MetaTensor
 
-    from SegHiResCAMLib.engine.explanation import ExplainRequest, Explanation
+    from SegHiResCAMLib.engine.answer.explanation import ExplainRequest, Explanation
+    from SegHiResCAMLib.engine.inference.segmentation import Segmentation
     from SegHiResCAMLib.engine.progress import Progress
-    from SegHiResCAMLib.engine.segmentation import Segmentation
 
 EVERY = "all"
 """Stands for every method in --compare."""
@@ -107,10 +107,10 @@ def explain(
 ) -> None:
     """Explain why a model outlined a segment: heat map, segmentation, picture, scene for 3D Slicer, and the facts."""
     with job() as progress, open_scene() as scene:
+        from SegHiResCAMLib.engine.answer.explain import explain_segments
+        from SegHiResCAMLib.engine.answer.explanation import ExplainRequest
         from SegHiResCAMLib.engine.cam.methods import METHODS, find_method
-        from SegHiResCAMLib.engine.dicom_export import check_source
-        from SegHiResCAMLib.engine.explain import explain_segments
-        from SegHiResCAMLib.engine.explanation import ExplainRequest
+        from SegHiResCAMLib.engine.images.dicom.export import check_source
         from SegHiResCAMLib.engine.models import open_model
         from SegHiResCAMLib.engine.progress import part
         from SegHiResCAMLib.results import check_folder, write_dicom_files, write_explanations, write_nifti
@@ -183,8 +183,8 @@ def _also(
     skip: bool,
 ) -> list[list[Explanation]]:
     """The same by another method; nothing, and the reason told, where it does not fit the layer and may be skipped."""
+    from SegHiResCAMLib.engine.answer.explain import explain_segments
     from SegHiResCAMLib.engine.errors import EngineError
-    from SegHiResCAMLib.engine.explain import explain_segments
 
     try:
         return [explain_segments(replace(request, method=method, method_options={}), segments, segmentation, progress)]
@@ -233,7 +233,7 @@ def _check_mask_options(pixels: str | None, mask: str | None, value: int | None,
 
 def _read_mask(path: str, value: int | None, weighted: bool) -> MetaTensor:
     from SegHiResCAMLib.engine.errors import EngineError
-    from SegHiResCAMLib.engine.volume import read_volume
+    from SegHiResCAMLib.engine.images.volume import read_volume
 
     drawn = read_volume(path)
     if weighted:

@@ -15,6 +15,6 @@ def read_inputs(paths: Sequence[str], series: str | None = None) -> MetaTensor:
     Raises:
         EngineError: One cannot be read, or they do not belong together.
     """
-    from SegHiResCAMLib.engine.volume import read_volume, stack_volumes
+    from SegHiResCAMLib.engine.images.volume import read_volume, stack_volumes
 
     return stack_volumes([read_volume(path, series=series) for path in paths])

@@ -36,10 +36,10 @@ def layers(
 ) -> None:
     """List a model's layers as a tree: channels, grid, mm from position to position, mm that one position sees, and marks."""
     with job() as progress:
+        from SegHiResCAMLib.engine.answer.model_layers import model_layers, volume_layers
         from SegHiResCAMLib.engine.cam.layers import suggest_layer
-        from SegHiResCAMLib.engine.model_layers import model_layers, volume_layers
+        from SegHiResCAMLib.engine.inference.preprocessing import prepare
         from SegHiResCAMLib.engine.models import open_model
-        from SegHiResCAMLib.engine.preprocessing import prepare
 
         opened = open_model(model)
         if volume:

@@ -30,8 +30,8 @@ def models(context: typer.Context, as_json: JsonOption = False) -> None:
     if context.invoked_subcommand:
         return
     with job():
-        from SegHiResCAMLib.engine.models.catalogue import cache_size, entries
-        from SegHiResCAMLib.engine.models.download import readable
+        from SegHiResCAMLib.engine.models.catalogue.catalogue import cache_size, entries
+        from SegHiResCAMLib.engine.models.catalogue.download import readable
         from SegHiResCAMLib.model_folders import cache_folder, user_catalogue
 
         known, taken = entries(), cache_size()
@@ -68,7 +68,7 @@ def models(context: typer.Context, as_json: JsonOption = False) -> None:
 def get(name: NameArgument) -> None:
     """Download a model; an interrupted download goes on where it broke off."""
     with job() as progress:
-        from SegHiResCAMLib.engine.models.catalogue import get as fetch
+        from SegHiResCAMLib.engine.models.catalogue.catalogue import get as fetch
 
         place = fetch(name, progress)
     answer.print(f"'{name}' is here: {place}", soft_wrap=True)
@@ -85,7 +85,7 @@ def add(
     """Put a model that lies on this machine into your own catalogue, so that its name suffices."""
     with job():
         from SegHiResCAMLib.engine.models import open_model
-        from SegHiResCAMLib.engine.models.catalogue import add as put
+        from SegHiResCAMLib.engine.models.catalogue.catalogue import add as put
 
         opened = open_model(model)
         chosen = name or Path(model).resolve().stem.casefold().replace(" ", "-")
@@ -102,7 +102,7 @@ def add(
 def remove(name: NameArgument) -> None:
     """Take a model out of your own catalogue; its files stay where they are."""
     with job():
-        from SegHiResCAMLib.engine.models.catalogue import remove as take_out
+        from SegHiResCAMLib.engine.models.catalogue.catalogue import remove as take_out
 
         take_out(name)
     answer.print(f"'{name}' is out of the catalogue.")
@@ -112,8 +112,8 @@ def remove(name: NameArgument) -> None:
 def clear() -> None:
     """Delete all downloaded models from the cache folder."""
     with job():
-        from SegHiResCAMLib.engine.models.catalogue import empty_cache
-        from SegHiResCAMLib.engine.models.download import readable
+        from SegHiResCAMLib.engine.models.catalogue.catalogue import empty_cache
+        from SegHiResCAMLib.engine.models.catalogue.download import readable
         from SegHiResCAMLib.model_folders import cache_folder
 
         freed = empty_cache()
@@ -124,7 +124,7 @@ def clear() -> None:
 def info(model: ModelArgument, as_json: JsonOption = False) -> None:
     """Tell what a model is: format, network, inputs, labels with their codes, layers worth explaining, licence."""
     with job():
-        from SegHiResCAMLib.engine.model_facts import model_facts
+        from SegHiResCAMLib.engine.answer.model_facts import model_facts
         from SegHiResCAMLib.engine.models import open_model
 
         facts = model_facts(open_model(model))

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from SegHiResCAMLib.engine.cam.pixel_sets import PixelSet
+    from SegHiResCAMLib.engine.answer.pixel_sets import PixelSet
 
 PIXELS_HELP = (
     "What of the segment is explained: segment, probable:P (probability above P), component:R,A,S (the part at a point), "
@@ -30,7 +30,7 @@ def pixel_set_of(text: str) -> PixelSet:
     Raises:
         EngineError: `pixel-set-unknown`, `pixel-set-malformed`.
     """
-    from SegHiResCAMLib.engine.cam.pixel_set_json import pixel_set_from_json
+    from SegHiResCAMLib.engine.answer.pixel_set_json import pixel_set_from_json
     from SegHiResCAMLib.engine.errors import EngineError
 
     try:

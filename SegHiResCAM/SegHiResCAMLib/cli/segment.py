@@ -41,8 +41,8 @@ def segment(
     with job() as progress, open_scene() as scene:
         import numpy as np
 
+        from SegHiResCAMLib.engine.inference.segmentation import segment as run
         from SegHiResCAMLib.engine.models import open_model
-        from SegHiResCAMLib.engine.segmentation import segment as run
         from SegHiResCAMLib.results import check_folder, check_segmentation_name, write_segmentation
 
         check_segmentation_name(output)

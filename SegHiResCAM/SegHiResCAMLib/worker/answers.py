@@ -11,19 +11,20 @@ import numpy as np
 import numpy.typing as npt
 from monai.data import MetaTensor
 
+from SegHiResCAMLib.engine.answer.explain import explain
+from SegHiResCAMLib.engine.answer.explanation import ExplainRequest
+from SegHiResCAMLib.engine.answer.model_layers import model_layers, volume_layers
+from SegHiResCAMLib.engine.answer.pixel_set_json import pixel_set_from_json
+from SegHiResCAMLib.engine.answer.subject import has_background
 from SegHiResCAMLib.engine.cam.layers import suggest_layer
 from SegHiResCAMLib.engine.cam.methods import METHODS, Method
-from SegHiResCAMLib.engine.cam.pixel_set_json import pixel_set_from_json
-from SegHiResCAMLib.engine.explain import explain
-from SegHiResCAMLib.engine.explanation import ExplainRequest
-from SegHiResCAMLib.engine.model_layers import model_layers, volume_layers
-from SegHiResCAMLib.engine.models import SegmentationModel, catalogue, open_model
-from SegHiResCAMLib.engine.preprocessing import PreparedVolume, prepare
+from SegHiResCAMLib.engine.images.volume import volume_from_array
+from SegHiResCAMLib.engine.inference.preprocessing import PreparedVolume, prepare
+from SegHiResCAMLib.engine.inference.segmentation import Segmentation, segment
+from SegHiResCAMLib.engine.inference.slicing import Axis
+from SegHiResCAMLib.engine.models import SegmentationModel, open_model
+from SegHiResCAMLib.engine.models.catalogue import catalogue
 from SegHiResCAMLib.engine.progress import Progress
-from SegHiResCAMLib.engine.segmentation import Segmentation, segment
-from SegHiResCAMLib.engine.stack import Axis
-from SegHiResCAMLib.engine.subject import has_background
-from SegHiResCAMLib.engine.volume import volume_from_array
 from SegHiResCAMLib.worker.protocol import Explain, GetModel, Layers, OpenModel, Segment, Voxels
 
 Arrays = dict[str, npt.NDArray[Any]]

@@ -17,12 +17,12 @@ from SegHiResCAMLib.engine.cam.evidence import collect
 from SegHiResCAMLib.engine.cam.leaf import Leaf, leaves_at
 from SegHiResCAMLib.engine.cam.methods import Method
 from SegHiResCAMLib.engine.cam.methods.steps import Gather, HeadWeights, Map, Step
+from SegHiResCAMLib.engine.cam.passes import Form, Job, Place, Question, Reveal, walk
 from SegHiResCAMLib.engine.cam.placement import Placement
 from SegHiResCAMLib.engine.cam.tail import head_weights
-from SegHiResCAMLib.engine.cam.walks import Form, Job, Place, Question, Reveal, walk
-from SegHiResCAMLib.engine.memory import Workplace
+from SegHiResCAMLib.engine.inference.memory import Workplace
+from SegHiResCAMLib.engine.inference.windows import Windows, at
 from SegHiResCAMLib.engine.progress import Progress, part, silent
-from SegHiResCAMLib.engine.windows import Windows, at
 
 
 @dataclass(frozen=True)

@@ -15,10 +15,7 @@ from typing import Any, Literal
 from monai.transforms import Compose
 
 from SegHiResCAMLib.engine.errors import EngineError
-from SegHiResCAMLib.engine.models.archive import files_in, is_zip, unpacked
-from SegHiResCAMLib.engine.models.checkpoint import read_weights, sha256
-from SegHiResCAMLib.engine.models.config_file import read_config
-from SegHiResCAMLib.engine.models.inference import (
+from SegHiResCAMLib.engine.models.bundle_inferer import (
     activation_of,
     input_multiple,
     keeps_largest_component,
@@ -31,9 +28,12 @@ from SegHiResCAMLib.engine.models.labels import inputs_of, labels_of
 from SegHiResCAMLib.engine.models.model import SegmentationModel
 from SegHiResCAMLib.engine.models.networks import argument, build_network, required_multiple
 from SegHiResCAMLib.engine.models.pictures import build_picture_preprocessing
-from SegHiResCAMLib.engine.models.resolver import Component, Config
-from SegHiResCAMLib.engine.models.script import is_script, read_script
 from SegHiResCAMLib.engine.models.transforms import build_preprocessing, build_slice_preprocessing, is_for_volumes
+from SegHiResCAMLib.engine.models.untrusted.archive import files_in, is_zip, unpacked
+from SegHiResCAMLib.engine.models.untrusted.checkpoint import read_weights, sha256
+from SegHiResCAMLib.engine.models.untrusted.config_file import read_config
+from SegHiResCAMLib.engine.models.untrusted.resolver import Component, Config
+from SegHiResCAMLib.engine.models.untrusted.script import is_script, read_script
 
 _CONFIGS = ("inference.json", "inference.yaml", "inference.yml")
 _WEIGHTS = (".pt", ".pth", ".safetensors")

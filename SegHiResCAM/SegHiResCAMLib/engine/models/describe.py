@@ -13,10 +13,10 @@ from typing import Any
 import torch
 
 from SegHiResCAMLib.engine.errors import EngineError
-from SegHiResCAMLib.engine.models.checkpoint import read_weights
 from SegHiResCAMLib.engine.models.describe_networks import RECOGNISERS, Shapes, unseen
 from SegHiResCAMLib.engine.models.networks import build_network
-from SegHiResCAMLib.engine.models.resolver import Component
+from SegHiResCAMLib.engine.models.untrusted.checkpoint import read_weights
+from SegHiResCAMLib.engine.models.untrusted.resolver import Component
 
 _TO_DO = (
     "labels: give the structures their names, and check that there is none too many",

@@ -14,8 +14,8 @@ from torch.overrides import TorchFunctionMode
 
 from SegHiResCAMLib.engine.errors import EngineError
 from SegHiResCAMLib.engine.models.authors_unet import AuthorsUNet
-from SegHiResCAMLib.engine.models.checkpoint import check_fit, load_weights
-from SegHiResCAMLib.engine.models.resolver import Component
+from SegHiResCAMLib.engine.models.untrusted.checkpoint import check_fit, load_weights
+from SegHiResCAMLib.engine.models.untrusted.resolver import Component
 
 # Segmentation networks of MONAI that answer an image (B, C, *spatial) with logits on the same grid.
 NETWORKS = frozenset({

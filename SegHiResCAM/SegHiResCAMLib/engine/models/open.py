@@ -7,14 +7,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 from SegHiResCAMLib.engine.errors import EngineError
-from SegHiResCAMLib.engine.models.archive import files_in, is_zip
-from SegHiResCAMLib.engine.models.auto3dseg import is_auto3dseg, open_auto3dseg
+from SegHiResCAMLib.engine.models.auto3dseg.auto3dseg import is_auto3dseg, open_auto3dseg
 from SegHiResCAMLib.engine.models.bundle import is_bundle, open_bundle
-from SegHiResCAMLib.engine.models.catalogue import check_weights, present
+from SegHiResCAMLib.engine.models.catalogue.catalogue import check_weights, present
 from SegHiResCAMLib.engine.models.model import SegmentationModel
-from SegHiResCAMLib.engine.models.nnunet import is_nnunet, open_nnunet
+from SegHiResCAMLib.engine.models.nnunet.nnunet import is_nnunet, open_nnunet
 from SegHiResCAMLib.engine.models.plain import is_plain_checkpoint, open_plain_checkpoint
 from SegHiResCAMLib.engine.models.torchscript import is_torchscript, open_torchscript
+from SegHiResCAMLib.engine.models.untrusted.archive import files_in, is_zip
 
 # Name for people, what recognises it, what opens it; the first that recognises a path opens it.
 FORMATS: tuple[tuple[str, Callable[[Path], bool], Callable[[str], SegmentationModel]], ...] = (

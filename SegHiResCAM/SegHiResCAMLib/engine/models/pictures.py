@@ -8,8 +8,8 @@ import torch
 from monai.transforms import Compose
 
 from SegHiResCAMLib.engine.errors import EngineError
-from SegHiResCAMLib.engine.models.resolver import Component, Config
 from SegHiResCAMLib.engine.models.transforms import GEOMETRY, IMAGE, array_name, compose, image_steps
+from SegHiResCAMLib.engine.models.untrusted.resolver import Component, Config
 
 # The argument that has one value for each axis, and the value that leaves the third axis as it is.
 _SIZES: dict[str, tuple[str, int | float]] = {

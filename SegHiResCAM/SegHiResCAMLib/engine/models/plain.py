@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 from SegHiResCAMLib.engine.errors import EngineError
-from SegHiResCAMLib.engine.models.checkpoint import read_weights, sha256
-from SegHiResCAMLib.engine.models.config_file import read_config
 from SegHiResCAMLib.engine.models.labels import described_labels
 from SegHiResCAMLib.engine.models.model import SegmentationModel, WindowSettings
 from SegHiResCAMLib.engine.models.networks import argument, build_network, network_class, required_multiple
 from SegHiResCAMLib.engine.models.plain_preprocessing import preprocessing_of
-from SegHiResCAMLib.engine.models.resolver import Component
 from SegHiResCAMLib.engine.models.schemas import check, wrong
+from SegHiResCAMLib.engine.models.untrusted.checkpoint import read_weights, sha256
+from SegHiResCAMLib.engine.models.untrusted.config_file import read_config
+from SegHiResCAMLib.engine.models.untrusted.resolver import Component
 
 WEIGHTS = (".pt", ".pth", ".safetensors")
 

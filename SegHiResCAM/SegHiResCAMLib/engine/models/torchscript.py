@@ -8,10 +8,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from SegHiResCAMLib.engine.errors import EngineError
-from SegHiResCAMLib.engine.models.archive import unpacked
 from SegHiResCAMLib.engine.models.bundle import described_model, inference_config
 from SegHiResCAMLib.engine.models.model import SegmentationModel
-from SegHiResCAMLib.engine.models.script import is_script
+from SegHiResCAMLib.engine.models.untrusted.archive import unpacked
+from SegHiResCAMLib.engine.models.untrusted.script import is_script
 
 
 def is_torchscript(path: Path) -> bool:

@@ -11,7 +11,7 @@ import torch
 from monai.transforms import Compose
 
 from SegHiResCAMLib.engine.errors import EngineError
-from SegHiResCAMLib.engine.models.resolver import Component, Config
+from SegHiResCAMLib.engine.models.untrusted.resolver import Component, Config
 
 IMAGE = "image"
 

@@ -1,0 +1,151 @@
+"""What a request asks about: logits, and the positions whose logits count, on the model's grid and arranged as the network's stack of images."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+
+from SegHiResCAMLib.engine.answer.explanation import ExplainRequest
+from SegHiResCAMLib.engine.answer.pixel_sets import (
+    DecidedByLogits,
+    Empty,
+    Mask,
+    PredictedSegment,
+    Released,
+    Surroundings,
+)
+from SegHiResCAMLib.engine.cam.leaf import Target
+from SegHiResCAMLib.engine.cam.passes import Place
+from SegHiResCAMLib.engine.errors import EngineError
+from SegHiResCAMLib.engine.inference.preprocessing import PreparedVolume
+from SegHiResCAMLib.engine.inference.segmentation import Segmentation, decide, predict_values, segmentation_of
+from SegHiResCAMLib.engine.inference.slicing import Axis, from_stack, per_image
+from SegHiResCAMLib.engine.inference.windows import Windows
+from SegHiResCAMLib.engine.models.model import Label, SegmentationModel
+from SegHiResCAMLib.engine.progress import Progress
+
+
+def target_of(request: ExplainRequest, label: Label) -> Target:
+    """The logit that is explained.
+
+    Raises:
+        EngineError: `contrast-itself`, `contrast-weight`, or an unknown contrast.
+    """
+    if not math.isfinite(request.contrast_weight):
+        raise EngineError(
+            "contrast-weight", f"A contrast cannot weigh {request.contrast_weight}: give a finite number."
+        )
+    return Target(label.channel, _contrast_channel(request, label), request.contrast_weight)
+
+
+def has_background(model: SegmentationModel) -> bool:
+    """Whether a segment can be set against the background: channel 0 of a softmax that no label has."""
+    return model.activation == "softmax" and all(label.channel for label in model.labels)
+
+
+def pixel_set_of(
+    request: ExplainRequest,
+    label: Label,
+    prepared: PreparedVolume,
+    axis: Axis,
+    find_labels: Callable[[], torch.Tensor],
+    progress: Progress,
+) -> torch.Tensor:
+    """How much each position counts, arranged as the stack is: (B, *spatial).
+
+    Raises:
+        EngineError: `pixel-set-empty`, or what a pixel set cannot be found for.
+    """
+    model = request.model
+
+    def predict(form: Callable[[torch.Tensor], torch.Tensor]) -> torch.Tensor:
+        return predict_values(model, prepared, form, axis=axis, device=request.device, progress=progress)
+
+    around = Surroundings(model, label, prepared, find_labels, request.mask, predict)
+    pixel_set = request.explained.weights(around)
+    refuse_empty(request, label, pixel_set)
+    return per_image(model, prepared.image, axis, pixel_set)
+
+
+def refuse_empty(request: ExplainRequest, label: Label, pixel_set: torch.Tensor) -> None:
+    """Say so where there is nothing to explain.
+
+    Raises:
+        EngineError: `pixel-set-empty`.
+    """
+    chosen, model = request.explained, request.model
+    if pixel_set.any() or isinstance(chosen, Empty):
+        return
+    if isinstance(chosen, PredictedSegment):
+        sentence = (
+            f"'{model.name}' found no {label.name} in this volume, so there is no outline to explain. "
+            "Explain another segment, or give the voxels yourself as a mask."
+        )
+    elif isinstance(chosen, Mask):
+        sentence = "The mask has no voxel inside the part of the volume that the model looks at. Check that it belongs to this volume."
+    else:
+        sentence = (
+            f"The pixel set ({chosen.title}) holds no position of the part of the volume that the model looks at. "
+            "Choose it larger, or elsewhere."
+        )
+    raise EngineError("pixel-set-empty", sentence)
+
+
+@dataclass(frozen=True)
+class Revealed:
+    """What the logits of the explanation's own forward pass decide, filled in window by window.
+
+    Attributes:
+        model: The model.
+        windows: One to an image.
+        labels: Label map (B, *spatial), int16.
+        pixel_sets: (B, *spatial) each.
+        rules: What decides each pixel set; none where they are known beforehand.
+    """
+
+    model: SegmentationModel
+    windows: Windows
+    labels: torch.Tensor
+    pixel_sets: Sequence[torch.Tensor]
+    rules: Sequence[Callable[[torch.Tensor], torch.Tensor]]
+
+    def __call__(self, places: Sequence[Place], logits: torch.Tensor) -> None:
+        """Take in some windows' logits (B, K, *window)."""
+        decided = [(self.labels, decide(self.model, logits))]
+        decided += [(into, rule(logits)) for into, rule in zip(self.pixel_sets, self.rules, strict=False)]
+        for into, values in decided:
+            for (image, _), one in zip(places, self.windows.crop(values), strict=True):
+                into[image] = one.to(into)
+
+    def segmentation(self, prepared: PreparedVolume, axis: Axis) -> Segmentation:
+        """What the model outlines, once every window has been taken in."""
+        return segmentation_of(self.model, from_stack(self.model, prepared.image, axis, self.labels), prepared, axis)
+
+
+def revealed_sets(
+    request: ExplainRequest, labels: Sequence[Label], shape: tuple[int, ...]
+) -> tuple[list[torch.Tensor], list[Callable[[torch.Tensor], torch.Tensor]]] | None:
+    """Pixel sets (B, *spatial) still to be filled in, and their rules, where the logits decide them; else None."""
+    chosen = request.explained
+    if not isinstance(chosen, DecidedByLogits):
+        return None
+    kind = torch.float32 if isinstance(chosen, Released) else torch.bool
+    return [torch.zeros(shape, dtype=kind) for _ in labels], [chosen.rule(request.model, label) for label in labels]
+
+
+def _contrast_channel(request: ExplainRequest, label: Label) -> int | None:
+    """The output channel of what the segment is set against."""
+    if request.contrast is None:
+        return None
+    model = request.model
+    if request.contrast.casefold() == "background" and has_background(model):
+        return 0
+    channel = model.label(request.contrast).channel
+    if channel == label.channel:
+        raise EngineError(
+            "contrast-itself", f"'{label.name}' cannot be set against itself. Choose another segment as contrast."
+        )
+    return channel

@@ -1,0 +1,1 @@
+"""From a model and a volume to a segmentation: preprocessing, windows, memory, device; may import models and images."""

@@ -1,0 +1,156 @@
+"""A model and a volume give a label map."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import SimpleITK as sitk
+import torch
+from monai.data import MetaTensor
+
+from SegHiResCAMLib.engine.inference.device import DeviceName, choose_device
+from SegHiResCAMLib.engine.inference.memory import Workplace
+from SegHiResCAMLib.engine.inference.preprocessing import PreparedVolume, prepare, restore
+from SegHiResCAMLib.engine.inference.slicing import Axis, Mode, check_mode, from_stack, to_stack
+from SegHiResCAMLib.engine.inference.windows import plan_windows, predict_windows
+from SegHiResCAMLib.engine.models.model import SegmentationModel
+from SegHiResCAMLib.engine.output import main_output
+from SegHiResCAMLib.engine.progress import Progress, silent
+
+
+@dataclass(frozen=True)
+class Segmentation:
+    """What a model outlines in a volume.
+
+    Attributes:
+        labels: Label map (1, i, j, k), int16, on the volume's own grid; values as in `SegmentationModel.labels`.
+        model_labels: The same (x, y, z) on the model's grid, where the network decided it.
+        prepared: The volume as the network saw it.
+        axis: How a 2D network sliced it.
+    """
+
+    labels: MetaTensor
+    model_labels: torch.Tensor
+    prepared: PreparedVolume
+    axis: Axis
+
+
+def segment(
+    model: SegmentationModel,
+    volume: MetaTensor,
+    *,
+    mode: Mode = "auto",
+    axis: Axis = "auto",
+    device: DeviceName = "auto",
+    progress: Progress = silent,
+    prepared: PreparedVolume | None = None,
+) -> Segmentation:
+    """Outline in `volume` (C, i, j, k) what `model` knows.
+
+    Args:
+        model: From `open_model`.
+        volume: From `read_volume`.
+        mode: "auto" is slice-wise for 2D networks and volumetric for 3D ones.
+        axis: The direction of slices for 2D networks, in patient space whatever the volume's own axes are; "auto" is the model's own.
+        device: Where the network runs.
+        progress: Called between windows; may raise `Cancelled`.
+        prepared: The volume on the model's grid, where that has been done.
+
+    Raises:
+        EngineError: The model does not fit the volume or the mode.
+    """
+    check_mode(model, mode)
+    progress(0.0, "Preparing the volume")
+    prepared = prepared or prepare(model, volume)
+    model_labels = predict_labels(model, prepared, axis=axis, device=device, progress=progress)
+    found = segmentation_of(model, model_labels, prepared, axis)
+    progress(1.0, "Segmented")
+    return found
+
+
+def segmentation_of(
+    model: SegmentationModel, model_labels: torch.Tensor, prepared: PreparedVolume, axis: Axis
+) -> Segmentation:
+    """The segmentation that a label map (x, y, z) on the model's grid makes."""
+    return Segmentation(restore(model_labels, model, prepared, "nearest"), model_labels, prepared, axis)
+
+
+def predict_labels(
+    model: SegmentationModel, prepared: PreparedVolume, *, axis: Axis, device: DeviceName, progress: Progress
+) -> torch.Tensor:
+    """Label map (x, y, z), int16, on the model's grid."""
+    labels = predict_values(
+        model, prepared, lambda logits: decide(model, logits), axis=axis, device=device, progress=progress
+    )
+    return _largest_components(labels) if model.largest_component else labels
+
+
+@torch.no_grad()
+def predict_values(
+    model: SegmentationModel,
+    prepared: PreparedVolume,
+    form: Callable[[torch.Tensor], torch.Tensor],
+    *,
+    axis: Axis,
+    device: DeviceName,
+    progress: Progress,
+) -> torch.Tensor:
+    """Values (x, y, z) on the model's grid, made by `form` of stitched logits: (B, K, *spatial) -> (B, *spatial)."""
+    stack = to_stack(model, prepared.image, axis)
+    windows = plan_windows(tuple(stack.shape[2:]), model.window)
+    target = choose_device(device, model.spatial_dims)
+    workplace = Workplace(model.network.to(target), target, None)
+    predictor = _counted(model.network, len(stack) * len(windows.boxes), progress)
+
+    def compute(chunk: Sequence[int], where: torch.device) -> torch.Tensor:
+        images = stack[chunk[0] : chunk[-1] + 1].to(where)
+        return form(predict_windows(predictor, images, windows, len(chunk))).cpu()
+
+    found = [one for _, one in workplace.run(range(len(stack)), model.spatial_dims, compute)]
+    return from_stack(model, prepared.image, axis, torch.cat(found))
+
+
+def decide(model: SegmentationModel, logits: torch.Tensor) -> torch.Tensor:
+    """Label values (B, *spatial), int16, of logits (B, K, *spatial).
+
+    Softmax: the channel with the highest logit. Sigmoid: among the channels with a probability above the model's threshold, the highest,
+    or the last one where the model paints them one over another.
+    """
+    if model.painted:
+        labels = torch.zeros_like(logits[:, 0], dtype=torch.int16)
+        for label in sorted(model.labels, key=lambda one: one.channel):
+            labels[logits[:, label.channel] > model.threshold_logit] = label.value
+        return labels
+    values = torch.zeros(logits.shape[1], dtype=torch.int16, device=logits.device)
+    for label in model.labels:
+        values[label.channel] = label.value
+    best, channel = logits.max(dim=1)
+    labels = values[channel]
+    return labels if model.activation == "softmax" else labels.where(best > model.threshold_logit, labels.new_zeros(()))
+
+
+def _counted(network: torch.nn.Module, windows: int, progress: Progress) -> Callable[[torch.Tensor], torch.Tensor]:
+    """The network, telling its progress (and so letting itself be cancelled) before each call."""
+    done = 0
+
+    def predict(images: torch.Tensor) -> torch.Tensor:
+        nonlocal done
+        progress(min(done / windows, 1.0), f"Segmenting: window {min(done + 1, windows)} of {windows}")
+        done += len(images)
+        return main_output(network(images))
+
+    return predict
+
+
+def _largest_components(labels: torch.Tensor) -> torch.Tensor:
+    """Every label reduced to its largest connected component (neighbours share a face, an edge or a corner)."""
+    kept = np.zeros(labels.shape, dtype=np.int16)
+    for value in np.unique(labels.numpy()):
+        if value == 0:
+            continue
+        mask = sitk.GetImageFromArray((labels.numpy() == value).astype(np.uint8))
+        by_size = sitk.RelabelComponent(sitk.ConnectedComponent(mask, True))
+        kept[sitk.GetArrayViewFromImage(by_size) == 1] = value
+    return torch.from_numpy(kept)

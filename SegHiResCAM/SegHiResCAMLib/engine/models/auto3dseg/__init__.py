@@ -1,0 +1,1 @@
+"""Auto3DSeg's SegResNet checkpoints; may import the rest of models."""

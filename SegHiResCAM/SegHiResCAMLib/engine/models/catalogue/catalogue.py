@@ -1,0 +1,265 @@
+"""Models known by name: those that come with the program, and those that users add in a catalogue of their own.
+
+Nothing is downloaded unless `get` is called. `Resources/Schemas/catalogue.schema.json` documents the file and checks it.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from SegHiResCAMLib.engine.errors import EngineError
+from SegHiResCAMLib.engine.models.catalogue.download import download, readable
+from SegHiResCAMLib.engine.models.schemas import check
+from SegHiResCAMLib.engine.models.untrusted.checkpoint import sha256
+from SegHiResCAMLib.engine.models.untrusted.config_file import read_config
+from SegHiResCAMLib.engine.progress import Progress, part, silent
+from SegHiResCAMLib.model_folders import CACHE, CATALOGUE, RECEIPT, cache_folder, file_name, user_catalogue
+from SegHiResCAMLib.resources import resource
+
+
+@dataclass(frozen=True)
+class Download:
+    """A file that belongs to a model.
+
+    Attributes:
+        url: Address.
+        sha256: Lower-case hex.
+        name: Its own, in the cache.
+        size: Bytes; None when unknown.
+    """
+
+    url: str
+    sha256: str
+    name: str
+    size: int | None = None
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A model of a catalogue.
+
+    Attributes:
+        name: By which it is opened.
+        catalogue: The file it stands in.
+        content: All that the catalogue says of it.
+        path: Where it lies; None where it is downloaded.
+        files: What is downloaded; the first is opened.
+    """
+
+    name: str
+    catalogue: Path
+    content: dict[str, Any]
+    path: Path | None = None
+    files: tuple[Download, ...] = ()
+
+    @property
+    def location(self) -> Path:
+        """The file or folder to open, whether it is there or not."""
+        return self.path or cache_folder() / self.name / self.files[0].name
+
+    @property
+    def is_present(self) -> bool:
+        """Whether it can be opened without downloading anything."""
+        if self.path is not None:
+            return self.path.exists()
+        return all((cache_folder() / self.name / file.name).is_file() for file in self.files)
+
+    @property
+    def size(self) -> int | None:
+        """Bytes to download, where all are known."""
+        sizes = [file.size for file in self.files]
+        return None if None in sizes else sum(size for size in sizes if size)
+
+
+def entries() -> dict[str, Entry]:
+    """All models by name: the program's own, then the user's.
+
+    Raises:
+        EngineError: `catalogue-wrong`, `config-unreadable`, when the user's catalogue is not as the schema has it.
+    """
+    found = _read(resource("Models", "catalogue.json"))
+    own = user_catalogue()
+    if own.exists():
+        for name, entry in _read(own).items():
+            if name in found:
+                raise EngineError(
+                    "catalogue-wrong",
+                    f"'{own}' has a model '{name}', but one of that name comes with the program. Rename it.",
+                )
+            found[name] = entry
+    return found
+
+
+def present(name: str) -> Entry | None:
+    """The catalogue's model `name`, which can be opened; None when there is no such model.
+
+    Raises:
+        EngineError: `model-not-downloaded`, `catalogue-path`, and as `entries`.
+    """
+    entry = entries().get(name)
+    if entry is None or entry.is_present:
+        return entry
+    if entry.path is not None:
+        raise EngineError(
+            "catalogue-path",
+            f"'{entry.path}', where '{entry.catalogue}' has the model '{name}', is not there. Bring it back, or take the model out with "
+            f"'seghirescam models remove {name}'.",
+        )
+    size = f" ({readable(entry.size)})" if entry.size else ""
+    raise EngineError(
+        "model-not-downloaded",
+        f"'{name}' is in the catalogue, but not on this machine. 'seghirescam models get {name}' downloads it{size}.",
+    )
+
+
+def check_weights(entry: Entry, found: str) -> None:
+    """Hold the SHA-256 of a model's weights against its catalogue.
+
+    Raises:
+        EngineError: `catalogue-checksum`.
+    """
+    if entry.path is not None and entry.content["sha256"] != found:
+        raise EngineError(
+            "catalogue-checksum",
+            f"The weights of '{entry.name}' are not those that '{entry.catalogue}' describes (their SHA-256 differs). If you changed the "
+            f"model, take it out with 'seghirescam models remove {entry.name}' and add it again.",
+        )
+
+
+def get(name: str, progress: Progress = silent) -> Path:
+    """Download the catalogue's model `name`, as far as it is not there yet.
+
+    Returns:
+        The file to open.
+
+    Raises:
+        EngineError: `model-absent`, and as `download` and `entries`.
+    """
+    entry = _entry(name)
+    if entry.path is not None:
+        return entry.path
+    folder = cache_folder() / name
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / RECEIPT).write_text(json.dumps(entry.content, indent=4) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise EngineError(
+            "download-unwritable", f"'{folder}' cannot be made: {error.strerror}. Set {CACHE} to another folder."
+        ) from error
+    for number, file in enumerate(entry.files):
+        target = folder / file.name
+        if target.is_file() and sha256(target) == file.sha256:
+            continue
+        share = part(progress, number / len(entry.files), (number + 1) / len(entry.files))
+        download(file.url, target, file.sha256, share, size=file.size)
+    return entry.location
+
+
+def add(path: str, name: str, facts: dict[str, Any]) -> Path:
+    """Put a model that lies on this machine into the user's catalogue.
+
+    Args:
+        path: Of the model.
+        name: By which it will be opened.
+        facts: What the schema asks for beside name and path: licence, source, labels, sha256.
+
+    Returns:
+        The user's catalogue.
+
+    Raises:
+        EngineError: `catalogue-wrong`, for a name that is taken or not allowed; `catalogue-unwritable`.
+    """
+    if name in entries():
+        raise EngineError("catalogue-wrong", f"There is a model '{name}' already. Choose another name with --name.")
+    own = user_catalogue()
+    models = read_config(own)["models"] if own.exists() else []
+    content = {"models": [*models, {"name": name, "path": str(Path(path).resolve()), **facts}]}
+    check(content, "catalogue", str(own))
+    _write(own, content)
+    return own
+
+
+def remove(name: str) -> None:
+    """Take a model out of the user's catalogue; the model itself stays where it is.
+
+    Raises:
+        EngineError: `model-absent`; `catalogue-wrong`, for a model that comes with the program; `catalogue-unwritable`.
+    """
+    entry = _entry(name)
+    own = user_catalogue()
+    if entry.catalogue != own:
+        raise EngineError(
+            "catalogue-wrong", f"The model '{name}' comes with the program and cannot be taken out of its catalogue."
+        )
+    _write(own, {**read_config(own), "models": [one for one in read_config(own)["models"] if one["name"] != name]})
+
+
+def cache_size() -> int:
+    """Bytes of all downloaded models, whole or in part."""
+    return sum(file.stat().st_size for folder in _downloaded() for file in folder.rglob("*") if file.is_file())
+
+
+def empty_cache() -> int:
+    """Delete all downloaded models.
+
+    Returns:
+        The bytes that became free.
+    """
+    freed = cache_size()
+    for folder in _downloaded():
+        shutil.rmtree(folder, ignore_errors=True)
+    return freed - cache_size()
+
+
+def _downloaded() -> list[Path]:
+    """The folders of the cache that were made by `get`."""
+    return [receipt.parent for receipt in cache_folder().glob(f"*/{RECEIPT}") if not receipt.parent.is_symlink()]
+
+
+def _entry(name: str) -> Entry:
+    known = entries()
+    if name not in known:
+        raise EngineError("model-absent", f"There is no model '{name}' in the catalogue. It has: {', '.join(known)}.")
+    return known[name]
+
+
+def _read(file: Path) -> dict[str, Entry]:
+    content = read_config(file)
+    check(content, "catalogue", str(file))
+    found: dict[str, Entry] = {}
+    for model in content["models"]:
+        if model["name"] in found:
+            raise EngineError("catalogue-wrong", f"'{file}' has two models '{model['name']}'. Rename one.")
+        path = file.parent / model["path"] if "path" in model else None
+        files = tuple(_download(one, file) for one in model.get("files", []))
+        found[model["name"]] = Entry(model["name"], file, model, path, files)
+    return found
+
+
+def _download(file: dict[str, Any], catalogue: Path) -> Download:
+    try:
+        name = file_name(file)
+    except ValueError:
+        name = ""
+    if not name.strip(".") or any(part in name for part in ("/", "\\", ":", "\0")) or name == RECEIPT:
+        raise EngineError(
+            "catalogue-wrong",
+            f"'{catalogue}' has the address '{file['url'][:100]}', which ends in no file name. Add a 'name'.",
+        )
+    return Download(file["url"], file["sha256"], name, file.get("size"))
+
+
+def _write(file: Path, content: dict[str, Any]) -> None:
+    beside = file.with_name(f".{file.name}.part")
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        beside.write_text(json.dumps(content, indent=4, ensure_ascii=False) + "\n", encoding="utf-8")
+        beside.replace(file)
+    except OSError as error:
+        raise EngineError(
+            "catalogue-unwritable", f"'{file}' cannot be written: {error.strerror}. Set {CATALOGUE} to another file."
+        ) from error

@@ -1,0 +1,194 @@
+"""Fetches a file whose SHA-256 is known beforehand: goes on where an earlier attempt broke off, and gives it its name only when it is right."""
+
+from __future__ import annotations
+
+import http.client
+import re
+import shutil
+import urllib.error
+import urllib.parse
+import urllib.request
+from pathlib import Path
+
+from SegHiResCAMLib.engine.errors import EngineError
+from SegHiResCAMLib.engine.models.untrusted.checkpoint import MAX_BYTES, sha256
+from SegHiResCAMLib.engine.progress import Progress, silent
+
+ATTEMPTS = 3
+"""Connections that may break off before the user is asked to try again."""
+
+TIMEOUT = 30
+"""Seconds without a byte after which a connection counts as broken."""
+
+BLOCK = 1 << 18
+
+
+class _BrokenOffError(Exception):
+    """The connection ended before the file did; what arrived is kept."""
+
+
+def download(url: str, target: Path, expected: str, progress: Progress = silent, *, size: int | None = None) -> None:
+    """Fetch `url` into the file `target`.
+
+    What has arrived lies in `target` + ".part" until it is whole and its checksum is right.
+
+    Args:
+        url: https://, http:// or file://.
+        target: In a folder that exists.
+        expected: SHA-256, lower-case hex.
+        progress: Called after each block; may raise `Cancelled`, and what has arrived is kept.
+        size: In bytes, where it is known beforehand.
+
+    Raises:
+        EngineError: `download-failed`, `download-interrupted`, `download-checksum`, `download-size`, `download-unwritable`.
+    """
+    part = target.with_name(f"{target.name}.part")
+    went_on = part.exists()
+    try:
+        _fetch(url, part, progress, size)
+        if sha256(part) != expected and went_on:  # the file may have changed since the first part came
+            part.unlink()
+            _fetch(url, part, progress, size)
+        if sha256(part) != expected:
+            part.unlink()
+            raise EngineError(
+                "download-checksum",
+                f"What {_host(url)} sent as '{target.name}' is not the file that the catalogue describes (its SHA-256 differs), so it was "
+                "thrown away. Try again later, or ask whoever keeps the catalogue.",
+            )
+        part.replace(target)
+    except OSError as error:
+        raise EngineError(
+            "download-unwritable",
+            f"'{target}' cannot be written: {error.strerror or error}. Make room, or choose another cache folder.",
+        ) from error
+
+
+def _fetch(url: str, part: Path, progress: Progress, size: int | None) -> None:
+    """Bring `part` to its full length."""
+    if url.startswith("file://"):
+        _copy(url, part, progress)
+        return
+    for _ in range(ATTEMPTS):
+        before = _length(part)
+        try:
+            _request(url, part, progress, size)
+        except _BrokenOffError:
+            continue
+        except urllib.error.HTTPError as error:
+            if error.code == http.client.REQUESTED_RANGE_NOT_SATISFIABLE and before:
+                if error.headers.get("Content-Range") == f"bytes */{before}":
+                    return  # all of it had arrived
+                part.unlink()
+                continue
+            raise EngineError(
+                "download-failed",
+                f"{_host(url)} answered '{error.code} {_one_line(error.reason)}' for '{url}'. Check the address in the catalogue.",
+            ) from error
+        except (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError, ValueError) as error:
+            if _length(part) > before:
+                continue
+            reason = _one_line(getattr(error, "reason", None) or error)
+            raise EngineError(
+                "download-failed",
+                f"{_host(url)} cannot be reached: {reason}. Check the network, or copy the file by hand.",
+            ) from error
+        else:
+            return
+    raise EngineError(
+        "download-interrupted",
+        f"The connection to {_host(url)} broke off {ATTEMPTS} times; {_length(part)} bytes have arrived and are kept. "
+        "Ask for the download again to go on from there.",
+    )
+
+
+def _request(url: str, part: Path, progress: Progress, size: int | None) -> None:
+    have = _length(part)
+    request = urllib.request.Request(url, headers={"User-Agent": "SegHiResCAM", "Accept-Encoding": "identity"})
+    if have:
+        request.add_header("Range", f"bytes={have}-")
+    with _opener().open(request, timeout=TIMEOUT) as answer:
+        goes_on = answer.status == http.client.PARTIAL_CONTENT and _starts_at(answer, have)
+        if answer.status == http.client.PARTIAL_CONTENT and not goes_on:
+            part.unlink(missing_ok=True)
+            raise _BrokenOffError
+        have = have if goes_on else 0
+        length = answer.headers.get("Content-Length", "")
+        total = have + int(length) if length.isdecimal() else size
+        limit = size or MAX_BYTES
+        if total is not None and total > limit:
+            raise _too_large(url, total, limit)
+        with part.open("ab" if goes_on else "wb") as file:
+            while block := answer.read1(BLOCK):  # what is there already, so that a slow network can be cancelled
+                have += len(block)
+                if have > limit:
+                    raise _too_large(url, have, limit)
+                file.write(block)
+                file.flush()
+                progress(
+                    have / total if total else 0.0,
+                    f"Downloading {part.stem}: {readable(have)}" + (f" of {readable(total)}" if total else ""),
+                )
+    if total is not None and have < total:
+        raise _BrokenOffError
+
+
+def readable(size: int) -> str:
+    """Bytes for people: "820.6 kB"."""
+    amount, unit = float(size), "bytes"
+    for larger in ("kB", "MB", "GB"):
+        if amount < 1000:
+            break
+        amount, unit = amount / 1000, larger
+    return f"{amount:.0f} bytes" if unit == "bytes" else f"{amount:.1f} {unit}"
+
+
+def _copy(url: str, part: Path, progress: Progress) -> None:
+    source = Path(urllib.request.url2pathname(urllib.parse.urlsplit(url).path))
+    if not source.is_file():
+        raise EngineError(
+            "download-failed", f"There is no file '{source}', where the catalogue has it. Check the address."
+        )
+    shutil.copyfile(source, part)
+    progress(1.0, f"Copied {part.stem}")
+
+
+def _opener() -> urllib.request.OpenerDirector:
+    """HTTP and HTTPS alone, so that no redirection leads to a local file or elsewhere."""
+    opener = urllib.request.OpenerDirector()
+    for handler in (
+        urllib.request.ProxyHandler,
+        urllib.request.HTTPHandler,
+        urllib.request.HTTPSHandler,
+        urllib.request.HTTPRedirectHandler,
+        urllib.request.HTTPDefaultErrorHandler,
+        urllib.request.HTTPErrorProcessor,
+        urllib.request.UnknownHandler,
+    ):
+        opener.add_handler(handler())
+    return opener
+
+
+def _starts_at(answer: http.client.HTTPResponse, have: int) -> bool:
+    found = re.match(r"bytes (\d+)-", answer.headers.get("Content-Range", ""))
+    return found is not None and int(found.group(1)) == have
+
+
+def _length(part: Path) -> int:
+    return part.stat().st_size if part.exists() else 0
+
+
+def _one_line(reason: object) -> str:
+    return " ".join(str(reason).split())[:200]
+
+
+def _host(url: str) -> str:
+    return urllib.parse.urlsplit(url).netloc or "this machine"
+
+
+def _too_large(url: str, size: int, limit: int) -> EngineError:
+    return EngineError(
+        "download-size",
+        f"{_host(url)} sends {size} bytes where the catalogue allows for {limit}, so nothing more was fetched. "
+        "Ask whoever keeps the catalogue.",
+    )
