@@ -9,7 +9,7 @@ from torch import nn
 
 from SegHiResCAMLib.engine.cam.methods import METHODS
 from SegHiResCAMLib.engine.errors import EngineError
-from SegHiResCAMLib.engine.inference.memory import UNKNOWN, Workplace, fitting, free_memory
+from SegHiResCAMLib.engine.inference.memory import UNKNOWN, Workplace, fitting, free_memory_of
 from SegHiResCAMLib.engine.inference.windows import plan_windows
 from SegHiResCAMLib.engine.models.model import WindowSettings
 
@@ -110,7 +110,7 @@ def test_the_first_window_is_measured_and_then_as_many_as_fit_go_together() -> N
 
 
 def test_free_memory_is_some_but_not_more_than_there_is() -> None:
-    free = free_memory(CPU)
+    free = free_memory_of(CPU)
     assert free is None or 2**20 < free < 2**50
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 import traceback
 from collections.abc import Callable
-from typing import Any
 
 from SegHiResCAMLib.engine.errors import Cancelled, EngineError
+from SegHiResCAMLib.engine.free_memory import is_out_of_memory
 from SegHiResCAMLib.worker.answers import Kept, answer
 from SegHiResCAMLib.worker.channel import Channel
 from SegHiResCAMLib.worker.protocol import Error, Progress, Result, save_array
@@ -60,20 +60,11 @@ def error_of(problem: Exception) -> Error:
         return Error("cancelled", "Cancelled.")
     if isinstance(problem, EngineError):
         return Error(problem.code, problem.sentence, trace if problem.__cause__ else "")
-    if _is_memory(problem):
-        sentence = "The memory is full: choose the device cpu, close other programs, or crop the volume."
+    if is_out_of_memory(problem):
+        sentence = "Out of memory. Choose the device cpu, close other programs, or crop the volume."
         return Error("memory", sentence, trace)
     if isinstance(problem, OSError):
         sentence = f"A temporary file could not be written or read ({problem.strerror or problem}): free some disk space and try again."
         return Error("disk", sentence, trace)
     sentence = f"This should not have happened ({type(problem).__name__}: {problem}). The log has the details."
     return Error("internal", sentence, trace)
-
-
-def _is_memory(problem: Any) -> bool:
-    """PyTorch says it with its own class on a GPU, and with a plain RuntimeError on the CPU."""
-    return (
-        isinstance(problem, MemoryError)
-        or type(problem).__name__ == "OutOfMemoryError"
-        or (isinstance(problem, RuntimeError) and "not enough memory" in str(problem))
-    )

@@ -12,6 +12,7 @@ from typing import TypeVar
 import torch
 
 from SegHiResCAMLib.engine.errors import EngineError
+from SegHiResCAMLib.engine.free_memory import free_memory, is_out_of_memory
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -26,7 +27,6 @@ SHARE = 0.5
 """Of the free memory that a batch may take; the rest is for others, and for what windows differ in."""
 
 PROCESS = Path("/proc/self")
-MACHINE = Path("/proc/meminfo")
 
 FELL_BACK = (
     "The memory of the graphics processor ran out even for one window, so the CPU took over. "
@@ -76,7 +76,7 @@ class Workplace:
                 if self.batch is None:
                     with _cost(self.device) as cost:
                         result = compute(chunk, self.device)
-                    self.batch = fitting(free_memory(self.device), cost, at_most)
+                    self.batch = fitting(free_memory_of(self.device), cost, at_most)
                 else:
                     result = compute(chunk, self.device)
             except (RuntimeError, MemoryError) as error:
@@ -113,7 +113,7 @@ def fitting(free: int | None, cost: Sequence[int], at_most: int) -> int:
     return max(1, min(at_most, int(SHARE * free / max(cost[0], 1))))
 
 
-def free_memory(device: torch.device) -> int | None:
+def free_memory_of(device: torch.device) -> int | None:
     """Bytes that can still be taken on a device; None where nobody says."""
     if device.type == "cuda":
         # What PyTorch keeps but does not use is free for it, too.
@@ -122,17 +122,7 @@ def free_memory(device: torch.device) -> int | None:
             + torch.cuda.memory_reserved(device)
             - torch.cuda.memory_allocated(device)
         )
-    if device.type == "cpu" and MACHINE.exists():
-        return _kilobytes(MACHINE, "MemAvailable") * 1024
-    return None
-
-
-def is_out_of_memory(error: Exception) -> bool:
-    """Whether an error says that memory ran out; on the CPU PyTorch has no class of its own for it."""
-    said = str(error).lower()
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or any(
-        words in said for words in ("can't allocate memory", "not enough memory", "out of memory")
-    )
+    return free_memory() if device.type == "cpu" else None
 
 
 @contextmanager
