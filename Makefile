@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: setup demo test check format benchmark benchmark-panel figures pictures clean
+.PHONY: setup demo test check format docs wheel benchmark benchmark-panel figures pictures clean
 
 setup: $(READY)
 
@@ -29,10 +29,22 @@ check: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-issue-forms .github/ISSUE_TEMPLATE/bug.yml .github/ISSUE_TEMPLATE/feature.yml
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-issue-config .github/ISSUE_TEMPLATE/config.yml
+	$(BIN)/check-jsonschema --builtin-schema vendor.dependabot .github/dependabot.yml
+	$(BIN)/check-jsonschema --builtin-schema vendor.citation-file-format CITATION.cff
 
 format: $(READY)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+# The documentation as a site, in site/; warnings are errors.
+docs: $(READY)
+	$(BIN)/zensical build --clean --strict
+
+wheel: $(READY)
+	$(BIN)/python -m build --wheel --outdir dist
 
 benchmark: $(READY)
 	$(BIN)/python Testing/benchmarks/run.py docs/benchmarks.md

@@ -1,0 +1,47 @@
+"""Why did the network segment this? The public Python API of SegHiResCAM.
+
+    from seghirescam import ExplainRequest, explain, open_model, read_volume, write_volume
+
+    volume, model = read_volume("ct-dicom"), open_model("my-bundle")
+    explanation = explain(ExplainRequest(volume, model, segment="kidney"))
+    write_volume(explanation.heatmap, "heatmap.nrrd")
+
+What is named here stays from one minor version to the next; what lies in `SegHiResCAMLib` may move. Inside 3D Slicer, scripts use the
+module's logic instead, `slicer.util.getModuleLogic("SegHiResCAM")`, which computes in a process of its own.
+"""
+
+from importlib.metadata import version
+
+from SegHiResCAMLib.engine import (
+    Cancelled,
+    EngineError,
+    ExplainRequest,
+    Explanation,
+    Label,
+    Segmentation,
+    SegmentationModel,
+    explain,
+    open_model,
+    read_volume,
+    segment,
+    write_volume,
+)
+from SegHiResCAMLib.engine.cam.any_network import activation_map
+
+__version__ = version("seghirescam")
+
+__all__ = [
+    "Cancelled",
+    "EngineError",
+    "ExplainRequest",
+    "Explanation",
+    "Label",
+    "Segmentation",
+    "SegmentationModel",
+    "activation_map",
+    "explain",
+    "open_model",
+    "read_volume",
+    "segment",
+    "write_volume",
+]
