@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor, wait
 from functools import partial
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -36,6 +36,9 @@ from SegHiResCAMLib.terminology import Code, Terminology
 from SegHiResCAMLib.worker import protocol
 from SegHiResCAMLib.worker.client import Client
 from SegHiResCAMLib.worker.protocol import Progress, Result, Voxels
+
+if TYPE_CHECKING:
+    from slicer import vtkMRMLScalarVolumeNode, vtkMRMLSegmentationNode
 
 POLL_SECONDS = 0.02
 
@@ -73,9 +76,9 @@ class Explainer:
     def layers(
         self,
         model: str,
-        volume: Any = None,
+        volume: vtkMRMLScalarVolumeNode | None = None,
         *,
-        further: Sequence[Any] = (),
+        further: Sequence[vtkMRMLScalarVolumeNode] = (),
         axis: str = "auto",
         extent_mm: float | None = None,
         **callbacks: Any,
@@ -86,10 +89,10 @@ class Explainer:
 
     def segment(
         self,
-        volume: Any,
+        volume: vtkMRMLScalarVolumeNode,
         model: str,
         *,
-        further: Sequence[Any] = (),
+        further: Sequence[vtkMRMLScalarVolumeNode] = (),
         mode: str = "auto",
         axis: str = "auto",
         device: str = "auto",
@@ -125,12 +128,12 @@ class Explainer:
 
     def explain(
         self,
-        volume: Any,
+        volume: vtkMRMLScalarVolumeNode,
         model: str,
         segment: str,
         *,
-        further: Sequence[Any] = (),
-        segmentation: Any = None,
+        further: Sequence[vtkMRMLScalarVolumeNode] = (),
+        segmentation: vtkMRMLSegmentationNode | None = None,
         pixel_set: str | Mapping[str, Any] | None = None,
         method: str = "seg-hires-grad-cam",
         layer: str | None = None,
@@ -204,7 +207,13 @@ class Explainer:
         return self._ask(request, finish, callbacks)
 
     def export(
-        self, heatmap: Any, folder: Path, *, file_format: str = "nrrd", opacity: float = 0.5, **callbacks: Any
+        self,
+        heatmap: vtkMRMLScalarVolumeNode,
+        folder: Path,
+        *,
+        file_format: str = "nrrd",
+        opacity: float = 0.5,
+        **callbacks: Any,
     ) -> Job:
         """Write everything that belongs to a heat map into a folder; the result is an `Exported`. See `export_steps`.
 
@@ -314,7 +323,7 @@ def _facts(result: Result, _report: Report) -> Steps:
     return result.facts
 
 
-def _scene_of(volume: Any) -> Any:
+def _scene_of(volume: vtkMRMLScalarVolumeNode) -> Any:
     scene = volume.GetScene()
     if scene is None:
         sentence = f"The volume {volume.GetName()} was removed meanwhile, so its result was thrown away: load it again."

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import uuid4
 
 import numpy as np
@@ -34,6 +34,9 @@ from SegHiResCAMLib.scene.table import table_rows
 from SegHiResCAMLib.scene.volumes import volume_array
 from SegHiResCAMLib.steps import Steps
 
+if TYPE_CHECKING:
+    from slicer import vtkMRMLScalarVolumeNode
+
 FORMATS: dict[str, Callable[..., None]] = {"nrrd": write_nrrd, "nii.gz": write_nifti}
 FACTS, SEGMENTS_FILE = "explanation.json", "segmentation.seg.nrrd"
 MAPS, SEGMENTS, PICTURE = 0.75, 0.85, 1.0
@@ -47,7 +50,7 @@ class Exported(NamedTuple):
     left_out: list[str]
 
 
-def check_export(heatmap: Any, file_format: str) -> None:
+def check_export(heatmap: vtkMRMLScalarVolumeNode, file_format: str) -> None:
     """Refuse what cannot be exported, before anything is written.
 
     Raises:
@@ -67,7 +70,7 @@ def check_export(heatmap: Any, file_format: str) -> None:
 
 
 def export_steps(
-    heatmap: Any, folder: Path, report: Report, *, file_format: str = "nrrd", opacity: float = 0.5
+    heatmap: vtkMRMLScalarVolumeNode, folder: Path, report: Report, *, file_format: str = "nrrd", opacity: float = 0.5
 ) -> Steps:
     """Write everything that belongs to a heat map, as a job does it.
 
@@ -173,7 +176,7 @@ def _sentences(folder: Path) -> Iterator[None]:
         raise SceneError(sentence) from problem
 
 
-def _facts(heatmap: Any) -> dict[str, Any]:
+def _facts(heatmap: vtkMRMLScalarVolumeNode) -> dict[str, Any]:
     provenance = heatmap_provenance(heatmap)
     return {
         "name": heatmap.GetName(),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import qt
 import slicer
@@ -21,6 +21,9 @@ from SegHiResCAMLib.scene.errors import SceneError
 from SegHiResCAMLib.scene.heatmap import heatmap_provenance, peak_position, remove_heatmap
 from SegHiResCAMLib.scene.overlay import jump_slices
 from SegHiResCAMLib.scene.places import mouse_position, points_at, start_placing
+
+if TYPE_CHECKING:
+    from slicer import vtkMRMLScalarVolumeNode
 
 NAME = "explain"
 LIVE = "SegHiResCAM.live"
@@ -126,17 +129,17 @@ class ExplainSection:
     def _start(self, question: Callable[..., Any], done: Callable[[Any], None]) -> None:
         self._state.work.start(NAME, question, lambda heatmap: done(_named(heatmap)))
 
-    def _explained(self, heatmap: Any, second: list[Callable[..., Any]]) -> None:
+    def _explained(self, heatmap: vtkMRMLScalarVolumeNode, second: list[Callable[..., Any]]) -> None:
         self._show(heatmap)
         for question in second:
             self._start(question, self._compared)
 
-    def _compared(self, heatmap: Any) -> None:
+    def _compared(self, heatmap: vtkMRMLScalarVolumeNode) -> None:
         self._state.choices.secondHeatmap = heatmap
         self._state.choices.compareViews = True
         self._say(heatmap)
 
-    def _live_explained(self, heatmap: Any) -> None:
+    def _live_explained(self, heatmap: vtkMRMLScalarVolumeNode) -> None:
         scene = slicer.mrmlScene
         before = [scene.GetNthNodeByClass(index, "vtkMRMLScalarVolumeNode") for index in
                   range(scene.GetNumberOfNodesByClass("vtkMRMLScalarVolumeNode"))]  # fmt: skip
@@ -147,14 +150,14 @@ class ExplainSection:
                 remove_heatmap(node)
         heatmap.SetAttribute(LIVE, "1")
 
-    def _show(self, heatmap: Any, *, jump: bool = True) -> None:
+    def _show(self, heatmap: vtkMRMLScalarVolumeNode, *, jump: bool = True) -> None:
         self._state.choices.heatmap = heatmap
         self._state.choices.overlayVisible = True
         if jump and self._state.parameters is not None:  # in another module the views are not ours
             jump_slices(slicer.mrmlScene, peak_position(heatmap).position)
         self._say(heatmap)
 
-    def _say(self, heatmap: Any) -> None:
+    def _say(self, heatmap: vtkMRMLScalarVolumeNode) -> None:
         facts = heatmap_provenance(heatmap)
         self._state.work.say(
             _("{method} explained {segment} at layer {layer}: the peak is {peak} {units}.").format(
@@ -171,7 +174,7 @@ class ExplainSection:
             setattr(self._state.parameters, parameter, chosen_in(selector))
 
 
-def _named(heatmap: Any) -> Any:
+def _named(heatmap: vtkMRMLScalarVolumeNode) -> Any:
     """A heat map whose name tells it from those of the same segment by the same method."""
     facts = heatmap_provenance(heatmap)
     said = [_contrast(facts), _("refined") if "refinedBy" in facts else ""]

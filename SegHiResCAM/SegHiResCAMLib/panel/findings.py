@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from SegHiResCAMLib.panel.widgets import fill_table
 from SegHiResCAMLib.scene.heatmap import MEASUREMENTS, heatmap_diagnoses
 from SegHiResCAMLib.scene.table import table_rows
 
+if TYPE_CHECKING:
+    from slicer import vtkMRMLScalarVolumeNode
 
-def refresh_findings(ui: Any, heatmap: Any) -> None:
+
+def refresh_findings(ui: Any, heatmap: vtkMRMLScalarVolumeNode) -> None:
     """Show what there is; nothing for no heat map."""
     diagnoses = heatmap_diagnoses(heatmap) if heatmap is not None else []
     ui.diagnosesLabel.text = "\n".join(f"• {sentence}" for sentence in diagnoses)

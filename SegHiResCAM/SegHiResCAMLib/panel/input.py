@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import qt
 import slicer
@@ -15,6 +15,9 @@ from SegHiResCAMLib.panel.models import offered_models, remember_model
 from SegHiResCAMLib.panel.state import State
 from SegHiResCAMLib.panel.widgets import chosen_in, fill_combo, show_row
 from SegHiResCAMLib.scene.heatmap import INPUT_VOLUME
+
+if TYPE_CHECKING:
+    from slicer import vtkMRMLScene
 
 FILES = "*.pt *.pth *.ckpt *.safetensors *.zip *.ts"
 
@@ -121,7 +124,7 @@ class InputSection:
             self._choose_again()
 
 
-def first_input(scene: Any) -> Any:
+def first_input(scene: vtkMRMLScene) -> Any:
     """The first volume that is no heat map."""
     for index in range(scene.GetNumberOfNodesByClass("vtkMRMLScalarVolumeNode")):
         node = scene.GetNthNodeByClass(index, "vtkMRMLScalarVolumeNode")

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 from slicer.i18n import tr as _
 
 from SegHiResCAMLib.panel.reasons import why_not_segment
 from SegHiResCAMLib.panel.state import State
+
+if TYPE_CHECKING:
+    from slicer import vtkMRMLSegmentationNode
 
 NAME = "segment"
 
@@ -42,6 +45,6 @@ class SegmentSection:
             self._segmented,
         )
 
-    def _segmented(self, segmentation: Any) -> None:
+    def _segmented(self, segmentation: vtkMRMLSegmentationNode) -> None:
         self._state.choices.segmentation = segmentation
         self._state.work.say(_("Segmented. Choose a segment and press Explain."))

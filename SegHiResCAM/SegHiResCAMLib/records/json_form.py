@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import types
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -86,27 +86,28 @@ def _is_record(hint: Any) -> bool:
 
 
 def _value(hint: Any, value: Any, where: str) -> Any:
-    origin, inner = get_origin(hint), get_args(hint)
     if hint is Any:
-        return value
-    if origin in (Union, types.UnionType):
-        return _of_union(inner, value, where)
-    if origin is Literal:
-        if value not in inner:
-            raise MalformedError(where, f"must be {' or '.join(map(repr, inner))}, not {_shown(value)}")
         return value
     if _is_record(hint):
         return from_json(hint, value, where)
-    if origin in (tuple, list):
-        return _of_sequence(origin, inner, value, where)
-    if origin in (dict, Mapping):
-        if not isinstance(value, Mapping):
-            raise MalformedError(where, f"must be an object, not {_shown(value)}")
-        return {str(key): _value(inner[1], one, f"{where}.{key}") for key, one in value.items()}
-    return _of_plain(hint, value, where)
+    read = _READERS.get(get_origin(hint))
+    return read(hint, value, where) if read else _of_plain(hint, value, where)
 
 
-def _of_union(kinds: tuple[Any, ...], value: Any, where: str) -> Any:
+def _of_literal(hint: Any, value: Any, where: str) -> Any:
+    if not any(value == one and type(value) is type(one) for one in get_args(hint)):
+        raise MalformedError(where, f"must be {' or '.join(map(repr, get_args(hint)))}, not {_shown(value)}")
+    return value
+
+
+def _of_dictionary(hint: Any, value: Any, where: str) -> dict[str, Any]:
+    if not isinstance(value, Mapping):
+        raise MalformedError(where, f"must be an object, not {_shown(value)}")
+    return {str(key): _value(get_args(hint)[1], one, f"{where}.{key}") for key, one in value.items()}
+
+
+def _of_union(hint: Any, value: Any, where: str) -> Any:
+    kinds = get_args(hint)
     if value is None and type(None) in kinds:
         return None
     records = [one for one in kinds if _is_record(one)]
@@ -127,7 +128,8 @@ def _of_union(kinds: tuple[Any, ...], value: Any, where: str) -> Any:
     raise MalformedError(where, f"cannot be {_shown(value)}")
 
 
-def _of_sequence(origin: Any, inner: tuple[Any, ...], value: Any, where: str) -> Any:
+def _of_sequence(hint: Any, value: Any, where: str) -> Any:
+    origin, inner = get_origin(hint), get_args(hint)
     if not isinstance(value, list | tuple):
         raise MalformedError(where, f"must be a list, not {_shown(value)}")
     if origin is list or inner[-1] is Ellipsis:
@@ -147,6 +149,18 @@ def _of_plain(hint: Any, value: Any, where: str) -> Any:
         return value
     names = {str: "text", int: "a whole number", float: "a number", bool: "true or false", type(None): "null"}
     raise MalformedError(where, f"must be {names.get(hint, hint)}, not {_shown(value)}")
+
+
+_READERS: dict[Any, Callable[[Any, Any, str], Any]] = {
+    Union: _of_union,
+    types.UnionType: _of_union,
+    Literal: _of_literal,
+    tuple: _of_sequence,
+    list: _of_sequence,
+    dict: _of_dictionary,
+    Mapping: _of_dictionary,
+}
+"""By the origin of a type; all others are records or plain values."""
 
 
 def _shown(value: Any) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 from textwrap import wrap
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -14,6 +14,9 @@ from SegHiResCAMLib.scene.heatmap import heatmap_diagnoses, heatmap_provenance, 
 from SegHiResCAMLib.scene.panels import Outline, anatomical
 from SegHiResCAMLib.scene.save import written_beside
 
+if TYPE_CHECKING:
+    from slicer import vtkMRMLScalarVolumeNode
+
 MARGIN = 24  # pixels
 ASKED = ("pixelSet", "contrast", "refinedBy")
 """Facts of a map that say what was asked, beside method, segment and layer."""
@@ -21,14 +24,14 @@ ASKED = ("pixelSet", "contrast", "refinedBy")
 FOOTER = "Research use only. A heat map is no diagnosis."
 
 
-def title(page: Canvas, heatmap: Any, first: tuple[str, ...], second: tuple[str, ...]) -> None:
+def title(page: Canvas, heatmap: vtkMRMLScalarVolumeNode, first: tuple[str, ...], second: tuple[str, ...]) -> None:
     """Write what a picture shows, and below it how that was made."""
     facts = heatmap_provenance(heatmap)
     page.text(MARGIN, 34, join(facts, *first), 22, weight="bold")
     page.text(MARGIN, 63, join(facts, *second), 15, DIM)
 
 
-def legend(page: Canvas, heatmap: Any, left: int, top: int, width: int) -> None:
+def legend(page: Canvas, heatmap: vtkMRMLScalarVolumeNode, left: int, top: int, width: int) -> None:
     """Draw the colours of a map with raw values, and what they mean."""
     shown = range_bar(page, heatmap, left, top, width)
     if shown is None:
@@ -46,7 +49,9 @@ def legend(page: Canvas, heatmap: Any, left: int, top: int, width: int) -> None:
         page.text(left, top + 48 + 20 * row, line, 13, DIM)
 
 
-def range_bar(page: Canvas, heatmap: Any, left: int, top: int, width: int) -> tuple[float, float] | None:
+def range_bar(
+    page: Canvas, heatmap: vtkMRMLScalarVolumeNode, left: int, top: int, width: int
+) -> tuple[float, float] | None:
     """Draw the colours of a map with raw values: the end of its range, and the value below which it is hidden; None for a blank map."""
     if peak_position(heatmap).value <= 0:
         page.text(left, top + 8, "the map is zero everywhere", 13)
@@ -59,7 +64,7 @@ def range_bar(page: Canvas, heatmap: Any, left: int, top: int, width: int) -> tu
     return upper, hidden
 
 
-def notes(page: Canvas, heatmap: Any, left: int, top: int, width: int, lines: int) -> None:
+def notes(page: Canvas, heatmap: vtkMRMLScalarVolumeNode, left: int, top: int, width: int, lines: int) -> None:
     """Write what to know before believing a map, the gravest first, as far as there is room; the files say it all."""
     told = [wrap(sentence, width // 7) for sentence in heatmap_diagnoses(heatmap)]  # a letter is about 7 pixels wide
     written = [line for sentence in told for line in sentence]

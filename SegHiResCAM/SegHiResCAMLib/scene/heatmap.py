@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import slicer
@@ -17,6 +17,10 @@ import slicer
 from SegHiResCAMLib.scene.errors import SceneError
 from SegHiResCAMLib.scene.placement import place_beside
 from SegHiResCAMLib.scene.volumes import Array, image_of, set_image, to_world, volume_array
+
+if TYPE_CHECKING:
+    from slicer import vtkMRMLScalarVolumeNode, vtkMRMLScene, vtkMRMLSegmentationNode
+    from vtk import vtkImageData
 
 INFERNO = "vtkMRMLColorTableNodeFileInferno.txt"  # perceptually uniform: makes no edges that the map does not have
 LOWER_FRACTION = 0.15
@@ -37,7 +41,7 @@ class Peak(NamedTuple):
 class PreparedMap(NamedTuple):
     """A heat map on its way into the scene: its vtkImageData and its maximum, 0 where it is nowhere above."""
 
-    image: Any
+    image: vtkImageData
     maximum: float
 
 
@@ -59,15 +63,15 @@ def prepare_map(array: Array) -> PreparedMap:
 
 
 def add_heatmap(
-    scene: Any,
+    scene: vtkMRMLScene,
     array: Array | PreparedMap,
     affine: Array,
     provenance: Mapping[str, str],
-    input_volume: Any,
+    input_volume: vtkMRMLScalarVolumeNode,
     *,
-    segmentation: Any = None,
+    segmentation: vtkMRMLSegmentationNode | None = None,
     lower_fraction: float = LOWER_FRACTION,
-) -> Any:
+) -> vtkMRMLScalarVolumeNode:
     """Add a heat map to the scene, beside the volume it explains, with its colours and legend.
 
     Args:
@@ -121,7 +125,7 @@ def node_facts(facts: Mapping[str, Any]) -> dict[str, str]:
     }
 
 
-def remove_heatmap(node: Any) -> None:
+def remove_heatmap(node: vtkMRMLScalarVolumeNode) -> None:
     """Remove a heat map from its scene with all that belongs to it alone: display, legend, table of measurements."""
     scene = node.GetScene()
     own = [node.GetNthDisplayNode(index) for index in range(node.GetNumberOfDisplayNodes())]
@@ -131,7 +135,7 @@ def remove_heatmap(node: Any) -> None:
             scene.RemoveNode(one)
 
 
-def restore_display(node: Any) -> None:
+def restore_display(node: vtkMRMLScalarVolumeNode) -> None:
     """Give a heat map whose display somebody has removed another one, and its legend; does nothing where it has its own."""
     if isinstance(node.GetDisplayNode(), slicer.vtkMRMLScalarVolumeDisplayNode):
         return
@@ -146,7 +150,7 @@ def restore_display(node: Any) -> None:
     _add_legend(node, heatmap_provenance(node))
 
 
-def set_display_range(node: Any, upper: float, lower_fraction: float = LOWER_FRACTION) -> None:
+def set_display_range(node: vtkMRMLScalarVolumeNode, upper: float, lower_fraction: float = LOWER_FRACTION) -> None:
     """Show a heat map's colours from 0 to `upper`, hiding what lies under that fraction of it.
 
     Two maps that shall be compared in absolute terms get the same `upper`.
@@ -159,24 +163,24 @@ def set_display_range(node: Any, upper: float, lower_fraction: float = LOWER_FRA
     display.ApplyThresholdOn()
 
 
-def heatmap_provenance(node: Any) -> dict[str, str]:
+def heatmap_provenance(node: vtkMRMLScalarVolumeNode) -> dict[str, str]:
     """How a heat map was made, as `add_heatmap` was told, with its "maximum"; empty for any other node."""
     names = [name for name in node.GetAttributeNames() if name.startswith(PREFIX)]
     return {name.removeprefix(PREFIX): node.GetAttribute(name) for name in names}
 
 
-def heatmap_diagnoses(node: Any) -> list[str]:
+def heatmap_diagnoses(node: vtkMRMLScalarVolumeNode) -> list[str]:
     """The sentences to know before believing a heat map."""
     return list(json.loads(heatmap_provenance(node).get("diagnoses", "[]")))
 
 
-def heatmap_maximum(node: Any) -> float:
+def heatmap_maximum(node: vtkMRMLScalarVolumeNode) -> float:
     """The highest value of a heat map, 0 for a map that is nowhere above."""
     told = node.GetAttribute(f"{PREFIX}maximum")
     return float(told) if told else max(float(volume_array(node)[0].max()), 0.0)
 
 
-def peak_position(node: Any) -> Peak:
+def peak_position(node: vtkMRMLScalarVolumeNode) -> Peak:
     """Where the map is highest, its parent transforms included; for a map that is nowhere above 0, the volume's centre."""
     array, affine = volume_array(node)
     index = _told_peak(node, array, affine)
@@ -189,7 +193,7 @@ def peak_position(node: Any) -> Peak:
     return Peak(to_world(node, (affine @ [*index, 1.0])[:3]), value)
 
 
-def _told_peak(node: Any, array: Array, affine: Array) -> Array | None:
+def _told_peak(node: vtkMRMLScalarVolumeNode, array: Array, affine: Array) -> Array | None:
     """The voxel that the node's own facts name, if the maximum is there: large maps need not be searched."""
     facts = heatmap_provenance(node)
     if "peakRas" not in facts or "maximum" not in facts:
@@ -199,7 +203,7 @@ def _told_peak(node: Any, array: Array, affine: Array) -> Array | None:
     return index if inside and array[tuple(index.astype(int))] == np.float32(facts["maximum"]) else None
 
 
-def _add_legend(node: Any, provenance: Mapping[str, str]) -> None:
+def _add_legend(node: vtkMRMLScalarVolumeNode, provenance: Mapping[str, str]) -> None:
     legend = slicer.vtkSlicerColorLogic.AddDefaultColorLegendDisplayNode(node)
     legend.SetTitleText("\n".join(provenance[key] for key in ("method", "segment") if provenance.get(key)))
     legend.SetLabelFormat("%.3g")  # raw maps range from 1e-6 to 1e6

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -15,6 +15,9 @@ from SegHiResCAMLib.scene.heatmap import (
     remove_heatmap,
 )
 from SegHiResCAMLib.scene.volumes import Array, volume_array
+
+if TYPE_CHECKING:
+    from slicer import vtkMRMLScalarVolumeNode
 
 PER_SLICE = "SegHiResCAM.perSlice"
 """Node reference role: from a heat map to the one made of it."""
@@ -39,13 +42,13 @@ def per_slice(array: Array, affine: Array, axis: str) -> PreparedMap:
     return prepare_map(np.maximum(array, 0) / np.where(highest > 0, highest, 1))
 
 
-def slicing_axis(heatmap: Any) -> str:
+def slicing_axis(heatmap: vtkMRMLScalarVolumeNode) -> str:
     """The axis that a heat map's network went along, as its facts say; "axial" for a volumetric one."""
     said = heatmap_provenance(heatmap).get("mode", "").rpartition(" ")[2]  # of "slice-wise, coronal"
     return said if said in AXES else "axial"
 
 
-def add_per_slice(heatmap: Any, prepared: PreparedMap) -> Any:
+def add_per_slice(heatmap: vtkMRMLScalarVolumeNode, prepared: PreparedMap) -> vtkMRMLScalarVolumeNode:
     """Add it to the scene, hidden from lists, as a companion of its heat map; replaces an earlier one."""
     scene = heatmap.GetScene()
     remove_per_slice(heatmap)
@@ -58,7 +61,7 @@ def add_per_slice(heatmap: Any, prepared: PreparedMap) -> Any:
     return node
 
 
-def remove_per_slice(heatmap: Any) -> None:
+def remove_per_slice(heatmap: vtkMRMLScalarVolumeNode) -> None:
     """Remove the companion of a heat map, where it has one."""
     node = heatmap.GetNodeReference(PER_SLICE)
     if node is not None:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -26,6 +26,9 @@ from SegHiResCAMLib.scene.panels import Look, Outline, body_frame, cut_panel, dr
 from SegHiResCAMLib.scene.slices import AXIAL, VIEWS, body_search
 from SegHiResCAMLib.steps import Steps, finish
 
+if TYPE_CHECKING:
+    from slicer import vtkMRMLScalarVolumeNode, vtkMRMLSegmentationNode
+
 _GAP = 12  # pixels
 _PAGE = 1500  # pixels that the panels share in width
 _TILE, _TILES = 288, 5  # of a gallery: pixels across, and tiles in a row
@@ -34,9 +37,9 @@ _COLUMN = (280, 460)  # narrowest and widest column of a comparison, in pixels: 
 
 def slice_picture_steps(
     path: Path,
-    volume: Any,
-    heatmap: Any,
-    segmentation: Any = None,
+    volume: vtkMRMLScalarVolumeNode,
+    heatmap: vtkMRMLScalarVolumeNode,
+    segmentation: vtkMRMLSegmentationNode | None = None,
     *,
     segments: Sequence[str] | None = None,
     opacity: float = 0.5,
@@ -80,9 +83,9 @@ def slice_picture_steps(
 
 def comparison_picture(
     path: Path,
-    volume: Any,
-    heatmaps: Sequence[Any],
-    segmentation: Any = None,
+    volume: vtkMRMLScalarVolumeNode,
+    heatmaps: Sequence[vtkMRMLScalarVolumeNode],
+    segmentation: vtkMRMLSegmentationNode | None = None,
     *,
     segments: Sequence[str] | None = None,
 ) -> None:
@@ -123,9 +126,9 @@ def comparison_picture(
 
 def gallery_picture(
     path: Path,
-    volume: Any,
-    heatmaps: Sequence[Any],
-    segmentation: Any = None,
+    volume: vtkMRMLScalarVolumeNode,
+    heatmaps: Sequence[vtkMRMLScalarVolumeNode],
+    segmentation: vtkMRMLSegmentationNode | None = None,
     *,
     segments: Sequence[str] | None = None,
 ) -> None:

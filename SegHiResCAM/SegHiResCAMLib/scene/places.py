@@ -6,7 +6,7 @@ The forms are those of the engine's `pixel_sets`: {"kind": "sphere", "centre": [
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import vtk
@@ -14,25 +14,34 @@ import vtk
 from SegHiResCAMLib.scene.errors import SceneError
 from SegHiResCAMLib.scene.volumes import Array, from_world
 
+if TYPE_CHECKING:
+    from slicer import (
+        vtkMRMLCrosshairNode,
+        vtkMRMLMarkupsFiducialNode,
+        vtkMRMLMarkupsROINode,
+        vtkMRMLScalarVolumeNode,
+        vtkMRMLScene,
+    )
+
 PixelSet = Mapping[str, Any]
 
 
-def component_at(volume: Any, ras: Array) -> PixelSet:
+def component_at(volume: vtkMRMLScalarVolumeNode, ras: Array) -> PixelSet:
     """The island of a segment at a point of the scene, (3,) RAS millimetres."""
     return {"kind": "component", "point": from_world(volume, ras).tolist()}
 
 
-def points_at(volume: Any, points: list[Array]) -> PixelSet:
+def points_at(volume: vtkMRMLScalarVolumeNode, points: list[Array]) -> PixelSet:
     """Single points of the scene."""
     return {"kind": "points", "points": [from_world(volume, point).tolist() for point in points]}
 
 
-def sphere_at(volume: Any, centre: Array, radius: float) -> PixelSet:
+def sphere_at(volume: vtkMRMLScalarVolumeNode, centre: Array, radius: float) -> PixelSet:
     """A ball around a point of the scene; radius in mm."""
     return {"kind": "sphere", "centre": from_world(volume, centre).tolist(), "radius": radius}
 
 
-def box_of(volume: Any, roi: Any) -> PixelSet:
+def box_of(volume: vtkMRMLScalarVolumeNode, roi: vtkMRMLMarkupsROINode) -> PixelSet:
     """The box of a vtkMRMLMarkupsROINode."""
     to_world = vtk.vtkMatrix4x4()
     to_world.DeepCopy(roi.GetObjectToWorldMatrix())
@@ -50,7 +59,7 @@ def box_of(volume: Any, roi: Any) -> PixelSet:
     return {"kind": "box", "centre": middle.tolist(), "size": (2 * lengths).tolist(), "axes": axes.tolist()}
 
 
-def control_points(markups: Any) -> list[Array]:
+def control_points(markups: vtkMRMLMarkupsFiducialNode) -> list[Array]:
     """The defined points of a vtkMRMLMarkupsNode, RAS millimetres of the scene.
 
     Raises:
@@ -68,25 +77,25 @@ def control_points(markups: Any) -> list[Array]:
     return points
 
 
-def start_placing(markups: Any) -> None:
+def start_placing(markups: vtkMRMLMarkupsFiducialNode) -> None:
     """Let the next click in a view place a point of markups just made, which 3D Slicer has made the active ones by itself."""
     interaction = markups.GetScene().GetFirstNodeByClass("vtkMRMLInteractionNode")
     if interaction is not None:
         interaction.SwitchToSinglePlaceMode()
 
 
-def crosshair_position(scene: Any) -> Array:
+def crosshair_position(scene: vtkMRMLScene) -> Array:
     """Where the crosshair stands, RAS millimetres of the scene."""
     return np.array(_crosshair(scene).GetCrosshairRAS())
 
 
-def mouse_position(scene: Any) -> Array | None:
+def mouse_position(scene: vtkMRMLScene) -> Array | None:
     """Where the mouse points in a slice view; None while it is over none."""
     position = [0.0, 0.0, 0.0]
     return np.array(position) if _crosshair(scene).GetCursorPositionRAS(position) else None
 
 
-def _crosshair(scene: Any) -> Any:
+def _crosshair(scene: vtkMRMLScene) -> vtkMRMLCrosshairNode:
     node = scene.GetFirstNodeByClass("vtkMRMLCrosshairNode")
     if node is None:
         sentence = "There is no crosshair, since there are no slice views: open 3D Slicer's main window."

@@ -6,14 +6,17 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import slicer
 
 from SegHiResCAMLib.scene.errors import SceneError
 
+if TYPE_CHECKING:
+    from slicer import vtkMRMLScene, vtkMRMLSegmentationNode
 
-def save_scene(scene: Any, path: Path) -> None:
+
+def save_scene(scene: vtkMRMLScene, path: Path) -> None:
     """Write the whole scene as a .mrb bundle, which 3D Slicer opens with all nodes, references and display as they were.
 
     Raises:
@@ -26,7 +29,7 @@ def save_scene(scene: Any, path: Path) -> None:
             raise SceneError(sentence)
 
 
-def save_segmentation(node: Any, path: Path) -> None:
+def save_segmentation(node: vtkMRMLSegmentationNode, path: Path) -> None:
     """Write a segmentation as .seg.nrrd.
 
     The file has the segmentation's own geometry, without its parent transform, as the volume's file has.

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 import vtk
 
 from SegHiResCAMLib.scene.placement import add_to_hierarchy
+
+if TYPE_CHECKING:
+    from slicer import vtkMRMLScene, vtkMRMLTableNode
 
 COLUMNS = ("Measurement", "Value", "Unit")
 
@@ -26,8 +29,12 @@ ROWS = {
 
 
 def add_measurements_table(
-    scene: Any, measurements: Mapping[str, float | Sequence[float] | None], name: str, *, units: str = "logit units"
-) -> Any:
+    scene: vtkMRMLScene,
+    measurements: Mapping[str, float | Sequence[float] | None],
+    name: str,
+    *,
+    units: str = "logit units",
+) -> vtkMRMLTableNode:
     """Add a table with one row a measurement.
 
     Args:
@@ -52,7 +59,7 @@ def add_measurements_table(
     return table
 
 
-def table_rows(table: Any) -> list[list[str]]:
+def table_rows(table: vtkMRMLTableNode) -> list[list[str]]:
     """What stands in a table node: the titles, then row by row."""
     data = table.GetTable()
     columns = [data.GetColumn(index) for index in range(data.GetNumberOfColumns())]
