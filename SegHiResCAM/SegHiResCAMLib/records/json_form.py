@@ -86,8 +86,6 @@ def _is_record(hint: Any) -> bool:
 
 
 def _value(hint: Any, value: Any, where: str) -> Any:
-    if hint is Any:
-        return value
     if _is_record(hint):
         return from_json(hint, value, where)
     read = _READERS.get(get_origin(hint))

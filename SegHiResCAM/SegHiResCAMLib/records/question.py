@@ -15,6 +15,9 @@ Device = Literal["auto", "cuda", "mps", "cpu"]
 Precision = Literal["full", "mixed"]
 Combination = Literal["product", "mean"]
 
+OptionValue = str | int | float | bool
+"""Of an option of a method."""
+
 HOW, WHAT, WHERE = "How it is computed", "What is explained", "Where it is computed"
 """Groups of options in the command's help."""
 
@@ -52,7 +55,7 @@ class Question(SegmentOptions):
 
     segment: str
     method: str = _option("seg-hires-grad-cam", "The CAM method; 'methods' lists them.", HOW)
-    method_options: Mapping[str, Any] = _option({}, "An option of the method, as 'methods' lists them.", HOW)
+    method_options: Mapping[str, OptionValue] = _option({}, "An option of the method, as 'methods' lists them.", HOW)
     layer: str | None = _option(None, "The layer to explain at; 'layers' lists them. Default: a suggested one.", HOW)
     refine_with: tuple[str, ...] = _option((), "A further layer, whose map is combined with the first one's.", HOW)
     refine: Combination = _option("product", "How the maps of several layers are combined.", HOW)
