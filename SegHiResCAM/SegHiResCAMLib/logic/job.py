@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from SegHiResCAMLib.steps import Steps, resume
-from SegHiResCAMLib.worker.protocol import Error, Progress, Result
+from SegHiResCAMLib.worker.protocol import Error, Progress, Result, unexpected
 
 Report = Callable[[float, str], None]
 """Tell how far a job is: fraction and a short text. It may be called in any thread, and raises `GivenUp` when nobody waits any more."""
@@ -137,4 +137,4 @@ class Job:
 
 def _failed(problem: Exception) -> Error:
     sentence = getattr(problem, "sentence", None)
-    return Error("scene", sentence or f"This should not have happened ({type(problem).__name__}: {problem}).")
+    return Error("scene", sentence) if sentence else unexpected(problem)

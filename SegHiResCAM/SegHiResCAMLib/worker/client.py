@@ -11,13 +11,11 @@ the worker has one at a time; when it dies, that one fails and the next one star
 
 from __future__ import annotations
 
-import queue
 import sys
 import time
 import weakref
 from collections import deque
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from pathlib import Path
 
 from SegHiResCAMLib.worker.protocol import Error, Progress, Result
@@ -101,9 +99,8 @@ class Client:
 
     def _listen(self) -> None:
         time.sleep(0.001)  # in an application whose event loop keeps Python to itself, the thread gets its turn now
-        with suppress(queue.Empty):
-            while True:
-                self._inbox.append(self._supervisor.events.get_nowait())
+        for _ in range(self._supervisor.events.qsize()):  # not until it is empty: a worker may say more in the meantime
+            self._inbox.append(self._supervisor.events.get())
 
 
 def worker_command(python: str) -> list[str]:

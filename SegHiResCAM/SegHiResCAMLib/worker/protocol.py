@@ -8,15 +8,17 @@ its own: its id is that of the request to give up.
 from __future__ import annotations
 
 import json
+import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
-from hashlib import blake2b
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import numpy as np
 import numpy.typing as npt
+
+from SegHiResCAMLib.out_of_memory import is_out_of_memory, out_of_memory_message
+from SegHiResCAMLib.worker.arrays import digest, go_on, save_array
 
 VERSION = 3
 """Raised whenever a message changes its meaning; client and worker of different versions do not talk."""
@@ -41,15 +43,17 @@ class Voxels:
         """From numpy arrays."""
         return cls(tuple(tuple(float(value) for value in row) for row in affine), array)
 
-    def stored(self, folder: Path) -> Voxels:
-        """The same as a file in `folder`, which is written only where it is not there yet."""
+    def stored(self, folder: Path, check: Callable[[], None] = go_on) -> Voxels:
+        """The same as a file in `folder`, which is written only where it is not there yet; what `check` raises stops it.
+
+        Raises:
+            OSError: It cannot be written; `DiskFull` where there is no room.
+        """
         array = np.asarray(self.array() if callable(self.array) else self.array)
-        # MRML's arrays are in Fortran order: their bytes are hashed where they are, without a copy.
-        contiguous = np.ascontiguousarray(array.T if array.flags.f_contiguous else array)
-        head = f"{array.shape} {array.dtype.str} {array.flags.f_contiguous}".encode()
-        name = f"volume-{blake2b(contiguous.data, key=head[:64], digest_size=16).hexdigest()}.npy"
+        check()
+        name = f"volume-{digest(array, check)}.npy"
         if not (folder / name).exists():
-            save_array(array, folder / name)
+            save_array(array, folder / name, check)
         return Voxels(self.affine, file=name)
 
     @property
@@ -220,14 +224,16 @@ def decode(line: str) -> tuple[int, Any]:
         raise NotAMessage(line.rstrip()) from problem
 
 
-def save_array(array: npt.NDArray[Any], path: Path) -> None:
-    """Write a .npy file, whole or not at all."""
-    beside = path.with_name(f".{uuid4().hex}.npy")
-    try:
-        np.save(beside, array, allow_pickle=False)
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
+def unexpected(problem: Exception) -> Error:
+    """What is reported of a problem that nobody has foreseen, or of memory that ran out."""
+    trace = "".join(traceback.format_exception(problem))
+    if is_out_of_memory(problem):
+        return Error("memory", out_of_memory_message(problem), trace)
+    return Error(
+        "internal",
+        f"An unexpected error occurred ({type(problem).__name__}: {problem}). The log has the details.",
+        trace,
+    )
 
 
 def _plain(value: Any) -> Any:
