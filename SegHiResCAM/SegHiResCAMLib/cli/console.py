@@ -15,6 +15,8 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from SegHiResCAMLib.out_of_memory import is_out_of_memory, out_of_memory_message
+
 if TYPE_CHECKING:
     from SegHiResCAMLib.engine.answer.explanation import Explanation
 
@@ -54,6 +56,8 @@ def job() -> Iterator[Callable[[float, str], None]]:
         if os.environ.get(DEBUG):
             raise
         sentence = getattr(error, "sentence", None)
+        if sentence is None and is_out_of_memory(error):
+            sentence = out_of_memory_message(error)
         if sentence is None:
             kind = type(error).__name__
             sentence = f"This should not have happened ({kind}: {error}). With {DEBUG}=1 in the environment, the trace is shown."

@@ -26,8 +26,8 @@ def run_job(channel: Channel, identifier: int, request: object, kept: Kept) -> R
             save_array(arrays[name], kept.folder / file, lambda: check(channel, identifier))
         return Result(facts, files)
     except Exception as problem:  # noqa: BLE001 - whatever it is, the client learns of it
-        for file in kept.folder.glob(f"result-{identifier}-*.npy"):
-            file.unlink(missing_ok=True)
+        for written in kept.folder.glob(f"result-{identifier}-*.npy"):
+            written.unlink(missing_ok=True)
         return error_of(problem)
 
 
