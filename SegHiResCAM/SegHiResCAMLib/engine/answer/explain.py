@@ -16,7 +16,7 @@ from SegHiResCAMLib.engine.answer.diagnoses import Diagnosis, Facts, diagnose, e
 from SegHiResCAMLib.engine.answer.explanation import ExplainRequest, Explanation
 from SegHiResCAMLib.engine.answer.model_layers import check_layers, model_layers, stack_spacing
 from SegHiResCAMLib.engine.answer.pixel_set_json import pixel_set_to_json
-from SegHiResCAMLib.engine.answer.pixel_sets import Mask, PredictedSegment
+from SegHiResCAMLib.engine.answer.pixel_sets import Component, Mask, PredictedSegment
 from SegHiResCAMLib.engine.answer.subject import Revealed, pixel_set_of, refuse_empty, revealed_sets, target_of
 from SegHiResCAMLib.engine.cam.layers import Layer, layer_named, suggest_layer
 from SegHiResCAMLib.engine.cam.leaf import find_layer, true_name
@@ -123,7 +123,10 @@ def explain_segments(
         found = stitched_maps(
             workplace,
             stack,
-            [Question(target, pixel_set) for target, pixel_set in zip(targets, pixel_sets, strict=True)],
+            [
+                Question(target, pixel_set, model.activation)
+                for target, pixel_set in zip(targets, pixel_sets, strict=True)
+            ],
             [layer.name for layer in layers],
             method,
             windows,
@@ -191,15 +194,21 @@ def _explanation(
         method=setting.method,
         layers=tuple(layers),
         balances=tuple(one.gradient_balance for one in maps),
-        subject=label.name if isinstance(chosen, PredictedSegment) else chosen.title,
+        segment=label.name,
+        region=label.name if isinstance(chosen, PredictedSegment) else chosen.title,
         extent_mm=extent_of(pixel_set, setting.spacing),
         score=maps[0].score,
+        mean_probability=maps[0].mean_probability,
+        activation=request.model.activation,
+        contrast=request.contrast,
+        is_predicted=isinstance(chosen, PredictedSegment | Component),
     )
     return Explanation(
         signed_map=signed,
         segmentation=segmentation,
         label=label,
         score=maps[0].score,
+        mean_probability=maps[0].mean_probability,
         pixel_count=int(pixel_set.count_nonzero()),
         layer=layers[0],
         layer_reason=setting.reason,
@@ -214,7 +223,7 @@ def _explanation(
 
 
 def _made_finite(values: torch.Tensor) -> int:
-    """How many values were no numbers; they are 0 afterwards. Image by image and slab by slab, to need no second volume."""
+    """How many values were NaN or infinite; they are 0 afterwards. Image by image and slab by slab, to need no second volume."""
     found = 0
     for image in values:
         for slab in image:

@@ -82,6 +82,7 @@ class Explanation:
         segmentation: What the model outlined; None where the pixel set did not need it and nobody asked for it.
         label: The label explained.
         score: S, the sum of the label's logits over the pixel set.
+        mean_probability: Of the label over the pixel set, in the network's blended prediction, 0 to 1; None for an empty set.
         pixel_count: Positions of the pixel set on the model's grid.
         layer: The layer explained.
         layer_reason: Why that layer.
@@ -98,6 +99,7 @@ class Explanation:
     segmentation: Segmentation | None
     label: Label
     score: float
+    mean_probability: float | None
     pixel_count: int
     layer: Layer
     layer_reason: str
@@ -143,6 +145,7 @@ class Explanation:
             "segment": self.label.name,
             "method": self.provenance["methodId"],
             "score": self.score if math.isfinite(self.score) else None,  # JSON knows no other numbers
+            "mean_probability": self.mean_probability,
             "pixel_count": self.pixel_count,
             "maximum": maximum,
             "minimum": float(self.signed_map.min()),
