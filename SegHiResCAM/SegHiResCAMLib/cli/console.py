@@ -91,10 +91,12 @@ def print_explanation(explanation: Explanation) -> None:
     answer.print(
         f"\n[bold]{facts['method']}[/bold] of '{facts['segment']}' at layer {facts['layer']} "
         f"({explanation.layer_reason})\n"
-        f"  peak {maximum:.4g} logit units at R {right:.1f}, A {front:.1f}, S {up:.1f} mm; "
+        f"  peak {maximum:.4g} {facts['units']} at R {right:.1f}, A {front:.1f}, S {up:.1f} mm; "
         f"score {explanation.score:.4g} over {explanation.pixel_count} positions; "
         f"{explanation.windows_touched} of {explanation.windows} windows explained"
     )
+    if explanation.mean_probability is not None:
+        answer.print(f"  mean probability {explanation.mean_probability:.1%} over what is explained")
     measured = explanation.measurements
     if measured.share_inside is not None:
         answer.print(

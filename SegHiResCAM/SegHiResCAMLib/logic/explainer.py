@@ -194,9 +194,8 @@ class Explainer:
             kept = segmentation if segmentation is not None and segmentation.GetScene() is scene else None
             node = add_heatmap(scene, image, np.array(voxels.affine), node_facts(facts), volume, segmentation=kept)
             if facts.get("measurements"):
-                units = facts["provenance"].get("units", "logit units")
                 name = f"{node.GetName()}, measurements"
-                table = add_measurements_table(scene, facts["measurements"], name, units=units)
+                table = add_measurements_table(scene, facts["measurements"], name, units=facts["provenance"]["units"])
                 node.SetNodeReferenceID(MEASUREMENTS, table.GetID())
                 node.SetAttribute("SegHiResCAM.measurements", json.dumps(facts["measurements"]))
             return node

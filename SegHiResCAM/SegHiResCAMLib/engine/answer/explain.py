@@ -13,7 +13,8 @@ import monai
 import torch
 
 from SegHiResCAMLib.engine.answer.diagnoses import Diagnosis, Facts, diagnose, extent_of
-from SegHiResCAMLib.engine.answer.explanation import ExplainRequest, Explanation
+from SegHiResCAMLib.engine.answer.explanation import ExplainRequest, Explanation, voxels_of
+from SegHiResCAMLib.engine.answer.measurements import measure
 from SegHiResCAMLib.engine.answer.model_layers import check_layers, model_layers, stack_spacing
 from SegHiResCAMLib.engine.answer.pixel_set_json import pixel_set_to_json
 from SegHiResCAMLib.engine.answer.pixel_sets import Component, Mask, PredictedSegment
@@ -22,7 +23,7 @@ from SegHiResCAMLib.engine.cam.layers import Layer, layer_named, suggest_layer
 from SegHiResCAMLib.engine.cam.leaf import find_layer, true_name
 from SegHiResCAMLib.engine.cam.methods import Method, find_method
 from SegHiResCAMLib.engine.cam.passes import Question
-from SegHiResCAMLib.engine.cam.placement import measure_placement
+from SegHiResCAMLib.engine.cam.placement import Placement, measure_placement
 from SegHiResCAMLib.engine.cam.refine import check_combination, refined
 from SegHiResCAMLib.engine.cam.stitched import StitchedMap, stitched_maps
 from SegHiResCAMLib.engine.inference.device import choose_device, repeatable, short_type
@@ -118,6 +119,7 @@ def explain_segments(
     if segmentation is None and (rules or (outline and final)):
         revealed = Revealed(model, windows, torch.zeros(shape, dtype=torch.int16), pixel_sets, rules)
 
+    start = 0.0 if revealed else 0.5
     with _timed(timings, "explanation"), repeatable(request.deterministic):
         workplace = Workplace(model.network.to(device), device, None, request.deterministic)
         found = stitched_maps(
@@ -130,11 +132,8 @@ def explain_segments(
             [layer.name for layer in layers],
             method,
             windows,
-            progress=part(progress, 0.0 if revealed else 0.5, 0.95),
-            placements=[
-                measure_placement(model.network, layer.name, model.in_channels, windows.size, layer.grid)
-                for layer in layers
-            ],
+            progress=part(progress, start, 0.95),
+            placements=_placements(request, layers, windows, part(progress, start, start)),
             reveal=revealed,
             mixed=short_type(request.precision, device),
         )
@@ -142,15 +141,22 @@ def explain_segments(
     if revealed is not None:
         for label, pixel_set in zip(labels, pixel_sets, strict=True):
             refuse_empty(request, label, pixel_set)
-        with _timed(timings, "restoring the outline"):
+        with _timed(timings, "restoring the segmentation"):
             segmentation = revealed.segmentation(prepared, axis)
     del stack
     if segmentation is None:  # nobody asks for the image again
         prepared = prepared.without_values()
     setting = _Setting(request, method, prepared, axis, spacing, layers, reason, timings, _of_workplace(workplace))
     explanations = [
-        _explanation(setting, label, pixel_set, maps, segmentation)
-        for label, pixel_set, maps in zip(labels, pixel_sets, found, strict=True)
+        _explanation(
+            setting,
+            label,
+            pixel_set,
+            maps,
+            segmentation,
+            part(progress, 0.95 + 0.05 * number / len(labels), 0.95 + 0.05 * (number + 1) / len(labels)),
+        )
+        for number, (label, pixel_set, maps) in enumerate(zip(labels, pixel_sets, found, strict=True))
     ]
     progress(1.0, "Explained")
     return explanations
@@ -177,7 +183,9 @@ def _explanation(
     pixel_set: torch.Tensor,
     maps: Sequence[StitchedMap],
     segmentation: Segmentation | None,
+    progress: Progress,
 ) -> Explanation:
+    progress(0.0, "Returning to the volume's grid")
     request, layers, chosen = setting.request, setting.layers, setting.request.explained
     not_finite = sum(_made_finite(one.values) for one in maps)
     combined = refined([one.values for one in maps], request.refine) if len(maps) > 1 else maps[0].values
@@ -215,6 +223,7 @@ def _explanation(
         window_grid=maps[0].grid,
         windows=maps[0].windows,
         windows_touched=maps[0].touched,
+        measurements=measure(signed, voxels_of(voxels, segmentation, label, signed), part(progress, 0.5, 1.0)),
         timings=setting.timings,
         provenance=_provenance(request, setting.method, label, layers, setting.axis),
         diagnoses=diagnose(facts) + setting.notes,
@@ -253,6 +262,16 @@ def _choose_layers(request: ExplainRequest, windows: Windows, spacing: tuple[flo
         layer, reason = layer_named(layers, true_name(request.model.network, request.layer)), "chosen by the user"
     others = (true_name(request.model.network, name) for name in request.refine_with)
     return [layer, *(layer_named(layers, name) for name in others)], reason
+
+
+def _placements(
+    request: ExplainRequest, layers: Sequence[Layer], windows: Windows, progress: Progress
+) -> list[Placement]:
+    model, found = request.model, []
+    for layer in layers:
+        progress(0.0, f"Locating layer '{layer.name}' in the image")
+        found.append(measure_placement(model.network, layer.name, model.in_channels, windows.size, layer.grid))
+    return found
 
 
 def _provenance(
