@@ -189,8 +189,8 @@ def test_a_python_without_torch_is_told_what_to_install(a_client: MakeClient) ->
     code = "import sys; sys.modules['torch'] = None; from SegHiResCAMLib.worker.server import main; main()"
     error = (client := a_client([sys.executable, "-c", code])).wait(client.submit(OpenModel("any")))
     assert error.code == "engine-missing"
-    assert "torch cannot be imported" in error.sentence
-    assert "install" in error.sentence
+    assert "'torch' cannot be imported" in error.sentence
+    assert "Install PyTorch and MONAI" in error.sentence
 
 
 def test_the_worker_and_its_folder_go_with_a_program_that_is_killed(tmp_path: Path) -> None:

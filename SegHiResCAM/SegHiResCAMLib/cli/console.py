@@ -60,7 +60,9 @@ def job() -> Iterator[Callable[[float, str], None]]:
             sentence = out_of_memory_message(error)
         if sentence is None:
             kind = type(error).__name__
-            sentence = f"This should not have happened ({kind}: {error}). With {DEBUG}=1 in the environment, the trace is shown."
+            sentence = (
+                f"An unexpected error occurred ({kind}: {error}). Set {DEBUG}=1 in the environment to see the trace."
+            )
         fail(sentence)
 
 

@@ -2,7 +2,7 @@
 
 A line is {"id": 3, "kind": "explain", "body": {...}}. Requests go to the worker's stdin, one at a time; it answers on its stdout with any
 number of `Progress` and then one `Result` or `Error` of the same id. `Ready` comes first, unasked, with id 0. `Cancel` names no request of
-its own: its id is that of the request to give up.
+its own: its id is that of the request to cancel.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ class Layers:
 
 @dataclass(frozen=True)
 class Segment:
-    """Outline in a volume what a model knows; the result has the array "labels"."""
+    """Segment the volume with the model; the result has the array "labels"."""
 
     model: str
     volume: Voxels
@@ -125,7 +125,7 @@ class Explain:
 
 @dataclass(frozen=True)
 class Cancel:
-    """Give up the request of this id."""
+    """Cancel the request of this id."""
 
 
 @dataclass(frozen=True)
@@ -142,7 +142,7 @@ class Ready:
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a request is: fraction 0 to 1, a short text, and the seconds that remain where they can be told."""
+    """How far a request is: fraction 0 to 1, a short text, and the seconds that remain where they can be estimated."""
 
     fraction: float
     text: str
@@ -246,7 +246,7 @@ def _of_numpy(value: Any) -> Any:
     """Positions and options that a script has computed."""
     if isinstance(value, np.ndarray | np.generic):
         return value.tolist()
-    raise TypeError(f"{value!r} cannot be told in JSON")
+    raise TypeError(f"{value!r} cannot be written as JSON")
 
 
 def _from_plain(name: str, value: Any) -> Any:

@@ -241,7 +241,7 @@ class Supervisor:
     def _died(self) -> _Failure:
         code = self._dispose()
         self._check()
-        return _Failure("worker-died", f"{_ending(code)} The scene is unchanged. {_NEXT}")
+        return _Failure("worker-died", _ending(code))
 
     def _kill_if_running(self, identifier: int) -> None:
         with self._lock:
@@ -260,12 +260,10 @@ def _how(code: int) -> str:
 
 
 def _ending(code: int) -> str:
-    """How a worker has ended, as far as its exit code says."""
+    """How a worker has ended, as far as its exit code says, and what to do."""
     if code == -9:
-        return "The operating system ended the computing process (signal 9), as it does when memory runs out."
-    return f"The computing process ended unexpectedly ({_how(code)})."
-
-
-_NEXT = (
-    "Close other programs, crop the volume or use a model with smaller windows, then try again. The log may say more."
-)
+        return (
+            "The operating system ended the computing process (signal 9), as it does when memory runs out. Nothing was changed. Close other "
+            "programs, crop the volume, or use a model with smaller windows, then try again."
+        )
+    return f"The computing process ended unexpectedly ({_how(code)}). Nothing was changed. Try again; the log may say why it ended."

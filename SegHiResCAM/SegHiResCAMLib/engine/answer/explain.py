@@ -65,7 +65,7 @@ def explain_segments(
         segments: Names of the model's labels.
         segmentation: Of the same model and volume, to save predicting again; None predicts it where it is needed.
         progress: Called between windows; may raise `Cancelled`.
-        outline: Whether the answer shall hold the model's segmentation even where the pixel set, say a mask, does not need it.
+        outline: Whether the answer includes the model's segmentation even where the pixel set, say a mask, does not need it.
 
     Raises:
         EngineError: Unknown segment, method, option or layer; an empty pixel set; a model that does not fit the volume.
@@ -269,7 +269,7 @@ def _placements(
 ) -> list[Placement]:
     model, found = request.model, []
     for layer in layers:
-        progress(0.0, f"Locating layer '{layer.name}' in the image")
+        progress(0.0, "Locating the layer in the image")
         found.append(measure_placement(model.network, layer.name, model.in_channels, windows.size, layer.grid))
     return found
 

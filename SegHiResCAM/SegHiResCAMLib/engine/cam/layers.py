@@ -156,9 +156,7 @@ def layer_named(layers: list[Layer], name: str) -> Layer:
     """
     found = [layer for layer in layers if layer.name == name or re.fullmatch(rf"{re.escape(name)}@\d+", layer.name)]
     if not found:
-        raise EngineError(
-            "layer-unknown", f"The network has no layer '{name}'. The command 'layers' lists those that there are."
-        )
+        raise EngineError("layer-unknown", f"The network has no layer '{name}'. 'seghirescam layers' lists them all.")
     if found[-1].reason:
         raise EngineError(
             "layer-unusable", f"Layer '{name}' cannot be explained: it {found[-1].reason}. Choose another."
@@ -183,10 +181,10 @@ def suggest_layer(layers: list[Layer]) -> tuple[Layer, str]:
     if readable:
         coarsest = min(math.prod(layer.grid) for layer in readable)
         chosen = max((layer for layer in readable if math.prod(layer.grid) == coarsest), key=lambda layer: layer.order)
-        why = f"the deepest block whose grid ({_times(chosen.grid)}) has at least {READABLE_GRID} positions along every axis"
+        why = f"the deepest block whose grid ({_times(chosen.grid)}) has at least {READABLE_GRID} locations along every axis"
     else:
         chosen = max(blocks, key=lambda layer: (min(layer.grid), math.prod(layer.grid), layer.order))
-        why = f"the block with the finest grid ({_times(chosen.grid)}); no grid has {READABLE_GRID} positions along every axis"
+        why = f"the block with the finest grid ({_times(chosen.grid)}); no grid has {READABLE_GRID} locations along every axis"
     return chosen, why
 
 
@@ -224,7 +222,7 @@ def _rows(path: str, module: nn.Module, found: _Found) -> list[Layer]:
     for number, call in enumerate(calls):
         name = f"{path}@{number + 1}" if len(calls) > 1 else path
         if call.handed_through or isinstance(module, nn.Identity):
-            rows.append(Layer(name, kind, reason="hands its input through"))
+            rows.append(Layer(name, kind, reason="passes its input through"))
             continue
         listed = [
             _row(name if element is None else f"{name}[{element}]", path, module, number, element, found)
@@ -268,7 +266,7 @@ def _why_not(shape: tuple[int, ...], wider: tuple[int, ...] | None, axes: int) -
         return f"returns {len(shape)} dimensions, not a map with {axes} axes"
     # Transformers keep channels last, or windows in the batch: there it is not the axes of a map that grow with the image.
     if shape[0] != 1 or (wider is not None and wider[:2] != shape[:2]):
-        return "returns no map with its channels on the first axis"
+        return "does not return a map with its channels on the first axis"
     return ""
 
 

@@ -68,7 +68,7 @@ def prepare(model: SegmentationModel, volume: MetaTensor) -> PreparedVolume:
     if not torch.isfinite(image.as_tensor()).all():
         raise EngineError(
             "preprocessing-not-finite",
-            f"The preprocessing of '{model.name}' turns this volume into values that are no numbers; "
+            f"The preprocessing of '{model.name}' turns this volume into NaN or infinite values; "
             "a constant image has no range to scale by. Check that the volume holds a picture.",
         )
     image.meta[MODEL_SLICE_AXIS] = model.slice_axis
