@@ -84,7 +84,7 @@ class Supervisor:
         self._running: int | None = None
         self._given_up = False  # the running request
         self._closing = False
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a forgotten client may be closed by whichever thread collects garbage
         self._thread: threading.Thread | None = None
 
     def submit(self, request: Question) -> int:
@@ -124,7 +124,7 @@ class Supervisor:
         if worker:
             worker.kill()
         self._jobs.put(None)
-        if self._thread:
+        if self._thread and self._thread is not threading.current_thread():
             self._thread.join(timeout=CLOSES)
 
     def _work(self) -> None:
