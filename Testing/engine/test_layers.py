@@ -40,7 +40,7 @@ SUGGESTED = [
 def test_the_suggested_layer_is_the_deepest_block_that_can_still_be_read(network, window, name, grid) -> None:
     layer, reason = suggest_layer(list_layers(network.eval(), 1, window))
     assert (layer.name, layer.grid) == (name, grid)
-    assert "8 positions" in reason
+    assert "8 locations" in reason
 
 
 UNETR_2D = {"spatial_dims": 2, "feature_size": 4, "hidden_size": 16, "mlp_dim": 16, "num_heads": 2}

@@ -54,7 +54,7 @@ def test_a_batch_that_does_not_fit_is_halved_and_the_result_is_the_same(error: E
     torch.testing.assert_close(found, explained(network, 1), rtol=1e-12, atol=1e-14)
 
 
-def test_where_not_even_one_window_fits_on_the_cpu_it_is_said_in_a_sentence() -> None:
+def test_where_not_even_one_window_fits_on_the_cpu_a_message_says_so() -> None:
     network = Cramped(0, ERRORS[0]).double().eval()
     with pytest.raises(EngineError, match="not enough memory for a single window") as raised:
         explained(network, 4)
@@ -67,7 +67,7 @@ def test_an_error_that_is_not_about_memory_is_left_alone() -> None:
         explained(Cramped(0, RuntimeError("shapes do not fit")).double().eval(), 4)
 
 
-def test_a_device_without_room_for_one_window_hands_over_to_the_cpu_and_says_so() -> None:
+def test_a_device_without_room_for_one_window_falls_back_to_the_cpu_and_says_so() -> None:
     """`compute` refuses everything on the device, as a network on a full one would."""
     asked: list[tuple[int, str]] = []
 
@@ -78,7 +78,7 @@ def test_a_device_without_room_for_one_window_hands_over_to_the_cpu_and_says_so(
         return list(chunk)
 
     workplace = Workplace(nn.Conv2d(1, 1, 1), torch.device("mps"), 4)
-    with pytest.warns(UserWarning, match="the CPU took over"):
+    with pytest.warns(UserWarning, match="the CPU was used"):
         found = [one for _, chunk in workplace.run(range(5), 2, compute) for one in chunk]
     assert found == list(range(5))
     assert asked[:4] == [(4, "mps"), (2, "mps"), (1, "mps"), (1, "cpu")]

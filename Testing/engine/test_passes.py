@@ -150,7 +150,7 @@ def test_where_a_largest_component_is_kept_the_outline_is_found_first() -> None:
 def test_a_segment_that_is_not_there_is_told_after_one_pass_too() -> None:
     of = model()
     of.network.final_conv.bias[1] = -1e3
-    with pytest.raises(EngineError, match="found no kidney") as raised:
+    with pytest.raises(EngineError, match="found no 'kidney'") as raised:
         explain(ExplainRequest(volume(20, 16, 3), of, "kidney", layer="deep", device="cpu"))
     assert raised.value.code == "pixel-set-empty"
 

@@ -438,7 +438,7 @@ def test_a_killed_worker_is_a_sentence_and_the_next_click_works(
     desktop.ui.segmentButton.click()
     os.kill(worker, signal.SIGKILL)
     idle(desktop)
-    assert "ended unexpectedly" in desktop.ui.statusLabel.text
+    assert "ended the computing process (signal 9)" in desktop.ui.statusLabel.text
     assert scene.GetNumberOfNodes() == before
     assert segment(desktop).IsA("vtkMRMLSegmentationNode")
 
@@ -449,7 +449,7 @@ def test_a_closed_scene_during_a_job_does_no_harm(desktop: Desktop, scene: Any, 
     scene.Clear(0)
     idle(desktop)
     assert scene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode") == 0
-    assert "removed meanwhile" in desktop.ui.statusLabel.text
+    assert "was deleted while it was being processed" in desktop.ui.statusLabel.text
 
 
 def test_every_key_belongs_to_one_control(desktop: Desktop) -> None:

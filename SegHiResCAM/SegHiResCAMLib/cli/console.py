@@ -15,6 +15,8 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from SegHiResCAMLib.out_of_memory import is_out_of_memory, out_of_memory_message
+
 if TYPE_CHECKING:
     from SegHiResCAMLib.engine.answer.explanation import Explanation
 
@@ -54,9 +56,13 @@ def job() -> Iterator[Callable[[float, str], None]]:
         if os.environ.get(DEBUG):
             raise
         sentence = getattr(error, "sentence", None)
+        if sentence is None and is_out_of_memory(error):
+            sentence = out_of_memory_message(error)
         if sentence is None:
             kind = type(error).__name__
-            sentence = f"This should not have happened ({kind}: {error}). With {DEBUG}=1 in the environment, the trace is shown."
+            sentence = (
+                f"An unexpected error occurred ({kind}: {error}). Set {DEBUG}=1 in the environment to see the trace."
+            )
         fail(sentence)
 
 
@@ -87,10 +93,12 @@ def print_explanation(explanation: Explanation) -> None:
     answer.print(
         f"\n[bold]{facts['method']}[/bold] of '{facts['segment']}' at layer {facts['layer']} "
         f"({explanation.layer_reason})\n"
-        f"  peak {maximum:.4g} logit units at R {right:.1f}, A {front:.1f}, S {up:.1f} mm; "
+        f"  peak {maximum:.4g} {facts['units']} at R {right:.1f}, A {front:.1f}, S {up:.1f} mm; "
         f"score {explanation.score:.4g} over {explanation.pixel_count} positions; "
         f"{explanation.windows_touched} of {explanation.windows} windows explained"
     )
+    if explanation.mean_probability is not None:
+        answer.print(f"  mean probability {explanation.mean_probability:.1%} over what is explained")
     measured = explanation.measurements
     if measured.share_inside is not None:
         answer.print(

@@ -155,7 +155,7 @@ def _while_there(nodes: list[Any], steps: Steps) -> Steps:
         for node in nodes:
             if node.GetScene() is None:
                 steps.close()
-                sentence = f"{node.GetName()} was removed meanwhile."
+                sentence = f"'{node.GetName()}' was deleted while it was being exported."
                 raise SceneError(sentence)
         try:
             work = steps.send(given)

@@ -45,7 +45,7 @@ def prepare_map(array: Array) -> PreparedMap:
     """Do everything that takes time; may run in any thread.
 
     Args:
-        array: (i, j, k) raw values, in logit units.
+        array: (i, j, k) raw values, in the units that the provenance names.
 
     Raises:
         SceneError: The map has values that are no numbers.
@@ -72,7 +72,7 @@ def add_heatmap(
 
     Args:
         scene: The vtkMRMLScene.
-        array: (i, j, k) raw values, in logit units; or what `prepare_map` has made of them.
+        array: (i, j, k) raw values, in the units that the provenance names; or what `prepare_map` has made of them.
         affine: (4, 4) from (i, j, k) to RAS millimetres.
         provenance: How the map was made, kept as node attributes and read back by `heatmap_provenance`. "method",
             "segment" and "model" make the node's name. "maximum" is added: the map's own.
@@ -117,6 +117,7 @@ def node_facts(facts: Mapping[str, Any]) -> dict[str, str]:
         "minimum": repr(facts["minimum"]),
         "peakRas": " ".join(f"{coordinate:.3f}" for coordinate in facts["peak_ras_mm"]),
         "pixelCount": str(facts["pixel_count"]),
+        "meanProbability": repr(facts.get("mean_probability")),
         "diagnoses": json.dumps([one["sentence"] for one in facts["diagnoses"]], ensure_ascii=False),
     }
 
@@ -163,6 +164,11 @@ def heatmap_provenance(node: Any) -> dict[str, str]:
     """How a heat map was made, as `add_heatmap` was told, with its "maximum"; empty for any other node."""
     names = [name for name in node.GetAttributeNames() if name.startswith(PREFIX)]
     return {name.removeprefix(PREFIX): node.GetAttribute(name) for name in names}
+
+
+def heatmap_units(node: Any) -> str:
+    """The units of a heat map's values, as its provenance has them; maps of early versions do not say, and were all in logit units."""
+    return heatmap_provenance(node).get("units", "logit units")
 
 
 def heatmap_diagnoses(node: Any) -> list[str]:

@@ -13,16 +13,17 @@ import monai
 import torch
 
 from SegHiResCAMLib.engine.answer.diagnoses import Diagnosis, Facts, diagnose, extent_of
-from SegHiResCAMLib.engine.answer.explanation import ExplainRequest, Explanation
+from SegHiResCAMLib.engine.answer.explanation import ExplainRequest, Explanation, voxels_of
+from SegHiResCAMLib.engine.answer.measurements import measure
 from SegHiResCAMLib.engine.answer.model_layers import check_layers, model_layers, stack_spacing
 from SegHiResCAMLib.engine.answer.pixel_set_json import pixel_set_to_json
-from SegHiResCAMLib.engine.answer.pixel_sets import Mask, PredictedSegment
+from SegHiResCAMLib.engine.answer.pixel_sets import Component, Mask, PredictedSegment
 from SegHiResCAMLib.engine.answer.subject import Revealed, pixel_set_of, refuse_empty, revealed_sets, target_of
 from SegHiResCAMLib.engine.cam.layers import Layer, layer_named, suggest_layer
 from SegHiResCAMLib.engine.cam.leaf import find_layer, true_name
 from SegHiResCAMLib.engine.cam.methods import Method, find_method
 from SegHiResCAMLib.engine.cam.passes import Question
-from SegHiResCAMLib.engine.cam.placement import measure_placement
+from SegHiResCAMLib.engine.cam.placement import Placement, measure_placement
 from SegHiResCAMLib.engine.cam.refine import check_combination, refined
 from SegHiResCAMLib.engine.cam.stitched import StitchedMap, stitched_maps
 from SegHiResCAMLib.engine.inference.device import choose_device, repeatable, short_type
@@ -64,7 +65,7 @@ def explain_segments(
         segments: Names of the model's labels.
         segmentation: Of the same model and volume, to save predicting again; None predicts it where it is needed.
         progress: Called between windows; may raise `Cancelled`.
-        outline: Whether the answer shall hold the model's segmentation even where the pixel set, say a mask, does not need it.
+        outline: Whether the answer includes the model's segmentation even where the pixel set, say a mask, does not need it.
 
     Raises:
         EngineError: Unknown segment, method, option or layer; an empty pixel set; a model that does not fit the volume.
@@ -118,20 +119,21 @@ def explain_segments(
     if segmentation is None and (rules or (outline and final)):
         revealed = Revealed(model, windows, torch.zeros(shape, dtype=torch.int16), pixel_sets, rules)
 
+    start = 0.0 if revealed else 0.5
     with _timed(timings, "explanation"), repeatable(request.deterministic):
         workplace = Workplace(model.network.to(device), device, None, request.deterministic)
         found = stitched_maps(
             workplace,
             stack,
-            [Question(target, pixel_set) for target, pixel_set in zip(targets, pixel_sets, strict=True)],
+            [
+                Question(target, pixel_set, model.activation)
+                for target, pixel_set in zip(targets, pixel_sets, strict=True)
+            ],
             [layer.name for layer in layers],
             method,
             windows,
-            progress=part(progress, 0.0 if revealed else 0.5, 0.95),
-            placements=[
-                measure_placement(model.network, layer.name, model.in_channels, windows.size, layer.grid)
-                for layer in layers
-            ],
+            progress=part(progress, start, 0.95),
+            placements=_placements(request, layers, windows, part(progress, start, start)),
             reveal=revealed,
             mixed=short_type(request.precision, device),
         )
@@ -139,15 +141,22 @@ def explain_segments(
     if revealed is not None:
         for label, pixel_set in zip(labels, pixel_sets, strict=True):
             refuse_empty(request, label, pixel_set)
-        with _timed(timings, "restoring the outline"):
+        with _timed(timings, "restoring the segmentation"):
             segmentation = revealed.segmentation(prepared, axis)
     del stack
     if segmentation is None:  # nobody asks for the image again
         prepared = prepared.without_values()
     setting = _Setting(request, method, prepared, axis, spacing, layers, reason, timings, _of_workplace(workplace))
     explanations = [
-        _explanation(setting, label, pixel_set, maps, segmentation)
-        for label, pixel_set, maps in zip(labels, pixel_sets, found, strict=True)
+        _explanation(
+            setting,
+            label,
+            pixel_set,
+            maps,
+            segmentation,
+            part(progress, 0.95 + 0.05 * number / len(labels), 0.95 + 0.05 * (number + 1) / len(labels)),
+        )
+        for number, (label, pixel_set, maps) in enumerate(zip(labels, pixel_sets, found, strict=True))
     ]
     progress(1.0, "Explained")
     return explanations
@@ -174,7 +183,9 @@ def _explanation(
     pixel_set: torch.Tensor,
     maps: Sequence[StitchedMap],
     segmentation: Segmentation | None,
+    progress: Progress,
 ) -> Explanation:
+    progress(0.0, "Returning to the volume's grid")
     request, layers, chosen = setting.request, setting.layers, setting.request.explained
     not_finite = sum(_made_finite(one.values) for one in maps)
     combined = refined([one.values for one in maps], request.refine) if len(maps) > 1 else maps[0].values
@@ -191,21 +202,28 @@ def _explanation(
         method=setting.method,
         layers=tuple(layers),
         balances=tuple(one.gradient_balance for one in maps),
-        subject=label.name if isinstance(chosen, PredictedSegment) else chosen.title,
+        segment=label.name,
+        region=label.name if isinstance(chosen, PredictedSegment) else chosen.title,
         extent_mm=extent_of(pixel_set, setting.spacing),
         score=maps[0].score,
+        mean_probability=maps[0].mean_probability,
+        activation=request.model.activation,
+        contrast=request.contrast,
+        is_predicted=isinstance(chosen, PredictedSegment | Component),
     )
     return Explanation(
         signed_map=signed,
         segmentation=segmentation,
         label=label,
         score=maps[0].score,
+        mean_probability=maps[0].mean_probability,
         pixel_count=int(pixel_set.count_nonzero()),
         layer=layers[0],
         layer_reason=setting.reason,
         window_grid=maps[0].grid,
         windows=maps[0].windows,
         windows_touched=maps[0].touched,
+        measurements=measure(signed, voxels_of(voxels, segmentation, label, signed), part(progress, 0.5, 1.0)),
         timings=setting.timings,
         provenance=_provenance(request, setting.method, label, layers, setting.axis),
         diagnoses=diagnose(facts) + setting.notes,
@@ -214,7 +232,7 @@ def _explanation(
 
 
 def _made_finite(values: torch.Tensor) -> int:
-    """How many values were no numbers; they are 0 afterwards. Image by image and slab by slab, to need no second volume."""
+    """How many values were NaN or infinite; they are 0 afterwards. Image by image and slab by slab, to need no second volume."""
     found = 0
     for image in values:
         for slab in image:
@@ -244,6 +262,16 @@ def _choose_layers(request: ExplainRequest, windows: Windows, spacing: tuple[flo
         layer, reason = layer_named(layers, true_name(request.model.network, request.layer)), "chosen by the user"
     others = (true_name(request.model.network, name) for name in request.refine_with)
     return [layer, *(layer_named(layers, name) for name in others)], reason
+
+
+def _placements(
+    request: ExplainRequest, layers: Sequence[Layer], windows: Windows, progress: Progress
+) -> list[Placement]:
+    model, found = request.model, []
+    for layer in layers:
+        progress(0.0, "Locating the layer in the image")
+        found.append(measure_placement(model.network, layer.name, model.in_channels, windows.size, layer.grid))
+    return found
 
 
 def _provenance(

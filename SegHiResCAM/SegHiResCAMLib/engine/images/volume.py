@@ -22,6 +22,7 @@ from monai.data import MetaTensor
 from monai.utils import SpaceKeys
 
 from SegHiResCAMLib.engine.errors import EngineError
+from SegHiResCAMLib.engine.free_memory import refuse_out_of_memory
 from SegHiResCAMLib.engine.images.dicom.series import read_dicom_file, read_dicom_folder
 from SegHiResCAMLib.engine.images.formats import kind_of
 from SegHiResCAMLib.engine.images.resampling import is_same_grid, resample_onto
@@ -59,7 +60,7 @@ def read_volume(path: str | os.PathLike[str], *, series: str | None = None) -> M
 
     Raises:
         EngineError: Always this and nothing else: `file-missing`, the codes of `kind_of`, `read_nifti`, `read_itk`,
-            `read_dicom_folder` and `read_dicom_file`, of `volume_from_array`, `file-damaged`, `volume-too-large`,
+            `read_dicom_folder` and `read_dicom_file`, of `volume_from_array`, `file-damaged`, `out-of-memory`,
             `series-needs-folder`.
     """
     name = os.fspath(path)
@@ -70,9 +71,8 @@ def read_volume(path: str | os.PathLike[str], *, series: str | None = None) -> M
         raise
     except PermissionError as error:
         raise EngineError("file-unreadable", f"{name} cannot be opened: you may not read it. Ask its owner.") from error
-    except MemoryError as error:
-        raise EngineError("volume-too-large", f"{name} does not fit into memory. Crop or resample it.") from error
     except Exception as error:  # a parser may raise anything at bytes it did not expect
+        refuse_out_of_memory(error, name)
         sentence = f"{name} cannot be read: it is damaged or incomplete, or a rare variant of its format. Copy or export it again."
         raise EngineError("file-damaged", sentence) from error
     volume.meta["filename_or_obj"] = name
@@ -127,6 +127,7 @@ def write_volume(volume: MetaTensor, path: str | os.PathLike[str], header: Mappi
         WRITERS[extension](beside, array, volume.affine.numpy(), header or {})
         beside.replace(path)
     except Exception as error:
+        refuse_out_of_memory(error, name)
         sentence = f"{name} could not be written. Check that there is space on the disk and that you may write there."
         raise EngineError("file-not-written", sentence) from error
     finally:

@@ -13,6 +13,7 @@ from monai.data import MetaTensor
 from monai.utils import TraceKeys
 
 from SegHiResCAMLib.engine.errors import EngineError
+from SegHiResCAMLib.engine.free_memory import refuse_out_of_memory
 from SegHiResCAMLib.engine.images.resampling import Interpolation, is_same_grid, resample_onto
 from SegHiResCAMLib.engine.inference.slicing import MODEL_SLICE_AXIS
 from SegHiResCAMLib.engine.models.model import SegmentationModel
@@ -57,6 +58,7 @@ def prepare(model: SegmentationModel, volume: MetaTensor) -> PreparedVolume:
     try:
         image = model.preprocessing({"image": original.clone()})["image"]
     except (RuntimeError, ValueError, IndexError, TypeError) as error:
+        refuse_out_of_memory(error, f"Preparing the volume for '{model.name}'")
         raise EngineError(
             "preprocessing-failed",
             f"The preprocessing of '{model.name}' cannot treat this volume of {tuple(volume.shape[1:])} voxels: {error}",
@@ -66,7 +68,7 @@ def prepare(model: SegmentationModel, volume: MetaTensor) -> PreparedVolume:
     if not torch.isfinite(image.as_tensor()).all():
         raise EngineError(
             "preprocessing-not-finite",
-            f"The preprocessing of '{model.name}' turns this volume into values that are no numbers; "
+            f"The preprocessing of '{model.name}' turns this volume into NaN or infinite values; "
             "a constant image has no range to scale by. Check that the volume holds a picture.",
         )
     image.meta[MODEL_SLICE_AXIS] = model.slice_axis

@@ -84,7 +84,7 @@ def predict_labels(
     labels = predict_values(
         model, prepared, lambda logits: decide(model, logits), axis=axis, device=device, progress=progress
     )
-    return _largest_components(labels) if model.largest_component else labels
+    return _largest_components(labels, progress) if model.largest_component else labels
 
 
 @torch.no_grad()
@@ -144,10 +144,11 @@ def _counted(network: torch.nn.Module, windows: int, progress: Progress) -> Call
     return predict
 
 
-def _largest_components(labels: torch.Tensor) -> torch.Tensor:
+def _largest_components(labels: torch.Tensor, progress: Progress) -> torch.Tensor:
     """Every label reduced to its largest connected component (neighbours share a face, an edge or a corner)."""
     kept = np.zeros(labels.shape, dtype=np.int16)
     for value in np.unique(labels.numpy()):
+        progress(1.0, "Keeping the largest component of each label")
         if value == 0:
             continue
         mask = sitk.GetImageFromArray((labels.numpy() == value).astype(np.uint8))

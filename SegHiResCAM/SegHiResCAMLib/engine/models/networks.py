@@ -13,6 +13,7 @@ import torch
 from torch.overrides import TorchFunctionMode
 
 from SegHiResCAMLib.engine.errors import EngineError
+from SegHiResCAMLib.engine.free_memory import refuse_out_of_memory
 from SegHiResCAMLib.engine.models.authors_unet import AuthorsUNet
 from SegHiResCAMLib.engine.models.untrusted.checkpoint import check_fit, load_weights
 from SegHiResCAMLib.engine.models.untrusted.resolver import Component
@@ -57,12 +58,14 @@ def build_network(
     except (NotImplementedError, RuntimeError):
         pass  # networks that compute while they are built cannot be built without memory
     except Exception as error:
+        refuse_out_of_memory(error, f"'{file}'")
         raise _refused(component, file, error) from error
     else:
         check_fit(outline, weights, weights_file)
     try:
         network = _built(build, arguments)
     except Exception as error:
+        refuse_out_of_memory(error, f"'{file}'")
         raise _refused(component, file, error) from error
     load_weights(network, weights, weights_file)
     return network.float().eval().requires_grad_(False)

@@ -11,6 +11,7 @@ import torch
 from monai.transforms import Compose
 
 from SegHiResCAMLib.engine.errors import EngineError
+from SegHiResCAMLib.engine.free_memory import refuse_out_of_memory
 from SegHiResCAMLib.engine.models.untrusted.resolver import Component, Config
 
 IMAGE = "image"
@@ -158,6 +159,7 @@ def _built(component: Component, config: Config) -> Any:
     try:
         return getattr(monai.transforms, component.name)(**component.arguments)
     except Exception as error:
+        refuse_out_of_memory(error, f"'{config.file}'")
         raise _refused(component, config.file, error) from error
 
 

@@ -23,6 +23,7 @@ from pydicom.uid import (
 )
 
 from SegHiResCAMLib.engine.errors import EngineError
+from SegHiResCAMLib.engine.free_memory import refuse_out_of_memory
 from SegHiResCAMLib.engine.images.volume_files import check_size
 
 DECODED_BY_GDCM = (JPEGLossless, JPEGLosslessSV1, JPEGExtended12Bit)
@@ -77,6 +78,7 @@ def _read_file(path: Path, slices: Sequence[Slice], name: str) -> list[npt.NDArr
             return _decode_with_gdcm(path, slices)
         stored = dataset.pixel_array
     except Exception as error:  # decoders raise many types
+        refuse_out_of_memory(error, name)
         kind = "" if syntax.is_compressed is False else f" ({syntax.name})"
         sentence = (
             f"{name} holds pixels{kind} that cannot be decoded: damaged, incomplete, or of an unknown compression. "

@@ -21,6 +21,7 @@ import numpy.typing as npt
 from pydicom import Dataset, dcmread
 
 from SegHiResCAMLib.engine.errors import EngineError
+from SegHiResCAMLib.engine.free_memory import refuse_out_of_memory
 from SegHiResCAMLib.engine.images.dicom.geometry import stack
 from SegHiResCAMLib.engine.images.dicom.pixels import Slice, read_pixels
 from SegHiResCAMLib.engine.images.formats import is_dicom
@@ -138,6 +139,7 @@ def _slices_of(path: Path, name: str) -> list[Slice]:
             return []
         return [Slice(path, number, frame) for number, frame in enumerate(_frames(header))]
     except Exception as error:  # pydicom raises many types at a damaged header
+        refuse_out_of_memory(error, name)
         raise EngineError("dicom-damaged", f"{name} is a damaged DICOM file. Copy or export it again.") from error
 
 

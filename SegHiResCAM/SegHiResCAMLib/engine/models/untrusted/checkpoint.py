@@ -14,6 +14,7 @@ from typing import Any, TypeGuard
 import torch
 
 from SegHiResCAMLib.engine.errors import EngineError
+from SegHiResCAMLib.engine.free_memory import refuse_out_of_memory
 from SegHiResCAMLib.engine.models.untrusted.pickled_names import wanted_by
 from SegHiResCAMLib.engine.models.untrusted.pickled_numbers import STAND_INS
 from SegHiResCAMLib.engine.models.untrusted.received import check_received
@@ -132,6 +133,7 @@ def _load(path: Path) -> Any:
         wanted = named.group(1) if named else wanted_by(path)
         raise _needs_code(path, wanted) if wanted else _damaged(path) from error
     except Exception as error:  # a hostile or broken pickle can fail in any way
+        refuse_out_of_memory(error, f"'{path}'")
         raise _damaged(path) from error
 
 
@@ -161,6 +163,7 @@ def _load_safetensors(path: Path) -> Any:
     try:
         return load_file(path, device="cpu")
     except Exception as error:
+        refuse_out_of_memory(error, f"'{path}'")
         raise _damaged(path) from error
 
 

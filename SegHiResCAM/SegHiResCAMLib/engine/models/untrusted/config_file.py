@@ -12,6 +12,7 @@ from typing import Any
 import yaml
 
 from SegHiResCAMLib.engine.errors import EngineError
+from SegHiResCAMLib.engine.free_memory import refuse_out_of_memory
 from SegHiResCAMLib.engine.models.untrusted.received import LFS
 
 MAX_BYTES = 1 << 19
@@ -37,6 +38,7 @@ def read_config(path: str | Path) -> dict[str, Any]:
     except RecursionError as error:
         raise _unreadable(path, "is nested too deeply to be a model's description") from error
     except Exception as error:  # what a YAML tag makes of a value it does not fit can be anything
+        refuse_out_of_memory(error, f"'{path}'")
         raise _unreadable(path, f"cannot be read: {_one_line(error)}") from error
     if not isinstance(content, dict):
         raise _unreadable(path, "holds no mapping of names to values")

@@ -18,6 +18,7 @@ from typing import Any
 import torch
 
 from SegHiResCAMLib.engine.errors import EngineError
+from SegHiResCAMLib.engine.free_memory import is_out_of_memory, refuse_out_of_memory
 from SegHiResCAMLib.engine.models.untrusted.archive import files_in, is_zip, unpacked
 
 # What MONAI's networks consist of, scripted or traced, and their like. None reaches beyond tensors, numbers and texts.
@@ -68,6 +69,8 @@ class ScriptNetwork(torch.nn.Module):
         try:
             return self.script(images)
         except (RuntimeError, torch.jit.Error) as error:
+            if is_out_of_memory(error):
+                raise  # fewer windows at once may fit
             size = " x ".join(str(length) for length in images.shape[2:])
             raise EngineError(
                 "script-failed",
@@ -125,7 +128,8 @@ def _check_pickle(data: bytes, path: Path) -> None:
                 raise _runs_when_loaded(path)
     except EngineError:
         raise
-    except Exception as error:  # it is no pickle
+    except Exception as error:  # it is not a pickle
+        refuse_out_of_memory(error, f"'{path}'")
         raise _refusal("damaged", path, "is damaged", "Copy or download it again") from error
 
 
@@ -141,6 +145,7 @@ def _load(folder: Path, path: Path) -> torch.nn.Module:
         try:
             script: torch.nn.Module = torch.jit.load(anew, map_location="cpu")
         except Exception as error:  # its parser and its unpickler may fail in any way
+            refuse_out_of_memory(error, f"'{path}'")
             problem = f"is damaged, or made by another version of PyTorch than {torch.__version__}"
             raise _refusal(
                 "damaged", path, problem, "Copy it again, or ask the sender for the weights alone"
@@ -152,6 +157,7 @@ def _check_operations(script: torch.nn.Module, path: Path) -> None:
     try:
         graph = script.inlined_graph
     except Exception as error:
+        refuse_out_of_memory(error, f"'{path}'")
         raise _refusal("damaged", path, "has no forward pass", _WEIGHTS) from error
     unknown = next((kind for kind in _kinds(graph) if kind not in OPERATIONS), None)
     if unknown:
