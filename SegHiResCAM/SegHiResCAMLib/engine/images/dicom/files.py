@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
@@ -18,7 +18,6 @@ from pydicom.dataelem import RawDataElement
 from pydicom.filereader import read_partial
 
 from SegHiResCAMLib.engine.errors import EngineError
-from SegHiResCAMLib.engine.images.dicom.quiet import quiet
 from SegHiResCAMLib.engine.images.formats import HEAD, is_dicom
 from SegHiResCAMLib.engine.regular_files import open_regular
 
@@ -33,6 +32,9 @@ MOST_ITEMS = 200_000
 
 TAGS_OF_ITEM = (b"\xfe\xff\x00\xe0", b"\xff\xfe\xe0\x00")
 """Little and big endian."""
+
+SMALL = 2**16
+"""Bytes that room is made for unasked."""
 
 PIXELS = (0x7FE00008, 0x7FE00009, 0x7FE00010)
 """FloatPixelData, DoubleFloatPixelData, PixelData: the last elements that are read."""
@@ -52,7 +54,9 @@ NEEDED = (
     *("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"),
     *("PixelData", "FloatPixelData", "DoubleFloatPixelData", "ExtendedOffsetTable", "ExtendedOffsetTableLengths"),
 )
-"""What a volume is made from. Names, dates and numbers of the patient are skipped where they are not needed."""
+"""What a volume is made from. Names and dates of the patient are skipped."""
+
+NEEDED_TAGS = tuple(tag for keyword in NEEDED if (tag := tag_for_keyword(keyword)))
 
 
 def files_in(folder: Path, name: str) -> Iterator[Path]:
@@ -99,7 +103,7 @@ def read_header(path: Path, name: str, *, whole: bool = False) -> Dataset | None
     with open_regular(path, name) as file:
         if not is_dicom(file.read(HEAD)):
             return None
-        return _read(file, name, HEADER_BYTES, None if whole else NEEDED, stop_after=False)
+        return _read(file, name, HEADER_BYTES, () if whole else NEEDED_TAGS, stop_after=False)
 
 
 def read_pixel_elements(path: Path, name: str, most: int) -> Dataset:
@@ -114,22 +118,21 @@ def read_pixel_elements(path: Path, name: str, most: int) -> Dataset:
         EngineError: As `read_header`.
     """
     with open_regular(path, name) as file:
-        return _read(file, name, HEADER_BYTES + most, NEEDED, stop_after=True)
+        return _read(file, name, HEADER_BYTES + most, NEEDED_TAGS, stop_after=True)
 
 
-def _read(file: BinaryIO, name: str, most: int, keywords: tuple[str, ...] | None, *, stop_after: bool) -> Dataset:
+def _read(file: BinaryIO, name: str, most: int, tags: Sequence[int], *, stop_after: bool) -> Dataset:
     file.seek(0)
     last = PIXELS[-1] if stop_after else PIXELS[0] - 1
     bounded = _Bounded(file, name, most)
     try:
-        with quiet():
-            dataset = read_partial(
-                bounded,  # type: ignore[arg-type]  # pydicom wants no more of a file
-                stop_when=lambda tag, _vr, _length: tag > last,
-                force=True,
-                specific_tags=[tag for word in keywords if (tag := tag_for_keyword(word))] if keywords else None,
-            )
-            _check_items(dataset, name)
+        dataset = read_partial(
+            bounded,
+            stop_when=lambda tag, _vr, _length: int(tag) > last,
+            force=True,
+            specific_tags=list(tags),
+        )
+        _check_items(dataset, name)
     except EngineError:
         raise
     except Exception as error:  # pydicom raises many types at a damaged header
@@ -149,7 +152,8 @@ class _Bounded:
         """As a file; all that remains is only ever asked for where the data set is deflated."""
         if size < 0:
             return self._inflated()
-        size = max(min(size, self._end - self._file.tell()), 0)  # no room is made for what is only claimed
+        if size > SMALL:
+            size = max(min(size, self._end - self._file.tell()), 0)  # no room is made for what is only claimed
         if size > self._bytes or self._items < 0:
             raise _too_large(self._name)
         piece = self._file.read(size)

@@ -127,8 +127,8 @@ def corners_apart(planes: FloatArray, other: FloatArray, shape: tuple[int, int])
 def _right_angled(orientation: FloatArray) -> list[float]:
     """Cosines of rows and columns as unit vectors at a right angle, each turned alike, where they are so but for rounding."""
     rows, columns = orientation[:3], orientation[3:]
-    lengths = np.linalg.norm(rows), np.linalg.norm(columns)
-    if np.abs([rows @ columns, *(length - 1 for length in lengths)]).max() <= ROUNDED_COSINES:
+    lengths = np.linalg.norm(orientation.reshape(2, 3), axis=1)
+    if abs(rows @ columns) <= ROUNDED_COSINES and np.abs(lengths - 1).max() <= ROUNDED_COSINES:
         rows, columns = rows / lengths[0], columns / lengths[1]
         half, other = (both / np.linalg.norm(both) / np.sqrt(2) for both in (rows + columns, rows - columns))
         rows, columns = half + other, half - other

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import numpy as np
+import numpy.typing as npt
 from pydicom import Dataset
 from pydicom.uid import (
     MultiFrameGrayscaleByteSecondaryCaptureImageStorage,
@@ -14,7 +15,7 @@ from pydicom.uid import (
     SecondaryCaptureImageStorage,
 )
 
-from SegHiResCAMLib.engine.images.dicom.geometry import corners_apart, has_position, plane, size
+from SegHiResCAMLib.engine.images.dicom.geometry import SPACINGS, corners_apart, has_position, plane, size
 from SegHiResCAMLib.engine.images.dicom.pixels import Slice
 
 SMALLEST_VOLUME = 3
@@ -27,6 +28,9 @@ SCREENS = (
     MultiFrameGrayscaleWordSecondaryCaptureImageStorage,
     MultiFrameTrueColorSecondaryCaptureImageStorage,
 )
+
+PLANE = ("Rows", "Columns", "SamplesPerPixel", "ImageOrientationPatient", *SPACINGS)
+"""What tells planes apart."""
 
 PROJECTIONS = ("PROJECTION IMAGE", "MIP", "MINIP", "MINIMUM IP", "MAXIMUM IP")
 
@@ -70,16 +74,18 @@ def can_be_volume(slices: Sequence[Slice]) -> bool:
 
 def _alike(slices: Sequence[Slice]) -> list[list[Slice]]:
     """Slices of one size whose directions and spacings displace no corner by more than a pixel: more than that is another plane, not rounding."""
-    groups: list[list[Slice]] = []
-    for one_size in {size(item.header): None for item in slices}:
-        left = [item for item in slices if size(item.header) == one_size]
-        planes = np.array([plane(item.header) for item in left])
-        planes[:, :3, 3] = 0
-        while left:
-            pixel = np.linalg.norm(planes[0, :3, :2], axis=0).min()
-            same = corners_apart(planes, planes[0], one_size[:2]) <= pixel
-            same[0] = True  # whatever its numbers are
-            groups.append([item for item, belongs in zip(left, same, strict=True) if belongs])
-            left = [item for item, belongs in zip(left, same, strict=True) if not belongs]
-            planes = planes[~same]
-    return groups
+    same_words: dict[str, list[Slice]] = {}
+    for item in slices:
+        same_words.setdefault(str([item.header.get(keyword) for keyword in PLANE]), []).append(item)
+    groups: list[tuple[tuple[int, ...], npt.NDArray[np.float64], list[Slice]]] = []
+    for some in same_words.values():
+        one_size, one = size(some[0].header), plane(some[0].header)
+        one[:3, 3] = 0
+        pixel = np.linalg.norm(one[:3, :2], axis=0).min()
+        for other_size, other, group in groups:
+            if one_size == other_size and corners_apart(one[None], other, one_size[:2])[0] <= pixel:
+                group.extend(some)
+                break
+        else:
+            groups.append((one_size, one, list(some)))
+    return [group for _, _, group in groups]
