@@ -29,7 +29,7 @@ def described(along: npt.NDArray[np.float64], rounding: float) -> str | None:
         return None
     usual = _usual(gaps, 2 * rounding)
     odd = [(start, stop) for start, stop in runs if abs(gaps[start:stop].mean() - usual) > 2 * rounding]
-    if all(stop - start == 1 for start, stop in odd):
+    if all(stop - start == 1 for start, stop in odd) and 2 * len(odd) <= len(gaps):
         return _single(along, gaps, [start for start, _ in odd], usual, rounding)
     if len(runs) <= MOST_NAMED:
         spans = [f"{start + 1} to {stop + 1}" for start, stop in runs]
@@ -62,7 +62,7 @@ def _single(
         f"from slice {k + 1} to {k + 2} of {len(along)} (at {along[k]:.1f} and {along[k + 1]:.1f} mm along the scan) it is {gaps[k]:.2f} mm"
         for k in odd[:MOST_NAMED]
     ]
-    more = f", at {len(odd) - MOST_NAMED} more places it differs, too" if len(odd) > MOST_NAMED else ""
+    more = f", at {len(odd) - MOST_NAMED} more places not as usual" if len(odd) > MOST_NAMED else ""
     text = f"{', '.join(places)}{more}, elsewhere {usual:.2f} mm"
     missing = gaps[list(odd)] / usual - 1
     if np.abs(missing - missing.round()).max() * usual <= 2 * rounding and missing.min() > 0.5:

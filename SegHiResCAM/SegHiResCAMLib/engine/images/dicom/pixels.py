@@ -213,7 +213,7 @@ def rescaled(frame: npt.NDArray[Any], header: Dataset) -> npt.NDArray[Any]:
     slope, intercept = header.get("RescaleSlope"), header.get("RescaleIntercept")
     if slope is None and intercept is None:
         return frame
-    return frame * float(1 if slope is None else slope) + float(intercept or 0)
+    return frame * float(slope or 1) + float(intercept or 0)  # a slope of 0 says nothing, either
 
 
 def _bone_bright(values: npt.NDArray[Any], header: Dataset) -> npt.NDArray[Any]:
