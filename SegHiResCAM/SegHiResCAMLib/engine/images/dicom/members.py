@@ -32,6 +32,9 @@ SCREENS = (
 PLANE = ("Rows", "Columns", "SamplesPerPixel", "ImageOrientationPatient", *SPACINGS)
 """What tells planes apart."""
 
+SAME_PLANE = 0.1
+"""Share of the image's diagonal that directions and spacings may displace a corner by: whether it is rounding, `geometry.py` decides."""
+
 PROJECTIONS = ("PROJECTION IMAGE", "MIP", "MINIP", "MINIMUM IP", "MAXIMUM IP")
 
 
@@ -73,7 +76,7 @@ def can_be_volume(slices: Sequence[Slice]) -> bool:
 
 
 def _alike(slices: Sequence[Slice]) -> list[list[Slice]]:
-    """Slices of one size whose directions and spacings displace no corner by more than a pixel: more than that is another plane, not rounding."""
+    """Slices of one size in one plane."""
     same_words: dict[str, list[Slice]] = {}
     for item in slices:
         same_words.setdefault(str([item.header.get(keyword) for keyword in PLANE]), []).append(item)
@@ -81,9 +84,9 @@ def _alike(slices: Sequence[Slice]) -> list[list[Slice]]:
     for some in same_words.values():
         one_size, one = size(some[0].header), plane(some[0].header)
         one[:3, 3] = 0
-        pixel = np.linalg.norm(one[:3, :2], axis=0).min()
+        diagonal = float(np.linalg.norm(np.linalg.norm(one[:3, :2], axis=0) * one_size[:2]))
         for other_size, other, group in groups:
-            if one_size == other_size and corners_apart(one[None], other, one_size[:2])[0] <= pixel:
+            if one_size == other_size and corners_apart(one[None], other, one_size[:2])[0] <= SAME_PLANE * diagonal:
                 group.extend(some)
                 break
         else:

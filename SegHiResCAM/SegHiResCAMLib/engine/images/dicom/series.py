@@ -92,7 +92,7 @@ def read_series(
             found = _one_stack(_series_in(folder, name, whole, progress), name)
             chosen, others = _choose(found, series, name)
             kept, aside = members(chosen)
-            slices, affine = stack(kept, name)
+            slices, affine = _stack_of(kept, aside, folder, name)
         except (EngineError, Cancelled):
             raise
         except Exception as error:  # headers may hold anything
@@ -179,22 +179,38 @@ def _choose(series: list[list[Slice]], wanted: str | None, name: str) -> tuple[l
     raise EngineError("series-ambiguous", sentence)
 
 
+def _stack_of(kept: list[Slice], aside: Aside, folder: Path, name: str) -> tuple[list[Slice], npt.NDArray[np.float64]]:
+    try:
+        return stack(kept, name)
+    except EngineError as error:
+        if not aside:
+            raise
+        text = f"{error.sentence} Not counted: {_listed(_images(aside, folder))}."
+        raise EngineError(error.code, text) from error
+
+
 def _choices(series: Sequence[list[Slice]]) -> str:
-    more = f"; and {len(series) - MOST_LISTED} more" if len(series) > MOST_LISTED else ""
-    return "; ".join(map(_described, series[:MOST_LISTED])) + more
+    return _listed(list(map(_described, series)), "; ")
+
+
+def _listed(texts: Sequence[str], separator: str = ", ") -> str:
+    more = [f"and {len(texts) - MOST_LISTED} more"] if len(texts) > MOST_LISTED else []
+    return separator.join([*texts[:MOST_LISTED], *more])
+
+
+def _images(aside: Aside, folder: Path) -> list[str]:
+    return [f"{item.path.relative_to(folder)} ({reason})" for item, reason in aside]
 
 
 def _tell_aside(aside: Aside, others: Sequence[list[Slice]], folder: Path, name: str) -> None:
     """Warn of images that were found and are not in the volume."""
-    images = [f"{item.path.relative_to(folder)} ({reason})" for item, reason in aside]
-    named = images + [f"series {_described(slices)}" for slices in others]
+    named = _images(aside, folder) + [f"series {_described(slices)}" for slices in others]
     if not named:
         return
-    more = f" and {len(named) - MOST_LISTED} more" if len(named) > MOST_LISTED else ""
     count = len(aside) + sum(map(len, others))
+    these, were = (f"{count} images", "were") if count > 1 else ("1 image", "was")
     warnings.warn(
-        f"{count} image{'s' if count > 1 else ''} of {name} that {'are' if count > 1 else 'is'} not part of the volume "
-        f"{'were' if count > 1 else 'was'} left out: {', '.join(named[:MOST_LISTED])}{more}.",
+        f"{these} of {name} {were} left out, as not part of the volume: {_listed(named)}.",
         stacklevel=6,
     )
 
