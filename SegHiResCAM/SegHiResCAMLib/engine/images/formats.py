@@ -65,12 +65,8 @@ def kind_of(path: Path, name: str) -> str:
     )
 
 
-def is_dicom(path: Path) -> bool:
-    """Whether a file in a folder starts like DICOM, with or without the preamble."""
-    if not path.is_file():  # a pipe would wait for ever
-        return False
-    with path.open("rb") as file:
-        head = file.read(HEAD)
+def is_dicom(head: bytes) -> bool:
+    """Whether a file starts like DICOM, with or without the preamble. `head`: its first `HEAD` bytes."""
     return any(KINDS[kind].match(head) for kind in ("dicom", "dicom-bare"))
 
 

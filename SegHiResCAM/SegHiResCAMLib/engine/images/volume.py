@@ -21,12 +21,13 @@ import torch
 from monai.data import MetaTensor
 from monai.utils import SpaceKeys
 
-from SegHiResCAMLib.engine.errors import EngineError
+from SegHiResCAMLib.engine.errors import Cancelled, EngineError
 from SegHiResCAMLib.engine.free_memory import refuse_out_of_memory
 from SegHiResCAMLib.engine.images.dicom.series import read_dicom_file, read_dicom_folder
 from SegHiResCAMLib.engine.images.formats import kind_of
 from SegHiResCAMLib.engine.images.resampling import is_same_grid, resample_onto
 from SegHiResCAMLib.engine.images.volume_files import ITK_READERS, check_affine, read_itk, read_nifti, write_metaimage
+from SegHiResCAMLib.engine.progress import Progress, silent
 from SegHiResCAMLib.nifti import write_nifti
 from SegHiResCAMLib.nrrd import write_nrrd
 
@@ -40,7 +41,7 @@ STORED_AS = {torch.bool: torch.uint8, torch.int64: torch.int32, torch.int8: torc
 """What other software cannot read, and what is written in its place. Floating types become float32."""
 
 
-def read_volume(path: str | os.PathLike[str], *, series: str | None = None) -> MetaTensor:
+def read_volume(path: str | os.PathLike[str], *, series: str | None = None, progress: Progress = silent) -> MetaTensor:
     """Read an image file, a DICOM file or a DICOM folder.
 
     The kind is told from the content, so a wrong or missing extension does no harm. NIfTI, NRRD and MetaImage keep
@@ -54,6 +55,7 @@ def read_volume(path: str | os.PathLike[str], *, series: str | None = None) -> M
     Args:
         path: A file, or a folder of DICOM files.
         series: SeriesInstanceUID, where a folder holds several series.
+        progress: Called for each DICOM file; what it raises stops the reading.
 
     Returns:
         float32 (C, i, j, k) with a float64 RAS affine; `meta["filename_or_obj"]` is the path as it was given.
@@ -65,9 +67,9 @@ def read_volume(path: str | os.PathLike[str], *, series: str | None = None) -> M
     """
     name = os.fspath(path)
     try:
-        array, affine = _read(Path(path), name, series)
+        array, affine = _read(Path(path), name, series, progress)
         volume = volume_from_array(array, affine, name)
-    except EngineError:
+    except (EngineError, Cancelled):
         raise
     except PermissionError as error:
         raise EngineError("file-unreadable", f"{name} cannot be opened: you may not read it. Ask its owner.") from error
@@ -154,11 +156,13 @@ def volume_from_array(array: npt.NDArray[Any], affine: npt.NDArray[np.float64], 
     return MetaTensor(torch.from_numpy(values), affine=torch.from_numpy(affine), meta={"space": SpaceKeys.RAS})
 
 
-def _read(path: Path, name: str, series: str | None) -> tuple[npt.NDArray[Any], npt.NDArray[np.float64]]:
+def _read(
+    path: Path, name: str, series: str | None, progress: Progress
+) -> tuple[npt.NDArray[Any], npt.NDArray[np.float64]]:
     if not path.exists():
         raise EngineError("file-missing", f"{name} does not exist. Check its name and folder.")
     if path.is_dir():
-        return read_dicom_folder(path, name, series)
+        return read_dicom_folder(path, name, series, progress)
     if series is not None:
         raise EngineError(
             "series-needs-folder", f"{name} is a file: a series is chosen in a DICOM folder. Give its folder."
@@ -168,7 +172,7 @@ def _read(path: Path, name: str, series: str | None) -> tuple[npt.NDArray[Any], 
         return read_itk(path, name, kind)
     if kind in ("nifti", "nifti-pair"):
         return read_nifti(path, name, kind)
-    return read_dicom_file(path, name)
+    return read_dicom_file(path, name, progress)
 
 
 def _onto(grid: MetaTensor, volume: MetaTensor, number: int) -> torch.Tensor:
