@@ -62,9 +62,16 @@ def job() -> Iterator[Callable[[float, str], None]]:
 
 @contextmanager
 def open_scene() -> Iterator[Any]:
-    """A MRML scene without the desktop application."""
-    from SegHiResCAMLib.scene.headless import headless_application
+    """A MRML scene without the desktop application; None, and a note of what is left out, where the packages for it are missing."""
+    from SegHiResCAMLib.scene.headless import headless_application, missing_packages
 
+    missing = missing_packages()
+    if missing:
+        told.print(
+            f"Left out: pictures and scene. {missing}", style="yellow", soft_wrap=True, markup=False, emoji=False
+        )
+        yield None
+        return
     with headless_application() as application:
         yield application.scene
 
