@@ -15,6 +15,9 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from SegHiResCAMLib.cli.cancellation import CANCELLED, Cancellation, listening
+from SegHiResCAMLib.writing.sweeping import sweep
+
 if TYPE_CHECKING:
     from SegHiResCAMLib.engine.answer.explanation import Explanation
 
@@ -43,14 +46,20 @@ def job() -> Iterator[Callable[[float, str], None]]:
         disable=not told.is_terminal,
     )
     task = bar.add_task("Starting", total=1.0)
+    cancelled = Cancellation()
     try:
-        with bar:
+        sweep()
+        with bar, listening(cancelled):
             yield lambda fraction, text: bar.update(task, completed=fraction, description=text)
     except (typer.Exit, SystemExit):
         raise
     except KeyboardInterrupt:
-        fail("Cancelled. No file was left half written.")
+        if cancelled.is_over:
+            raise
+        fail(CANCELLED, cancelled.exit_code)
     except Exception as error:
+        if cancelled.signal:  # a library took the interruption for an error of its own
+            fail(CANCELLED, cancelled.exit_code)
         if os.environ.get(DEBUG):
             raise
         sentence = getattr(error, "sentence", None)
@@ -76,10 +85,10 @@ def open_scene() -> Iterator[Any]:
         yield application.scene
 
 
-def fail(sentence: str) -> None:
-    """Say what is wrong and end with exit code 1."""
+def fail(sentence: str, code: int = 1) -> None:
+    """Say what is wrong and end."""
     told.print(sentence, style="red", soft_wrap=True, markup=False, emoji=False)
-    raise typer.Exit(1)
+    raise typer.Exit(code)
 
 
 def print_json(facts: Any) -> None:
