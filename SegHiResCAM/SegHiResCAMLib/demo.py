@@ -58,6 +58,7 @@ def run_demo(
         write_volume(patient.volume, result.beside / VOLUME)
         with open_scene() as scene:
             write_explanation(scene, result.beside, patient.volume, model, explanations)
+        progress(0.99, "Putting the files in place")
         return result.put_in_place(), explanations, _dice(model, found, patient)
 
 

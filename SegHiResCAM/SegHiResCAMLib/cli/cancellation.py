@@ -16,7 +16,7 @@ from SegHiResCAMLib.writing.sweeping import remove_all
 
 CANCELLED = "Cancelled. Nothing was written."
 
-GRACE = 1.2
+GRACE = 0.8
 """Seconds in which a command may end by itself: Python hears of a signal only when a library's function returns, which can take minutes."""
 
 SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK") if hasattr(signal, name)]

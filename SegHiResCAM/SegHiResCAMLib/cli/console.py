@@ -47,10 +47,16 @@ def job() -> Iterator[Callable[[float, str], None]]:
     )
     task = bar.add_task("Starting", total=1.0)
     cancelled = Cancellation()
+
+    def report(fraction: float, text: str) -> None:
+        if cancelled.signal:  # a library has swallowed the interruption
+            raise KeyboardInterrupt
+        bar.update(task, completed=fraction, description=text)
+
     try:
         sweep()
         with bar, listening(cancelled):
-            yield lambda fraction, text: bar.update(task, completed=fraction, description=text)
+            yield report
     except (typer.Exit, SystemExit):
         raise
     except KeyboardInterrupt:

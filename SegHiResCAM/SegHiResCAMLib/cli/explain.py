@@ -171,6 +171,7 @@ def explain(
                         write_nifti(folder, explanations[0])
                     if dicom is not None:
                         write_dicom_files(folder / DICOM, explanations[0], opened, dicom, series)
+            progress(0.99, "Putting the files in place")
             written = result.put_in_place()
     if as_json:
         facts = [

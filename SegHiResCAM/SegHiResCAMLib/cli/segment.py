@@ -52,6 +52,7 @@ def segment(
         found = run(opened, read, mode=mode.value, axis=axis.value, device=device.value, progress=progress)
         millilitres = float(np.abs(np.linalg.det(read.affine.numpy()[:3, :3]))) / 1000
         volumes = {one.name: int((found.labels == one.value).sum()) * millilitres for one in opened.labels}
+        progress(0.95, "Writing")
         write_segmentation(output, opened, found)
     if as_json:
         print_json({"file": str(output), "volumes_ml": volumes})
