@@ -15,7 +15,9 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from SegHiResCAMLib.cli.cancellation import CANCELLED, Cancellation, listening
 from SegHiResCAMLib.out_of_memory import is_out_of_memory, out_of_memory_message
+from SegHiResCAMLib.writing.sweeping import sweep
 
 if TYPE_CHECKING:
     from SegHiResCAMLib.engine.answer.explanation import Explanation
@@ -45,14 +47,26 @@ def job() -> Iterator[Callable[[float, str], None]]:
         disable=not told.is_terminal,
     )
     task = bar.add_task("Starting", total=1.0)
+    cancelled = Cancellation()
+
+    def report(fraction: float, text: str) -> None:
+        if cancelled.signal:  # a library has swallowed the interruption
+            raise KeyboardInterrupt
+        bar.update(task, completed=fraction, description=text)
+
     try:
-        with bar:
-            yield lambda fraction, text: bar.update(task, completed=fraction, description=text)
+        sweep()
+        with bar, listening(cancelled):
+            yield report
     except (typer.Exit, SystemExit):
         raise
     except KeyboardInterrupt:
-        fail("Cancelled. No file was left half written.")
+        if cancelled.is_over:
+            raise
+        fail(CANCELLED, cancelled.exit_code)
     except Exception as error:
+        if cancelled.signal:  # a library took the interruption for an error of its own
+            fail(CANCELLED, cancelled.exit_code)
         if os.environ.get(DEBUG):
             raise
         sentence = getattr(error, "sentence", None)
@@ -68,17 +82,24 @@ def job() -> Iterator[Callable[[float, str], None]]:
 
 @contextmanager
 def open_scene() -> Iterator[Any]:
-    """A MRML scene without the desktop application."""
-    from SegHiResCAMLib.scene.headless import headless_application
+    """A MRML scene without the desktop application; None, and a note of what is left out, where the packages for it are missing."""
+    from SegHiResCAMLib.scene.headless import headless_application, missing_packages
 
+    missing = missing_packages()
+    if missing:
+        told.print(
+            f"Left out: pictures and scene. {missing}", style="yellow", soft_wrap=True, markup=False, emoji=False
+        )
+        yield None
+        return
     with headless_application() as application:
         yield application.scene
 
 
-def fail(sentence: str) -> None:
-    """Say what is wrong and end with exit code 1."""
+def fail(sentence: str, code: int = 1) -> None:
+    """Say what is wrong and end."""
     told.print(sentence, style="red", soft_wrap=True, markup=False, emoji=False)
-    raise typer.Exit(1)
+    raise typer.Exit(code)
 
 
 def print_json(facts: Any) -> None:
