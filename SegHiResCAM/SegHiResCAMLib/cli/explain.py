@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from SegHiResCAMLib.cli.application import app
-from SegHiResCAMLib.cli.console import job, open_scene, print_explanation, print_files, print_json, told
+from SegHiResCAMLib.cli.console import job, note, open_scene, print_explanation, print_files, print_json, told
 from SegHiResCAMLib.cli.inputs import read_inputs
 from SegHiResCAMLib.cli.options import (
     Axis,
@@ -191,7 +191,7 @@ def _also(
     except EngineError as problem:
         if not skip:
             raise
-        told.print(f"[yellow]Left out:[/yellow] {method}. {problem.sentence}")
+        note("Left out", f"{method}. {problem.sentence}", told)
         return []
 
 

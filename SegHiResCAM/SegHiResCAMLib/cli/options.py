@@ -7,6 +7,9 @@ from typing import Annotated
 
 import typer
 
+WHAT, HOW, WHERE, RESULTS = "What is explained", "Method and layer", "Computing", "Results"
+"""Groups of options in --help."""
+
 
 class Mode(str, Enum):  # noqa: D101 - the help of the option says it
     auto = "auto"
