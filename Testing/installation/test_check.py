@@ -119,6 +119,21 @@ def test_what_libraries_print_is_passed_over(a_bare_python: str, a_site: Path) -
     assert check(a_bare_python).is_complete
 
 
+@pytest.mark.parametrize(("value", "offline"), [("1", True), ("true", True), ("0", False), ("", False)])
+def test_it_says_whether_pip_is_told_to_ask_no_index(
+    a_bare_python: str, a_site: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, value: str, offline: bool
+) -> None:
+    put_everything(a_site)
+    monkeypatch.delenv("PIP_NO_INDEX", raising=False)
+    settings = tmp_path / "pip.conf"
+    settings.write_text(f"[global]\nno-index = {value}\n" if value else "")
+    monkeypatch.setenv("PIP_CONFIG_FILE", str(settings))
+    assert check(a_bare_python).offline == offline
+    monkeypatch.setenv("PIP_CONFIG_FILE", "/dev/null")
+    monkeypatch.setenv("PIP_NO_INDEX", value)
+    assert check(a_bare_python).offline == offline
+
+
 def test_a_check_can_be_cancelled(a_bare_python: str, a_site: Path) -> None:
     put(a_site, package_named("torch"), version="2.13.0", code="import time; time.sleep(600)")
     child = Child(check_command(a_bare_python))
