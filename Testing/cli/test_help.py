@@ -10,6 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from SegHiResCAMLib.cli import app
+from SegHiResCAMLib.cli.options import COMPUTING, INPUT, METHOD, QUESTION, RESULTS
 
 GROUPS = ["demo", "segment", "explain", "layers", "methods", "models", "info", "describe"]
 COMMANDS = [[], *([one] for one in GROUPS), *(["models", one] for one in ("get", "add", "remove", "clear"))]
@@ -28,6 +29,12 @@ def test_every_command_helps_with_an_example_and_names_no_type_of_a_flag(command
         assert code == 0
         assert "Example: seghirescam" in out or not command
         assert "bool" not in out.casefold()
+
+
+def test_the_options_of_explain_stand_in_groups() -> None:
+    _, out, _ = run("explain", "--help")
+    titles = {line.strip("╭─╮ ") for line in out.splitlines() if line.startswith("╭")}
+    assert titles == {"Arguments", "Options", INPUT, QUESTION, METHOD, COMPUTING, RESULTS}
 
 
 @pytest.mark.parametrize("option", ["-V", "--version"])
