@@ -38,7 +38,7 @@ test-pythons:
 	done
 
 test-python-%: .venv-%/.ready
-	OMP_NUM_THREADS=1 .venv-$*/bin/python -m pytest -n 2 --dist loadgroup --durations=5 --without-torch
+	OMP_NUM_THREADS=1 .venv-$*/bin/python -m pytest -n 2 --dist loadgroup --durations=5 --without-torch -r fE
 
 .PRECIOUS: .venv-%/.ready
 .venv-%/.ready: pyproject.toml constraints.txt Testing/without_torch.txt
