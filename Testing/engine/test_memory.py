@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from one_map import stitched_map
+from rounding import close
 from torch import nn
 
 from SegHiResCAMLib.engine.cam.methods import METHODS
@@ -51,7 +52,7 @@ def test_a_batch_that_does_not_fit_is_halved_and_the_result_is_the_same(error: E
     found = explained(network, 8)
     assert network.batches == [8, 4, 2, 2, 2, 2, 2, 1]
     network.room = 100
-    torch.testing.assert_close(found, explained(network, 1), rtol=1e-12, atol=1e-14)
+    assert close(found, explained(network, 1))
 
 
 def test_where_not_even_one_window_fits_on_the_cpu_a_message_says_so() -> None:
@@ -106,7 +107,7 @@ def test_the_first_window_is_measured_and_then_as_many_as_fit_go_together() -> N
     found = explained(network, None, 20)
     assert network.batches[0] == 1
     assert network.batches[1] == 8  # tiny images: the most there are
-    torch.testing.assert_close(found, explained(network, 1, 20), rtol=1e-12, atol=1e-14)
+    assert close(found, explained(network, 1, 20))
 
 
 def test_free_memory_is_some_but_not_more_than_there_is() -> None:

@@ -46,6 +46,7 @@ def test_versions_are_compared_as_numbers(version: str | None, minimum: str, pro
     assert judge(Package("torch", minimum), version).problem == problem
 
 
+@pytest.mark.engine
 def test_metadata_are_read_without_importing_anything() -> None:
     before = set(sys.modules)
     assert all(not finding.problem for finding in look())

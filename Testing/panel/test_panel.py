@@ -44,6 +44,7 @@ def view(scene: Any) -> Any:
     return composite_of(scene, "Red")
 
 
+@pytest.mark.engine
 def test_five_clicks_lead_from_a_volume_to_an_explained_tumour(desktop: Desktop, scene: Any, parameters: Any) -> None:
     volume = load_volume(scene, resource("SampleData", "KidneyPhantom.nrrd"))
     ui = desktop.ui
@@ -94,6 +95,7 @@ def test_a_volume_that_is_loaded_while_the_panel_is_open_is_chosen(
     assert desktop.ui.reasonLabel.text == "Choose a model above."
 
 
+@pytest.mark.engine
 def test_a_model_that_cannot_be_opened_is_a_sentence(
     desktop: Desktop, a_volume: Any, parameters: Any, tmp_path: Path
 ) -> None:

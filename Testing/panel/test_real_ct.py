@@ -29,7 +29,7 @@ STANDSTILL_S = (
 CANCEL_S = 2.0
 SLICES = (67, 69)  # of 129, with both kidneys; each costs two seconds
 
-pytestmark = pytest.mark.real_data
+pytestmark = [pytest.mark.real_data, pytest.mark.engine]
 
 
 @pytest.fixture(scope="module")

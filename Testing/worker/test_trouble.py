@@ -185,6 +185,7 @@ def test_a_worker_that_cannot_start_is_told_in_a_sentence(
     assert list(temporary.iterdir()) == []
 
 
+@pytest.mark.engine
 def test_a_python_without_torch_is_told_what_to_install(a_client: MakeClient) -> None:
     code = "import sys; sys.modules['torch'] = None; from SegHiResCAMLib.worker.server import main; main()"
     error = (client := a_client([sys.executable, "-c", code])).wait(client.submit(OpenModel("any")))

@@ -6,16 +6,16 @@ import json
 import os
 import sys
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from SegHiResCAMLib.cli.cancellation import CANCELLED, Cancellation, listening
+from SegHiResCAMLib.cli.plain_console import PlainConsole, styled
+from SegHiResCAMLib.cli.progress_report import Report, progress_on
 from SegHiResCAMLib.out_of_memory import is_out_of_memory, out_of_memory_message
 from SegHiResCAMLib.writing.sweeping import sweep
 
@@ -25,38 +25,27 @@ if TYPE_CHECKING:
 DEBUG = "SEGHIRESCAM_DEBUG"
 RESEARCH_ONLY = "For research use. A heat map shows what a network's output depended on; it is no diagnosis."
 
-told = Console(stderr=True, highlight=False)
-answer = Console(highlight=False)
+told = PlainConsole(stderr=True)
+answer = PlainConsole()
 
 
 @contextmanager
-def job() -> Iterator[Callable[[float, str], None]]:
-    """A progress bar, and one sentence with exit code 1 for whatever goes wrong."""
+def job() -> Iterator[Report]:
+    """A report of progress, and one sentence with exit code 1 for whatever goes wrong."""
     # Libraries warn developers; what this program has to say to users comes from its own modules.
     warnings.simplefilter("ignore")
     warnings.filterwarnings("always", module="SegHiResCAMLib")
-    warnings.showwarning = lambda message, *_: told.print(f"[yellow]Note:[/yellow] {message}")
-    bar = Progress(
-        SpinnerColumn(),
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-        console=told,
-        transient=True,
-        disable=not told.is_terminal,
-    )
-    task = bar.add_task("Starting", total=1.0)
+    warnings.showwarning = lambda message, *_: note("Note", str(message), told)
     cancelled = Cancellation()
-
-    def report(fraction: float, text: str) -> None:
-        if cancelled.signal:  # a library has swallowed the interruption
-            raise KeyboardInterrupt
-        bar.update(task, completed=fraction, description=text)
-
     try:
         sweep()
-        with bar, listening(cancelled):
+        with progress_on(told) as show, listening(cancelled):
+
+            def report(fraction: float, text: str) -> None:
+                if cancelled.signal:  # a library has swallowed the interruption
+                    raise KeyboardInterrupt
+                show(fraction, text)
+
             yield report
     except (typer.Exit, SystemExit):
         raise
@@ -87,9 +76,7 @@ def open_scene() -> Iterator[Any]:
 
     missing = missing_packages()
     if missing:
-        told.print(
-            f"Left out: pictures and scene. {missing}", style="yellow", soft_wrap=True, markup=False, emoji=False
-        )
+        note("Left out", f"pictures and scene. {missing}", told)
         yield None
         return
     with headless_application() as application:
@@ -98,8 +85,18 @@ def open_scene() -> Iterator[Any]:
 
 def fail(sentence: str, code: int = 1) -> None:
     """Say what is wrong and end."""
-    told.print(sentence, style="red", soft_wrap=True, markup=False, emoji=False)
+    told.print(sentence, style="red")
     raise typer.Exit(code)
+
+
+def lost(reason: str) -> None:
+    """Say that an answer was computed, but could not be shown."""
+    told.print(f"The answer could not be written to standard output ({reason}).", style="red")
+
+
+def note(title: str, sentence: str, console: PlainConsole = answer) -> None:
+    """Print a sentence under a title that stands out."""
+    console.print_titled(f"{title}:", sentence)
 
 
 def print_json(facts: Any) -> None:
@@ -111,9 +108,14 @@ def print_explanation(explanation: Explanation) -> None:
     """What an explanation found, and what to know before believing it."""
     facts = explanation.provenance
     maximum, (right, front, up) = explanation.peak
+    answer.print()
     answer.print(
-        f"\n[bold]{facts['method']}[/bold] of '{facts['segment']}' at layer {facts['layer']} "
-        f"({explanation.layer_reason})\n"
+        styled(
+            (facts["method"], "bold"),
+            f" of '{facts['segment']}' at layer {facts['layer']} ({explanation.layer_reason})",
+        )
+    )
+    answer.print(
         f"  peak {maximum:.4g} {facts['units']} at R {right:.1f}, A {front:.1f}, S {up:.1f} mm; "
         f"score {explanation.score:.4g} over {explanation.pixel_count} positions; "
         f"{explanation.windows_touched} of {explanation.windows} windows explained"
@@ -127,12 +129,14 @@ def print_explanation(explanation: Explanation) -> None:
             f"effective volume {measured.effective_volume_ml:.3g} ml beside {measured.segment_volume_ml:.3g} ml"
         )
     for diagnosis in explanation.diagnoses:
-        answer.print(f"  [yellow]Note:[/yellow] {diagnosis.sentence}")
+        note("  Note", diagnosis.sentence)
 
 
 def print_files(files: list[Path]) -> None:
     """Where the results are."""
-    answer.print("\nWritten:")
+    answer.print()
+    answer.print("Written:")
     for file in files:
-        answer.print(f"  {file}", soft_wrap=True)
-    answer.print(f"\n[dim]{RESEARCH_ONLY}[/dim]")
+        answer.print(f"  {file}")
+    answer.print()
+    answer.print(RESEARCH_ONLY, style="dim")

@@ -11,9 +11,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from SegHiResCAMLib.cli.application import app
-from SegHiResCAMLib.cli.console import job, open_scene, print_explanation, print_files, print_json, told
+from SegHiResCAMLib.cli.console import job, note, open_scene, print_explanation, print_files, print_json, told
 from SegHiResCAMLib.cli.inputs import read_inputs
 from SegHiResCAMLib.cli.options import (
+    COMPUTING,
+    METHOD,
+    QUESTION,
+    RESULTS,
     Axis,
     AxisOption,
     Combine,
@@ -47,60 +51,102 @@ def explain(
     segment: Annotated[
         list[str],
         typer.Option(
-            "--segment", "-s", metavar="NAME", help="The segment to explain; several share the forward passes."
+            "--segment",
+            "-s",
+            metavar="NAME",
+            help="The segment to explain; several share the forward passes.",
+            rich_help_panel=QUESTION,
         ),
     ],
-    output: Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="Folder for the results.")],
-    method: Annotated[str, typer.Option(metavar="METHOD", help="See 'methods'.")] = "seg-hires-grad-cam",
+    output: Annotated[
+        Path, typer.Option("-o", "--output", metavar="DIR", help="Folder for the results.", rich_help_panel=RESULTS)
+    ],
+    method: Annotated[
+        str, typer.Option(metavar="METHOD", help="See 'methods'.", rich_help_panel=METHOD)
+    ] = "seg-hires-grad-cam",
     settings: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="NAME=VALUE", help="An option of the method, as 'methods' lists them."),
+        typer.Option(
+            "--set",
+            metavar="NAME=VALUE",
+            help="An option of the method, as 'methods' lists them.",
+            rich_help_panel=METHOD,
+        ),
     ] = None,
     compare: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="METHOD", help=f"Another method to set beside it, as often as you like; '{EVERY}' for all."
+            metavar="METHOD",
+            help=f"Another method to set beside it, as often as you like; '{EVERY}' for all.",
+            rich_help_panel=METHOD,
         ),
     ] = None,
-    layer: Annotated[str | None, typer.Option(metavar="NAME", help="See 'layers'; left out, one is suggested.")] = None,
+    layer: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="See 'layers'; left out, one is suggested.", rich_help_panel=METHOD),
+    ] = None,
     refine_with: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME", help="A further layer, whose map is combined with the first one's."),
+        typer.Option(
+            metavar="NAME", help="A further layer, whose map is combined with the first one's.", rich_help_panel=METHOD
+        ),
     ] = None,
-    refine: Annotated[Combine, typer.Option(help="How the maps of several layers are combined.")] = Combine.product,
-    pixels: Annotated[str | None, typer.Option(metavar="SET", help=PIXELS_HELP)] = None,
+    refine: Annotated[
+        Combine, typer.Option(help="How the maps of several layers are combined.", rich_help_panel=METHOD)
+    ] = Combine.product,
+    pixels: Annotated[str | None, typer.Option(metavar="SET", help=PIXELS_HELP, rich_help_panel=QUESTION)] = None,
     mask: Annotated[
-        str | None, typer.Option(metavar="FILE", help="Explain these voxels (above 0), not those the model outlines.")
+        str | None,
+        typer.Option(
+            metavar="FILE",
+            help="Explain these voxels (above 0), not those the model outlines.",
+            rich_help_panel=QUESTION,
+        ),
     ] = None,
     mask_value: Annotated[
-        int | None, typer.Option(metavar="N", help="Of a mask with several labels, the one to explain.")
+        int | None,
+        typer.Option(metavar="N", help="Of a mask with several labels, the one to explain.", rich_help_panel=QUESTION),
     ] = None,
     weighted: Annotated[
-        bool, typer.Option("--weighted", help="The mask's values say how much each voxel counts.")
+        bool,
+        typer.Option("--weighted", help="The mask's values say how much each voxel counts.", rich_help_panel=QUESTION),
     ] = False,
     contrast: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="Why the segment rather than this one? A segment's name, or 'background'."),
+        typer.Option(
+            metavar="NAME",
+            help="Why the segment rather than this one? A segment's name, or 'background'.",
+            rich_help_panel=QUESTION,
+        ),
     ] = None,
-    contrast_weight: Annotated[float, typer.Option(metavar="W", help="How much the other segment counts.")] = 1.0,
+    contrast_weight: Annotated[
+        float, typer.Option(metavar="W", help="How much the other segment counts.", rich_help_panel=QUESTION)
+    ] = 1.0,
     mode: ModeOption = Mode.auto,
     axis: AxisOption = Axis.auto,
     device: DeviceOption = Device.auto,
     precision: Annotated[
         Precision,
-        typer.Option(help="mixed: a faster preview on a GPU, whose map differs a little."),
+        typer.Option(help="mixed: a faster preview on a GPU, whose map differs a little.", rich_help_panel=COMPUTING),
     ] = Precision.full,
     deterministic: Annotated[
         bool,
-        typer.Option("--deterministic", help="The same numbers bit for bit every time on this machine; may be slower."),
+        typer.Option(
+            "--deterministic",
+            help="The same numbers bit for bit every time on this machine; may be slower.",
+            rich_help_panel=COMPUTING,
+        ),
     ] = False,
     series: SeriesOption = None,
-    nifti: Annotated[bool, typer.Option("--nifti", help="Heat map and label map as NIfTI, too.")] = False,
+    nifti: Annotated[
+        bool, typer.Option("--nifti", help="Heat map and label map as NIfTI, too.", rich_help_panel=RESULTS)
+    ] = False,
     dicom: Annotated[
         str | None,
         typer.Option(
             metavar="FOLDER",
             help="Write DICOM, too, into the study of this folder's series, from which the volume comes.",
+            rich_help_panel=RESULTS,
         ),
     ] = None,
     as_json: JsonOption = False,
@@ -204,7 +250,7 @@ def _also(
     except EngineError as problem:
         if not skip:
             raise
-        told.print(f"[yellow]Left out:[/yellow] {method}. {problem.sentence}")
+        note("Left out", f"{method}. {problem.sentence}", told)
         return []
 
 

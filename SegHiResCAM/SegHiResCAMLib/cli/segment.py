@@ -11,6 +11,7 @@ from SegHiResCAMLib.cli.application import app
 from SegHiResCAMLib.cli.console import answer, job, print_files, print_json
 from SegHiResCAMLib.cli.inputs import read_inputs
 from SegHiResCAMLib.cli.options import (
+    RESULTS,
     Axis,
     AxisOption,
     Device,
@@ -29,7 +30,14 @@ def segment(
     volume: VolumesArgument,
     model: ModelOption,
     output: Annotated[
-        Path, typer.Option("-o", "--output", metavar="OUT", help="A .seg.nrrd, .nrrd, .nii.gz, .nii or .mha file.")
+        Path,
+        typer.Option(
+            "-o",
+            "--output",
+            metavar="OUT",
+            help="A .seg.nrrd, .nrrd, .nii.gz, .nii or .mha file.",
+            rich_help_panel=RESULTS,
+        ),
     ],
     mode: ModeOption = Mode.auto,
     axis: AxisOption = Axis.auto,
