@@ -177,7 +177,7 @@ def _check_content(file: BinaryIO, path: Path) -> None:
 
 
 def _refused_pickle(error: RefusedPickleError, path: Path) -> EngineError:
-    wanted = error.what if error.kind == "code" else wanted_by(path) if error.kind == "damaged" else None
+    wanted = {"code": error.what or wanted_by(path), "damaged": wanted_by(path)}.get(error.kind)
     if wanted:
         return _needs_code(path, wanted)
     if error.kind == "unknown":

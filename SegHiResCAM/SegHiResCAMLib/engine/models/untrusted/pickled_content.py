@@ -48,7 +48,7 @@ class RefusedPickleError(Exception):
 
     Attributes:
         kind: "code" (it names something else than tensors need), "unknown" (tensors that are not plain), "large", "damaged".
-        what: The name, or in a few words what is wrong.
+        what: The name, where it is known, or in a few words what is wrong.
     """
 
     def __init__(self, kind: str, what: str) -> None:
@@ -116,7 +116,7 @@ class _Machine:
         elif name in self.steps:
             self.steps[name](argument)
         elif name not in ("PROTO", "STOP"):
-            raise RefusedPickleError("damaged", f"the opcode {name}")
+            raise RefusedPickleError("code" if name in _NAMING else "damaged", "")
 
     def _steps(self) -> dict[str, Callable[[Any], None]]:
         return {
@@ -242,6 +242,7 @@ _ATOMS: dict[str, Any] = {
     "NEWTRUE": True,
     "NEWFALSE": False,
 }
+_NAMING = frozenset({"STACK_GLOBAL", "INST", "OBJ", "NEWOBJ_EX"})
 _EMPTY = {"EMPTY_TUPLE": "tuple", "EMPTY_LIST": "list", "EMPTY_DICT": "dict", "EMPTY_SET": "set"}
 
 
