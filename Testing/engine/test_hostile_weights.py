@@ -15,7 +15,9 @@ import psutil
 import pytest
 import torch
 from refusals import refusal
+from tiny_bundle import unet_weights, write_bundle
 
+from SegHiResCAMLib.engine.models import open_model
 from SegHiResCAMLib.engine.models.untrusted import pickled_content
 from SegHiResCAMLib.engine.models.untrusted.checkpoint import read_checkpoint, read_weights
 from SegHiResCAMLib.engine.models.untrusted.zip_layout import stored_files
@@ -200,3 +202,23 @@ def test_optimizer_states_scores_and_settings_beside_the_weights_are_read(tmp_pa
     assert read["scores"] == content["scores"]
     assert read["folds"] == {1, 2}
     assert read["optimizer"]["state"][0]["exp_avg"].shape == (2, 2)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"channels": [-1, 5500, 5500], "strides": [1, 1]},
+        {"channels": [1, 5500, 5500], "strides": [1, 1]},
+        {"kernel_size": -3},
+        {"kernel_size": 9999},
+        {"num_res_units": 9999},
+        {"channels": [2, "x", 4]},
+    ],
+)
+def test_a_network_that_cannot_be_measured_is_not_built(arguments: dict[str, Any], tmp_path: Path) -> None:
+    network = {"spatial_dims": 3, "in_channels": 1, "out_channels": 2, "channels": [2, 4, 8], "strides": [2, 2]}
+    inference = {"network_def": {"_target_": "UNet", **network, **arguments}}
+    folder = write_bundle(tmp_path / "bundle", inference, {}, unet_weights(network))
+    before = psutil.Process().memory_info().rss
+    assert refusal(lambda: open_model(folder)).code in ("bundle-network", "weights-mismatch")
+    assert psutil.Process().memory_info().rss - before < 256 << 20
