@@ -118,7 +118,7 @@ def test_it_lists_what_is_missing_and_offers_to_install_it(a_section: Any, a_bar
     assert section.ready == []
     assert text(section) == "To compute heat maps, 3D Slicer still needs monai."
     assert states(section)["monai"] == ("", "is not installed")
-    assert states(section)["torch"] == ("2.8", "ready")
+    assert states(section)["torch"] == ("2.10", "ready")
     assert section.ui.installButton.enabled
 
 
@@ -155,7 +155,7 @@ def test_one_press_installs_everything_from_a_wheelhouse_and_says_ready(
         package.name for package in packages()
     }
     (question,) = yes
-    assert "torch>=" in question
+    assert "torch>=2.10" in question
     assert "comes from the folder" in question
     assert "3 GB" not in question
     assert "the extension PyTorch" not in question
@@ -233,7 +233,7 @@ def test_torch_comes_through_the_extension_where_there_is_one(
     section = checked(a_section, a_bare_python)
     section.ui.installButton.click()
     wait(section)
-    assert extension.asked == [{"askConfirmation": False, "torchVersionRequirement": ">=2.8"}]
+    assert extension.asked == [{"askConfirmation": False, "torchVersionRequirement": ">=2.10"}]
     assert section.ready == [True]
     assert "extension" not in yes[0]
 

@@ -55,13 +55,10 @@ def build_network(
             outline = _built(build, arguments)
     except EngineError:
         raise
-    except (NotImplementedError, RuntimeError):
-        pass  # networks that compute while they are built cannot be built without memory
-    except Exception as error:
+    except Exception as error:  # what cannot be measured is not built
         refuse_out_of_memory(error, f"'{file}'")
         raise _refused(component, file, error) from error
-    else:
-        check_fit(outline, weights, weights_file)
+    check_fit(outline, weights, weights_file)
     try:
         network = _built(build, arguments)
     except Exception as error:
