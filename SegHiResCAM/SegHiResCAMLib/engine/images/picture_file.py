@@ -52,7 +52,7 @@ def read_picture(path: Path, name: str, kind: str, progress: Progress) -> tuple[
         length = file.seek(0, 2)
         if kind == "bmp":
             file.seek(0)
-            _check_bmp(file.read(54), length, name)
+            check_bmp(file.read(54), length, name)
     with tempfile.TemporaryDirectory(prefix="seghirescam-") as folder:
         out = Path(folder) / "voxels"
         facts = _decode(path, out, READERS[kind], length, name, progress)
@@ -71,8 +71,7 @@ def read_picture(path: Path, name: str, kind: str, progress: Progress) -> tuple[
 
 def _decode(path: Path, out: Path, reader: str, length: int, name: str, progress: Progress) -> dict[str, Any]:
     """What the decoder answers when it has written the values."""
-    most = min(MAX_VALUES, max(BLANK, DEFLATE_RATIO * length), max(PLAUSIBLE, PLAUSIBLE_RATIO * length) // 4)
-    memory = min(DECODER + min(8 * most, 2**31) + 4 * length, DECODER + free_memory())
+    most, memory = bounds(length)
     command = [
         _python(name),
         "-m",
@@ -115,6 +114,12 @@ def _decode(path: Path, out: Path, reader: str, length: int, name: str, progress
     return facts
 
 
+def bounds(length: int) -> tuple[int, int]:
+    """How many values a picture of that many bytes may hold, and how many bytes of memory its decoder may take."""
+    most = min(MAX_VALUES, max(BLANK, DEFLATE_RATIO * length), max(PLAUSIBLE, PLAUSIBLE_RATIO * length) // 4)
+    return most, DECODER + 4 * length + min(8 * most, 2**31, free_memory())
+
+
 def _is_running(process: subprocess.Popen[str]) -> bool:
     try:
         process.wait(0.02)
@@ -138,7 +143,7 @@ def _not_decoded(name: str, problem: str) -> EngineError:
     return EngineError("picture-not-decoded", f"{name} was not read: {problem}. Convert it to NRRD or NIfTI.")
 
 
-def _check_bmp(head: bytes, length: int, name: str) -> None:
+def check_bmp(head: bytes, length: int, name: str) -> None:
     """Refuse a bitmap whose header claims more than its file holds, or whose pixels are packed, which no decoder here reads soundly."""
     if len(head) < 54:
         raise damaged(name, "its header breaks off")
