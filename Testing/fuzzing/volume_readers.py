@@ -17,6 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import psutil
 from refusals import done_or_refused
 
 from SegHiResCAMLib.engine.errors import EngineError
@@ -53,6 +54,7 @@ def picture(kind: str) -> Callable[[Path, bytes], None]:
             except EngineError:
                 return
         most, memory = bounds(len(data))
+        memory += psutil.Process().memory_info().vms  # what this process has is the fork's, too
         child = os.fork()
         if not child:
             resource.setrlimit(resource.RLIMIT_CPU, (30, 30))
