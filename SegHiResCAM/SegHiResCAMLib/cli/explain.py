@@ -34,8 +34,6 @@ from SegHiResCAMLib.cli.options import (
 from SegHiResCAMLib.cli.pixel_sets import PIXELS_HELP, pixel_set_of
 
 if TYPE_CHECKING:
-    from monai.data import MetaTensor
-
     from SegHiResCAMLib.engine.answer.explanation import ExplainRequest, Explanation
     from SegHiResCAMLib.engine.inference.segmentation import Segmentation
     from SegHiResCAMLib.engine.progress import Progress
@@ -107,6 +105,14 @@ def explain(
         int | None,
         typer.Option(metavar="N", help="Of a mask with several labels, the one to explain.", rich_help_panel=QUESTION),
     ] = None,
+    mask_segment: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Of a mask that is a segmentation file of several segments, the one to explain: name or ID.",
+            rich_help_panel=QUESTION,
+        ),
+    ] = None,
     weighted: Annotated[
         bool,
         typer.Option("--weighted", help="The mask's values say how much each voxel counts.", rich_help_panel=QUESTION),
@@ -157,6 +163,7 @@ def explain(
         from SegHiResCAMLib.engine.answer.explanation import ExplainRequest
         from SegHiResCAMLib.engine.cam.methods import METHODS, find_method
         from SegHiResCAMLib.engine.images.dicom.export import check_source
+        from SegHiResCAMLib.engine.images.masks import read_mask
         from SegHiResCAMLib.engine.models import open_model
         from SegHiResCAMLib.engine.progress import part
         from SegHiResCAMLib.results import (
@@ -171,7 +178,7 @@ def explain(
             write_nifti,
         )
 
-        _check_mask_options(pixels, mask, mask_value, weighted)
+        _check_mask_options(pixels, mask, mask_value, mask_segment, weighted)
         progress(0.0, "Reading")
         every = EVERY in (compare or [])
         others = [one for one in METHODS if one != method] if every else list(compare or [])
@@ -191,7 +198,9 @@ def explain(
                 refine_with=tuple(refine_with or ()),
                 refine=refine.value,
                 pixel_set=None if pixels is None else pixel_set_of(pixels),
-                mask=None if mask is None else _read_mask(mask, mask_value, weighted),
+                mask=None
+                if mask is None
+                else read_mask(mask, segment=mask_segment, value=mask_value, weighted=weighted),
                 contrast=contrast,
                 contrast_weight=contrast_weight,
                 mode=mode.value,
@@ -272,31 +281,16 @@ def _options_of(settings: list[str]) -> dict[str, Any]:
     return found
 
 
-def _check_mask_options(pixels: str | None, mask: str | None, value: int | None, weighted: bool) -> None:
+def _check_mask_options(
+    pixels: str | None, mask: str | None, value: int | None, segment: str | None, weighted: bool
+) -> None:
     """Refuse options of which one would say nothing."""
     from SegHiResCAMLib.engine.errors import EngineError
 
-    if mask is None and (value is not None or weighted):
-        sentence = "--mask-value and --weighted say how a mask is read, and there is none: give it with --mask, too."
+    if mask is None and (value is not None or segment is not None or weighted):
+        sentence = "--mask-value, --mask-segment and --weighted say how a mask is read, and there is none: give it with --mask, too."
         raise EngineError("mask-missing", sentence)
     if mask is not None and pixels not in (None, "mask"):
         raise EngineError(
             "mask-and-pixels", "--mask and --pixels both say which voxels are explained: give one of them."
         )
-
-
-def _read_mask(path: str, value: int | None, weighted: bool) -> MetaTensor:
-    from SegHiResCAMLib.engine.errors import EngineError
-    from SegHiResCAMLib.engine.images.volume import read_volume
-
-    drawn = read_volume(path)
-    if weighted:
-        if float(drawn.min()) < 0:
-            raise EngineError("mask-negative", f"{path} has values below 0, which cannot say how much a voxel counts.")
-        return drawn
-    if value is None:
-        return drawn > 0
-    if not bool((drawn == value).any()):
-        held = ", ".join(f"{one:g}" for one in drawn.unique().tolist()[:20])
-        raise EngineError("mask-value", f"{path} has no voxel of value {value}. Its values: {held}.")
-    return drawn == value

@@ -26,6 +26,7 @@ from SegHiResCAMLib.engine.cam.passes import Question
 from SegHiResCAMLib.engine.cam.placement import Placement, measure_placement
 from SegHiResCAMLib.engine.cam.refine import check_combination, refined
 from SegHiResCAMLib.engine.cam.stitched import StitchedMap, stitched_maps
+from SegHiResCAMLib.engine.images.findings import findings_of
 from SegHiResCAMLib.engine.inference.device import choose_device, repeatable, short_type
 from SegHiResCAMLib.engine.inference.memory import FELL_BACK, Workplace
 from SegHiResCAMLib.engine.inference.preprocessing import PreparedVolume, from_model_grid, prepare, restore
@@ -146,7 +147,8 @@ def explain_segments(
     del stack
     if segmentation is None:  # nobody asks for the image again
         prepared = prepared.without_values()
-    setting = _Setting(request, method, prepared, axis, spacing, layers, reason, timings, _of_workplace(workplace))
+    notes = (*_of_reading(request), *_of_workplace(workplace))
+    setting = _Setting(request, method, prepared, axis, spacing, layers, reason, timings, notes)
     explanations = [
         _explanation(
             setting,
@@ -239,6 +241,13 @@ def _made_finite(values: torch.Tensor) -> int:
             found += int((~slab.isfinite()).sum())
             slab.nan_to_num_(nan=0.0, posinf=0.0, neginf=0.0)
     return found
+
+
+def _of_reading(request: ExplainRequest) -> tuple[Diagnosis, ...]:
+    """What was found when the volume and the mask were read."""
+    read = [request.volume] if request.mask is None else [request.volume, request.mask]
+    findings = dict.fromkeys(finding for one in read for finding in findings_of(one))
+    return tuple(Diagnosis(finding.code, finding.sentence) for finding in findings)
 
 
 def _of_workplace(workplace: Workplace) -> tuple[Diagnosis, ...]:
