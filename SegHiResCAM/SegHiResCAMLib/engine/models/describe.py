@@ -55,7 +55,7 @@ def describe_checkpoint(path: str | os.PathLike[str]) -> Draft:
         EngineError: `weights-…`, as `read_weights`; `network-unrecognised`, naming what the weights begin with.
     """
     source = os.fspath(path)
-    found, network, notes = recognise(read_checkpoint(source), source)
+    found, network, notes = _recognised(read_checkpoint(source), source)
     name, arguments = found.target, found.arguments
     out_channels = arguments["decoder_channels"][-1] if "decoder_channels" in arguments else arguments["out_channels"]
     activation = "sigmoid" if out_channels == 1 else "softmax"
@@ -98,8 +98,8 @@ def write_draft(draft: Draft, path: Path, *, replace: bool = False) -> None:
         raise EngineError("file-unwritable", f"'{path}' cannot be written: {error.strerror}.") from error
 
 
-def recognise(checkpoint: Any, file: str) -> tuple[Component, torch.nn.Module, tuple[str, ...]]:
-    """The network whose weights are in a checkpoint by name and shape: what describes it, itself with these weights, and notes on them.
+def recognise(checkpoint: Any, file: str) -> tuple[Component, torch.nn.Module]:
+    """The network whose weights are in a checkpoint by name and shape: what describes it, and itself with these weights.
 
     Args:
         checkpoint: From `read_checkpoint`.
@@ -108,6 +108,11 @@ def recognise(checkpoint: Any, file: str) -> tuple[Component, torch.nn.Module, t
     Raises:
         EngineError: `network-unrecognised`; or as `weights_in`, where there are no weights by name.
     """
+    return _recognised(checkpoint, file)[:2]
+
+
+def _recognised(checkpoint: Any, file: str) -> tuple[Component, torch.nn.Module, tuple[str, ...]]:
+    """The same, and notes on the weights."""
     places = named_tensors(checkpoint) or [("", weights_in(checkpoint, file))]
     for _, weights in places:
         for shapes in _views(weights):

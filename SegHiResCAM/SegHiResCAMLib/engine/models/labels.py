@@ -31,8 +31,8 @@ def labels_of(
     """The labels that a bundle's metadata defines for the network's output, without the background.
 
     Names are in `network_data_format.outputs.pred`, under `channel_def`, `label_def` or a like name, or in `elsewhere`. The background is
-    the channel that is called so, wherever it is; with softmax, channel 0 where none is called so and not every channel has a name. Values are
-    channels where channel 0 is the background, and count from 1 otherwise.
+    the channel that is called so, wherever it is; with softmax, channel 0 where none is called so. Values are channels where channel 0 is the
+    background, and count from 1 otherwise.
 
     Args:
         metadata: The bundle's.
@@ -77,14 +77,13 @@ def background_channel(
     Args:
         names: Of channels, as far as they have one.
         out_channels: How many there are.
-        activation: With softmax there is a background unless every channel is called something else.
+        activation: With softmax there is a background, channel 0 where none is called so.
     """
     called = [channel for channel, name in sorted(names.items()) if is_background(name)]
     plainly = [channel for channel in called if "ground" in names[channel].casefold()]
     if out_channels > 1 and called:
         return (plainly or called)[0]
-    all_named = all(channel in names for channel in range(out_channels))
-    return 0 if activation == "softmax" and not all_named else None
+    return 0 if activation == "softmax" else None
 
 
 def is_background(name: str) -> bool:

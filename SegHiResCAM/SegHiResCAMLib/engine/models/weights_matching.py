@@ -18,7 +18,7 @@ from typing import Any
 
 import torch
 
-from SegHiResCAMLib.engine.models.untrusted.checkpoint import check_fit, weights_in
+from SegHiResCAMLib.engine.models.untrusted.checkpoint import check_fit, sound, weights_in
 
 WEIGHTS = (".pt", ".pth", ".pth.tar", ".ckpt", ".bin", ".safetensors")
 """How files with weights are named."""
@@ -84,7 +84,7 @@ def match_weights(
         key: Where the model's description says that the weights are; empty where it says nothing.
 
     Raises:
-        EngineError: `weights-mismatch`, naming what differs in the part of the checkpoint that comes closest; or as `weights_in`.
+        EngineError: `weights-mismatch`, naming what differs in the part of the checkpoint that comes closest; or as `sound`.
     """
     places = named_tensors(content) or [("", weights_in(content, file))]
     own: dict[str, torch.Tensor] = network.state_dict(keep_vars=True)
@@ -94,13 +94,13 @@ def match_weights(
         needed = used()
         complete = [fit for fit in fits if not fit.missing(own) & needed]
     parts = {name.partition(".")[0] for name in own} | {name for name, _ in network.named_children()}
-    sound = [fit for fit in complete if fit.has_shapes_of(own) and not fit.misplaced(parts)]
-    if not sound:
+    proper = [fit for fit in complete if fit.has_shapes_of(own) and not fit.misplaced(parts)]
+    if not proper:
         closest = max(fits, key=lambda fit: (fit in complete, len(fit.names)), default=None)
         near = closest.weights | closest.misplaced(parts) if closest else max((named for _, named in places), key=len)
         check_fit(network, near, str(file))
-    chosen, notes = _choice(sound, str(file), key)
-    return Matched(weights_in(chosen.weights, file), notes)
+    chosen, notes = _choice(proper, str(file), key)
+    return Matched(sound(chosen.weights, file), notes)
 
 
 @dataclass(frozen=True, eq=False)
@@ -186,9 +186,9 @@ def _as_today(name: str, own: Mapping[str, Any]) -> str:
     return name if name in own else next((new for new in renamed if new in own), name)
 
 
-def _choice(sound: list[_Fit], file: str, key: str) -> tuple[_Fit, tuple[str, ...]]:
+def _choice(fits: list[_Fit], file: str, key: str) -> tuple[_Fit, tuple[str, ...]]:
     """One of the sets of weights that fit: the one that the description names, else the averaged one, else the first; and what to say."""
-    apart = list({next(iter(fit.weights.values())).data_ptr(): fit for fit in reversed(sound)}.values())[::-1]
+    apart = list({next(iter(fit.weights.values())).data_ptr(): fit for fit in reversed(fits)}.values())[::-1]
     named = [fit for fit in apart if key and f"{fit.title}.".startswith(f"{key}.")]
     averaged = [fit for fit in apart if fit.averaged]
     chosen = [*named, *averaged, *apart][0]
@@ -206,7 +206,7 @@ def _choice(sound: list[_Fit], file: str, key: str) -> tuple[_Fit, tuple[str, ..
             f"'{file}' holds {len(apart)} sets of weights that fit the network ({titles}). "
             f"'{chosen.title}' is used, because {why}."
         )
-    taken = {name for fit in sound if fit.named is chosen.named for name in fit.names.values()}
+    taken = {name for fit in fits if fit.named is chosen.named for name in fit.names.values()}
     left = [name for name in chosen.named if name not in taken and not _WITHOUT_USE.search(name)]
     if left:
         names = ", ".join(f"'{name[:80]}'" for name in left[:3]) + (", ..." if len(left) > 3 else "")

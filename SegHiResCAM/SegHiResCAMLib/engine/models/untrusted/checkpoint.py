@@ -56,9 +56,20 @@ def weights_in(content: Any, path: str | Path) -> dict[str, torch.Tensor]:
         EngineError: `weights-unknown`, `weights-large`, `weights-not-finite`.
     """
     path = Path(path)
-    weights = _without_prefixes(_state_dict(content, path))
+    return sound(_without_prefixes(_state_dict(content, path)), path)
+
+
+def sound(weights: Mapping[str, torch.Tensor], path: str | Path) -> dict[str, torch.Tensor]:
+    """The same weights, floating-point ones as float32; `path` is for error sentences.
+
+    Raises:
+        EngineError: `weights-unknown`, `weights-large`, `weights-not-finite`.
+    """
+    path = Path(path)
     # A stride of zero, or one storage under many names, makes any size out of little; tied weights double it at most.
-    if sum(tensor.numel() * tensor.element_size() for tensor in weights.values()) > 2 * path.stat().st_size:
+    plain = {name: tensor for name, tensor in weights.items() if tensor.layout == torch.strided and not tensor.is_meta}
+    storages = {tensor.untyped_storage().data_ptr(): tensor.untyped_storage().nbytes() for tensor in plain.values()}
+    if sum(tensor.numel() * tensor.element_size() for tensor in plain.values()) > 2 * sum(storages.values()):
         raise _too_much(path)
     return {name: _checked(name, tensor, path) for name, tensor in weights.items()}
 
