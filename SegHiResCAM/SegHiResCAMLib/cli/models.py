@@ -144,7 +144,9 @@ def info(model: ModelArgument, as_json: JsonOption = False) -> None:
 
 @app.command(epilog="Example: seghirescam describe model.pt, then fill in what model.json lists under to_do")
 def describe(
-    checkpoint: Annotated[str, typer.Argument(metavar="CHECKPOINT", help="A .pt, .pth or .safetensors file.")],
+    checkpoint: Annotated[
+        str, typer.Argument(metavar="CHECKPOINT", help="A .pt, .pth, .ckpt, .bin or .safetensors file.")
+    ],
     output: Annotated[
         Path | None,
         typer.Option("-o", "--output", metavar="FILE", help="Left out, beside the checkpoint under its name."),
@@ -155,9 +157,10 @@ def describe(
     """Recognise a checkpoint's network and write a first draft of the description that it needs to be opened."""
     with job():
         from SegHiResCAMLib.engine.models.describe import describe_checkpoint, write_draft
+        from SegHiResCAMLib.engine.models.plain import description_of
         from SegHiResCAMLib.writing.inputs import check_outputs
 
-        file = output or Path(checkpoint).with_suffix(".json")
+        file = output or description_of(Path(checkpoint))
         check_outputs([file], [Path(checkpoint)])
         draft = describe_checkpoint(checkpoint)
         write_draft(draft, file, replace=force)

@@ -42,8 +42,8 @@ def target_of(request: ExplainRequest, label: Label) -> Target:
 
 
 def has_background(model: SegmentationModel) -> bool:
-    """Whether the background can be the contrast class: channel 0 of a softmax that no label has."""
-    return model.activation == "softmax" and all(label.channel for label in model.labels)
+    """Whether a segment can be contrasted with the background: the one channel of a softmax that no label has."""
+    return model.background is not None
 
 
 def pixel_set_of(
@@ -141,8 +141,8 @@ def _contrast_channel(request: ExplainRequest, label: Label) -> int | None:
     if request.contrast is None:
         return None
     model = request.model
-    if request.contrast.casefold() == "background" and has_background(model):
-        return 0
+    if request.contrast.casefold() == "background" and model.background is not None:
+        return model.background
     channel = model.label(request.contrast).channel
     if channel == label.channel:
         raise EngineError(

@@ -12,6 +12,7 @@ from monai.transforms import Compose
 
 from SegHiResCAMLib.engine.errors import EngineError
 from SegHiResCAMLib.engine.free_memory import refuse_out_of_memory
+from SegHiResCAMLib.engine.models.clicks import NEEDS_CLICKS, is_about_clicks, needs_clicks
 from SegHiResCAMLib.engine.models.untrusted.resolver import Component, Config
 
 IMAGE = "image"
@@ -57,8 +58,10 @@ def image_steps(config: Config, key: str) -> list[Component]:
     Raises:
         EngineError: As `build_preprocessing`.
     """
-    components = config.steps(key)
+    components = [part for part in config.steps(key) if not is_about_clicks(part)]
     for part in components:
+        if needs_clicks(part):
+            raise _not_allowed(part, config.file, NEEDS_CLICKS)
         if not part.is_from("monai.transforms"):
             raise _not_allowed(part, config.file, "is no transform of MONAI's but code, and code is never run")
     image = _image_key(components, config)

@@ -66,7 +66,16 @@ def weights_in(content: Any, path: str | Path) -> dict[str, torch.Tensor]:
         EngineError: `weights-unknown`, `weights-not-finite`.
     """
     path = Path(path)
-    weights = _without_prefixes(_state_dict(content, path))
+    return sound(_without_prefixes(_state_dict(content, path)), path)
+
+
+def sound(weights: Mapping[str, torch.Tensor], path: str | Path) -> dict[str, torch.Tensor]:
+    """The same weights, floating-point ones as float32; `path` is for error messages.
+
+    Raises:
+        EngineError: `weights-unknown`, `weights-not-finite`.
+    """
+    path = Path(path)
     return {name: _checked(name, tensor, path) for name, tensor in weights.items()}
 
 
