@@ -232,10 +232,11 @@ def test_nothing_of_the_patient_reaches_warnings_or_the_log(tmp_path: Path, capl
         for dataset in slices:
             dataset.PatientBirthDate, dataset.PatientAge = "Gerda", "Gerda!"
             dataset.SliceThickness = "2.5000000000000000004711"
+        folder = write_slices(tmp_path, slices)
     with caplog.at_level(logging.DEBUG), warnings.catch_warnings(record=True) as warned:
         warnings.simplefilter("always")
-        read_volume(write_slices(tmp_path, slices))
-    said = caplog.text + "".join(str(one.message) for one in warned if "pydicom" not in one.filename)
+        read_volume(folder)
+    said = caplog.text + "".join(str(one.message) for one in warned)
     assert not any(secret in said for secret in ("Gerda", "Geheim", "4711", "1937"))
 
 
