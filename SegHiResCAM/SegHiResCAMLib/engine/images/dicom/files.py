@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
@@ -123,12 +123,11 @@ def read_pixel_elements(path: Path, name: str, most: int) -> Dataset:
 
 def _read(file: BinaryIO, name: str, most: int, tags: Sequence[int], *, stop_after: bool) -> Dataset:
     file.seek(0)
-    last = PIXELS[-1] if stop_after else PIXELS[0] - 1
     bounded = _Bounded(file, name, most)
     try:
         dataset = read_partial(
             bounded,
-            stop_when=lambda tag, _vr, _length: int(tag) > last,
+            stop_when=_at_the_pixels(stop_after),
             force=True,
             specific_tags=list(tags),
         )
@@ -138,6 +137,20 @@ def _read(file: BinaryIO, name: str, most: int, tags: Sequence[int], *, stop_aft
     except Exception as error:  # pydicom raises many types at a damaged header
         raise EngineError("dicom-damaged", f"{name} is a damaged DICOM file. Copy or export it again.") from error
     return dataset
+
+
+def _at_the_pixels(after: bool) -> Callable[[int, str | None, int], bool]:
+    """Where reading ends: in front of the pixels, or behind them, whatever follows."""
+    seen = False
+
+    def stop(tag: int, _vr: str | None, _length: int) -> bool:
+        nonlocal seen
+        if seen or int(tag) > PIXELS[-1]:
+            return True
+        seen = int(tag) in PIXELS
+        return seen and not after
+
+    return stop
 
 
 class _Bounded:

@@ -14,7 +14,7 @@ import numpy.typing as npt
 import SimpleITK as sitk
 from pydicom import Dataset, FileDataset
 from pydicom.dataset import FileMetaDataset
-from pydicom.encaps import generate_frames
+from pydicom.encaps import encapsulate, generate_frames
 from pydicom.pixels import apply_modality_lut, iter_pixels
 from pydicom.uid import (
     UID,
@@ -26,6 +26,7 @@ from pydicom.uid import (
     JPEGLossless,
     JPEGLosslessSV1,
     MultiFrameGrayscaleWordSecondaryCaptureImageStorage,
+    RLELossless,
     generate_uid,
 )
 
@@ -155,8 +156,8 @@ def _read_file(path: Path, slices: Sequence[Slice], name: str) -> Iterator[npt.N
     dataset = read_pixel_elements(path, name, _bytes_of(path, slices[0].header))
     syntax = _transfer_syntax(dataset)
     try:
-        if syntax not in NATIVE:
-            _check_frames(dataset)
+        if syntax not in (*NATIVE, RLELossless):
+            dataset.PixelData = encapsulate(_frames(dataset))  # what was checked is what is decoded
         palette = Palette(dataset) if dataset.get("PhotometricInterpretation") == "PALETTE COLOR" else None
         decode = _decode_with_gdcm if syntax in DECODED_BY_GDCM else _decode
         for item, frame in zip(slices, decode(dataset, [item.frame for item in slices]), strict=False):
@@ -175,12 +176,14 @@ def _transfer_syntax(dataset: FileDataset) -> UID:
     return UID(dataset.file_meta.TransferSyntaxUID)
 
 
-def _check_frames(dataset: Dataset) -> None:
-    """Compressed frames of the size that the header says: decoders take memory for what the frame says."""
+def _frames(dataset: Dataset) -> list[bytes]:
+    """The compressed frames, each of the size that the header says: decoders take memory for what the frame says."""
     expected = (int(dataset.Rows), int(dataset.Columns), int(dataset.get("SamplesPerPixel") or 1))
-    for frame in generate_frames(dataset.PixelData, number_of_frames=int(dataset.get("NumberOfFrames") or 1)):
-        if any(size != expected for size in sizes(frame)):
-            raise ValueError
+    frames = list(generate_frames(dataset.PixelData, number_of_frames=int(dataset.get("NumberOfFrames") or 1)))
+    for frame in frames:
+        if set(sizes(frame)) != {expected}:
+            raise ValueError(expected)
+    return frames
 
 
 def _decode(dataset: FileDataset, frames: Sequence[int]) -> Iterator[npt.NDArray[Any]]:
