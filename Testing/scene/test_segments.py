@@ -8,8 +8,8 @@ import slicer
 from SegHiResCAMLib.scene.errors import SceneError
 from SegHiResCAMLib.scene.save import save_segmentation
 from SegHiResCAMLib.scene.segments import (
-    add_segment,
     Segment,
+    add_segment,
     add_segmentation,
     model_sha256_of,
     segment_array,
