@@ -201,6 +201,24 @@ def test_a_sheared_grid_is_not_forced_into_nifti(logic: Any, a_volume: Any, a_mo
     assert not (tmp_path / "sheared").exists()
 
 
+def test_an_export_replaces_the_one_before_and_no_file_that_the_scene_was_loaded_from(
+    logic: Any, a_volume: Any, a_model: str, tmp_path: Path
+) -> None:
+    heatmap, folder = logic.explain(a_volume, a_model, "tumour"), tmp_path / "out"
+    logic.export(heatmap, folder, fileFormat="nii.gz")
+    (folder / "notes.txt").write_text("mine")
+    written = logic.export(heatmap, folder)
+    assert sorted(folder.iterdir()) == sorted([*written, folder / "notes.txt"])
+    before = (folder / "heatmap.nrrd").read_bytes()
+    storage = a_volume.GetScene().AddNewNodeByClass("vtkMRMLVolumeArchetypeStorageNode")
+    storage.SetFileName(str(folder / "heatmap.nrrd"))
+    a_volume.SetAndObserveStorageNodeID(storage.GetID())
+    with pytest.raises(ExplainerError, match="would overwrite an input"):
+        logic.export(heatmap, folder)
+    assert (folder / "heatmap.nrrd").read_bytes() == before
+    assert sorted(folder.iterdir()) == sorted([*written, folder / "notes.txt"])
+
+
 def test_only_heat_maps_are_exported(logic: Any, a_volume: Any, tmp_path: Path) -> None:
     with pytest.raises(SceneError, match="CT is no heat map"):
         logic.export(a_volume, tmp_path / "out")

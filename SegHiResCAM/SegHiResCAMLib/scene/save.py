@@ -6,11 +6,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from zipfile import is_zipfile
 
 import slicer
 
 from SegHiResCAMLib.scene.errors import SceneError
-from SegHiResCAMLib.writing.errors import WritingError
+from SegHiResCAMLib.writing.errors import WritingError, no_space
 from SegHiResCAMLib.writing.whole_file import whole_file
 
 
@@ -22,9 +23,8 @@ def save_scene(scene: Any, path: Path) -> None:
     """
     _check_ending(path, ".mrb", "scene")
     with written_beside(path) as beside:
-        if not scene.WriteToMRB(str(beside)):
-            sentence = f"{path} cannot be written: is there enough space on the disk?"
-            raise SceneError(sentence)
+        if not scene.WriteToMRB(str(beside)) or not is_zipfile(beside):
+            raise no_space(path)
 
 
 def save_segmentation(node: Any, path: Path) -> None:
@@ -40,9 +40,7 @@ def save_segmentation(node: Any, path: Path) -> None:
     with written_beside(path) as beside:
         storage.SetFileName(str(beside))
         if not storage.WriteData(node):
-            reason = storage.GetUserMessages().GetAllMessagesAsString().strip()
-            sentence = f"{path} cannot be written: {reason or 'is there enough space on the disk?'}"
-            raise SceneError(sentence)
+            raise no_space(path)
 
 
 @contextmanager

@@ -15,10 +15,10 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
 
-from SegHiResCAMLib.writing.owners import is_left_behind, is_own, kind_of, this_process
+from SegHiResCAMLib.writing.owners import NEW, is_left_behind, is_own, kind_of, this_process
 from SegHiResCAMLib.writing.temporary import hidden_name, made, remove
 
-NEW, PLAN = "new", "complete.json"
+PLAN = "complete.json"
 FACTS = "explanation.json"
 
 RESULT = "result"

@@ -6,6 +6,8 @@ import errno
 import shutil
 from pathlib import Path
 
+from SegHiResCAMLib.writing.owners import place_of
+
 _FULL = {errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)}
 
 
@@ -34,7 +36,7 @@ def cannot_write(path: Path, problem: OSError, needed: int = 0) -> WritingError:
     if problem.errno in _FULL:
         return no_space(path, needed)
     reason = problem.strerror or type(problem).__name__
-    return WritingError("not-written", f"{path} cannot be written ({reason}): choose another folder or name.")
+    return WritingError("not-written", f"{place_of(path)} cannot be written ({reason}): choose another folder or name.")
 
 
 def no_space(path: Path, needed: int = 0) -> WritingError:
@@ -43,7 +45,7 @@ def no_space(path: Path, needed: int = 0) -> WritingError:
     wanted = f"{readable(needed)} are needed" if needed else "which is not enough"
     return WritingError(
         "disk-full",
-        f"{path} cannot be written: {free} are free on its disk, {wanted}. Free some space, or choose another disk.",
+        f"{place_of(path)} cannot be written: {free} are free on its disk, {wanted}. Free some space, or choose another disk.",
     )
 
 

@@ -22,6 +22,10 @@ _NAME = re.compile(
 """Version 0.1.0 gave its worker's folders no host and no start."""
 
 
+NEW = "new"
+"""In a hidden folder, the folder that stands for the one that the hidden folder lies in."""
+
+
 class Owner(NamedTuple):
     """A process: on which computer, its number there, and what tells it from another process of that number ("x": unknown)."""
 
@@ -40,6 +44,14 @@ def kind_of(name: str) -> str:
     """The `kind` of a name that `own_name` made, with or without a dot before it; empty for any other name."""
     found = _NAME.fullmatch(name)
     return found["kind"] if found else ""
+
+
+def place_of(path: Path) -> Path:
+    """Where a file that is written into a hidden folder will lie: what users are to read of it."""
+    for above in path.parents:
+        if above.name == NEW and kind_of(above.parent.name):
+            return above.parent.parent / path.relative_to(above)
+    return path
 
 
 def is_left_behind(path: Path) -> bool:

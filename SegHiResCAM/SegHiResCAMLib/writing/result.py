@@ -10,10 +10,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from SegHiResCAMLib.writing.commit import FACTS, NEW, RESULT, complete, finish, is_complete, is_result_file
+from SegHiResCAMLib.writing.commit import FACTS, RESULT, complete, finish, is_complete, is_result_file
 from SegHiResCAMLib.writing.errors import WritingError, cannot_write, check_space
 from SegHiResCAMLib.writing.inputs import check_outputs
-from SegHiResCAMLib.writing.owners import is_left_behind, kind_of
+from SegHiResCAMLib.writing.owners import NEW, is_left_behind, kind_of
 from SegHiResCAMLib.writing.sweeping import sweep_folder
 from SegHiResCAMLib.writing.temporary import made, make_folder_in, remove
 
