@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from SegHiResCAMLib.cli.cancellation import CANCELLED, Cancellation, listening
 from SegHiResCAMLib.cli.plain_console import PlainConsole, styled
 from SegHiResCAMLib.cli.progress_report import Report, progress_on
+from SegHiResCAMLib.writing.sweeping import sweep
 
 if TYPE_CHECKING:
     from SegHiResCAMLib.engine.answer.explanation import Explanation
@@ -33,14 +35,26 @@ def job() -> Iterator[Report]:
     warnings.simplefilter("ignore")
     warnings.filterwarnings("always", module="SegHiResCAMLib")
     warnings.showwarning = lambda message, *_: note("Note", str(message), told)
+    cancelled = Cancellation()
     try:
-        with progress_on(told) as report:
+        sweep()
+        with progress_on(told) as shown, listening(cancelled):
+
+            def report(fraction: float, text: str) -> None:
+                if cancelled.signal:  # a library has swallowed the interruption
+                    raise KeyboardInterrupt
+                shown(fraction, text)
+
             yield report
     except (typer.Exit, SystemExit):
         raise
     except KeyboardInterrupt:
-        fail("Cancelled. No file was left half written.")
+        if cancelled.is_over:
+            raise
+        fail(CANCELLED, cancelled.exit_code)
     except Exception as error:
+        if cancelled.signal:  # a library took the interruption for an error of its own
+            fail(CANCELLED, cancelled.exit_code)
         if os.environ.get(DEBUG):
             raise
         sentence = getattr(error, "sentence", None)
@@ -52,17 +66,22 @@ def job() -> Iterator[Report]:
 
 @contextmanager
 def open_scene() -> Iterator[Any]:
-    """A MRML scene without the desktop application."""
-    from SegHiResCAMLib.scene.headless import headless_application
+    """A MRML scene without the desktop application; None, and a note of what is left out, where the packages for it are missing."""
+    from SegHiResCAMLib.scene.headless import headless_application, missing_packages
 
+    missing = missing_packages()
+    if missing:
+        note("Left out", f"pictures and scene. {missing}", told)
+        yield None
+        return
     with headless_application() as application:
         yield application.scene
 
 
-def fail(sentence: str) -> None:
-    """Say what is wrong and end with exit code 1."""
+def fail(sentence: str, code: int = 1) -> None:
+    """Say what is wrong and end."""
     told.print(sentence, style="red")
-    raise typer.Exit(1)
+    raise typer.Exit(code)
 
 
 def lost(reason: str) -> None:

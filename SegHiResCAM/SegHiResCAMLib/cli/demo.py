@@ -20,10 +20,10 @@ def demo(
     as_json: JsonOption = False,
 ) -> None:
     """Explain the tumour of a phantom patient that comes with the program, with both methods side by side."""
-    with job() as progress, open_scene() as scene:
+    with job() as progress:
         from SegHiResCAMLib.demo import run_demo
 
-        files, explanations, dice = run_demo(scene, output, progress)
+        files, explanations, dice = run_demo(open_scene, output, progress)
     if as_json:
         print_json(explanations[0].as_dict() | {"dice": dice, "files": [str(file) for file in files]})
         return

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-import re
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -161,16 +161,25 @@ def explain(
     as_json: JsonOption = False,
 ) -> None:
     """Explain why a model outlined a segment: heat map, segmentation, picture, scene for 3D Slicer, and the facts."""
-    with job() as progress, open_scene() as scene:
+    with job() as progress:
         from SegHiResCAMLib.engine.answer.explain import explain_segments
         from SegHiResCAMLib.engine.answer.explanation import ExplainRequest
         from SegHiResCAMLib.engine.cam.methods import METHODS, find_method
         from SegHiResCAMLib.engine.images.dicom.export import check_source
         from SegHiResCAMLib.engine.models import open_model
         from SegHiResCAMLib.engine.progress import part
-        from SegHiResCAMLib.results import check_folder, write_dicom_files, write_explanations, write_nifti
+        from SegHiResCAMLib.results import (
+            DICOM,
+            NIFTI,
+            NIFTI_LABELS,
+            begin_result,
+            check_room,
+            folders_of,
+            write_dicom_files,
+            write_explanation,
+            write_nifti,
+        )
 
-        check_folder(output)
         _check_mask_options(pixels, mask, mask_value, weighted)
         progress(0.0, "Reading")
         every = EVERY in (compare or [])
@@ -178,43 +187,47 @@ def explain(
         for name in others:
             find_method(name)
         opened = open_model(model)
-        request = ExplainRequest(
-            volume=read_inputs(volume, series),
-            model=opened,
-            segment=segment[0],
-            method=method,
-            method_options=_options_of(settings or []),
-            layer=layer,
-            refine_with=tuple(refine_with or ()),
-            refine=refine.value,
-            pixel_set=None if pixels is None else pixel_set_of(pixels),
-            mask=None if mask is None else _read_mask(mask, mask_value, weighted),
-            contrast=contrast,
-            contrast_weight=contrast_weight,
-            mode=mode.value,
-            axis=axis.value,
-            device=device.value,
-            precision=precision.value,
-            deterministic=deterministic,
-        )
-        if dicom is not None:
-            check_source(request.volume, dicom, series)
-        share = 0.9 / (1 + len(others))
-        found = [explain_segments(request, segment, progress=part(progress, 0.05, 0.05 + share))]
-        for number, name in enumerate(others, start=1):
-            report = part(progress, 0.05 + number * share, 0.05 + (number + 1) * share)
-            found += _also(request, segment, name, found[0][0].segmentation, report, skip=every)
-        progress(0.95, "Writing")
-        by_segment = [list(explanations) for explanations in zip(*found, strict=True)]
-        written: list[Path] = []
-        for explanations in by_segment:
-            folder = output if len(segment) == 1 else output / _file_name(explanations[0].label.name)
-            scene.Clear(0)
-            written += write_explanations(scene, folder, request.volume, opened, explanations)
-            if nifti:
-                written += write_nifti(folder, explanations[0])
+        names = [opened.label(one).name for one in segment]
+        inputs = [*volume, model, opened.source, *filter(None, [mask, dicom])]
+        with closing(begin_result(output, names, inputs, more=[NIFTI, NIFTI_LABELS] if nifti else [])) as result:
+            request = ExplainRequest(
+                volume=read_inputs(volume, series),
+                model=opened,
+                segment=segment[0],
+                method=method,
+                method_options=_options_of(settings or []),
+                layer=layer,
+                refine_with=tuple(refine_with or ()),
+                refine=refine.value,
+                pixel_set=None if pixels is None else pixel_set_of(pixels),
+                mask=None if mask is None else _read_mask(mask, mask_value, weighted),
+                contrast=contrast,
+                contrast_weight=contrast_weight,
+                mode=mode.value,
+                axis=axis.value,
+                device=device.value,
+                precision=precision.value,
+                deterministic=deterministic,
+            )
             if dicom is not None:
-                written += write_dicom_files(folder / "dicom", explanations[0], opened, dicom, series)
+                check_source(request.volume, dicom, series)
+            check_room(result, request.volume, len(segment) * (1 + len(others)))
+            share = 0.9 / (1 + len(others))
+            found = [explain_segments(request, segment, progress=part(progress, 0.05, 0.05 + share))]
+            for number, name in enumerate(others, start=1):
+                report = part(progress, 0.05 + number * share, 0.05 + (number + 1) * share)
+                found += _also(request, segment, name, found[0][0].segmentation, report, skip=every)
+            progress(0.95, "Writing")
+            by_segment = [list(explanations) for explanations in zip(*found, strict=True)]
+            with open_scene() as scene:
+                for folder, explanations in zip(folders_of(result, names), by_segment, strict=True):
+                    write_explanation(scene, folder, request.volume, opened, explanations)
+                    if nifti:
+                        write_nifti(folder, explanations[0])
+                    if dicom is not None:
+                        write_dicom_files(folder / DICOM, explanations[0], opened, dicom, series)
+            progress(0.99, "Putting the files in place")
+            written = result.put_in_place()
     if as_json:
         facts = [
             explanations[0].as_dict() | {"compared_with": [one.as_dict() for one in explanations[1:]]}
@@ -248,11 +261,6 @@ def _also(
             raise
         note("Left out", f"{method}. {problem.sentence}", told)
         return []
-
-
-def _file_name(segment: str) -> str:
-    """A segment's name without what folders cannot be called."""
-    return re.sub(r"[^\w.-]+", "-", segment).strip(".-") or "segment"
 
 
 def _options_of(settings: list[str]) -> dict[str, Any]:

@@ -155,9 +155,11 @@ def describe(
     """Recognise a checkpoint's network and write a first draft of the description that it needs to be opened."""
     with job():
         from SegHiResCAMLib.engine.models.describe import describe_checkpoint, write_draft
+        from SegHiResCAMLib.writing.inputs import check_outputs
 
-        draft = describe_checkpoint(checkpoint)
         file = output or Path(checkpoint).with_suffix(".json")
+        check_outputs([file], [Path(checkpoint)])
+        draft = describe_checkpoint(checkpoint)
         write_draft(draft, file, replace=force)
     network = draft.content["network"]
     if as_json:

@@ -21,8 +21,9 @@ import numpy as np
 from SegHiResCAMLib.logic.export import check_export, export_steps
 from SegHiResCAMLib.logic.images import voxels_of
 from SegHiResCAMLib.logic.job import ExplainerError, Job, Report
+from SegHiResCAMLib.provenance import node_facts
 from SegHiResCAMLib.scene.errors import SceneError
-from SegHiResCAMLib.scene.heatmap import MEASUREMENTS, add_heatmap, node_facts, prepare_map
+from SegHiResCAMLib.scene.heatmap import MEASUREMENTS, add_heatmap, prepare_map
 from SegHiResCAMLib.scene.segments import (
     Segment,
     add_segmentation,

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import slicer
 
+from SegHiResCAMLib.provenance import PREFIX
 from SegHiResCAMLib.scene.errors import SceneError
 from SegHiResCAMLib.scene.placement import place_beside
 from SegHiResCAMLib.scene.volumes import Array, image_of, set_image, to_world, volume_array
@@ -23,7 +24,6 @@ LOWER_FRACTION = 0.15
 INPUT_VOLUME = "SegHiResCAM.inputVolume"  # node reference roles
 SEGMENTATION = "SegHiResCAM.segmentation"
 MEASUREMENTS = "SegHiResCAM.measurements"
-PREFIX = "SegHiResCAM."  # of the node attributes that hold the provenance
 METHOD = f"{PREFIX}method"  # a node with this attribute is a heat map
 
 
@@ -102,23 +102,6 @@ def add_heatmap(
     set_display_range(node, prepared.maximum or 1.0, lower_fraction)
     _add_legend(node, provenance)
     return node
-
-
-def node_facts(facts: Mapping[str, Any]) -> dict[str, str]:
-    """What a heat map's node is told of its explanation, whose facts are given as `Explanation.as_dict` has them.
-
-    The provenance, the numbers that make maps comparable, and as "diagnoses", a JSON list of sentences, what to know before believing
-    the map.
-    """
-    return {
-        **facts["provenance"],
-        "score": repr(facts["score"]),
-        "maximum": repr(facts["maximum"]),
-        "minimum": repr(facts["minimum"]),
-        "peakRas": " ".join(f"{coordinate:.3f}" for coordinate in facts["peak_ras_mm"]),
-        "pixelCount": str(facts["pixel_count"]),
-        "diagnoses": json.dumps([one["sentence"] for one in facts["diagnoses"]], ensure_ascii=False),
-    }
 
 
 def remove_heatmap(node: Any) -> None:

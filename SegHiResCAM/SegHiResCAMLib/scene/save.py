@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +10,8 @@ from typing import Any
 import slicer
 
 from SegHiResCAMLib.scene.errors import SceneError
+from SegHiResCAMLib.writing.errors import WritingError
+from SegHiResCAMLib.writing.whole_file import whole_file
 
 
 def save_scene(scene: Any, path: Path) -> None:
@@ -46,21 +47,16 @@ def save_segmentation(node: Any, path: Path) -> None:
 
 @contextmanager
 def written_beside(path: Path) -> Iterator[Path]:
-    """Lend a file of the same name in a private folder beside `path`, and put it in place when the block succeeds.
-
-    The name stays the same since a bundle names its inner folder after its file.
+    """`whole_file`, with the scene's own error.
 
     Raises:
-        SceneError: The folder does not exist or cannot be written to.
+        SceneError: The folder does not exist or cannot be written to, or the disk is full.
     """
     try:
-        with tempfile.TemporaryDirectory(dir=path.absolute().parent, prefix=".seghirescam-") as folder:
-            beside = Path(folder) / path.name
+        with whole_file(path) as beside:
             yield beside
-            beside.replace(path)
-    except OSError as problem:
-        sentence = f"{path} cannot be written ({problem.strerror}): choose another folder or name."
-        raise SceneError(sentence) from problem
+    except WritingError as problem:
+        raise SceneError(problem.sentence) from problem
 
 
 def _check_ending(path: Path, ending: str, what: str) -> None:

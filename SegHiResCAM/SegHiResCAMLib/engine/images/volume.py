@@ -13,7 +13,6 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import numpy as np
 import numpy.typing as npt
@@ -28,6 +27,8 @@ from SegHiResCAMLib.engine.images.resampling import is_same_grid, resample_onto
 from SegHiResCAMLib.engine.images.volume_files import ITK_READERS, check_affine, read_itk, read_nifti, write_metaimage
 from SegHiResCAMLib.nifti import write_nifti
 from SegHiResCAMLib.nrrd import write_nrrd
+from SegHiResCAMLib.writing.errors import WritingError
+from SegHiResCAMLib.writing.whole_file import whole_file
 
 WRITERS: dict[str, Callable[[Path, npt.NDArray[Any], npt.NDArray[np.float64], Mapping[str, str]], None]] = {
     ".nrrd": write_nrrd,
@@ -121,16 +122,15 @@ def write_volume(volume: MetaTensor, path: str | os.PathLike[str], header: Mappi
         raise EngineError("folder-missing", f"{name} cannot be written: its folder does not exist. Create it first.")
     data = volume.as_tensor().detach().cpu()
     data = data.float() if data.is_floating_point() else data.to(STORED_AS.get(data.dtype, data.dtype))
-    beside = path.with_name(f".{uuid4().hex}{extension}")
+    array = data.numpy() if len(data) > 1 else data.numpy()[0]
     try:
-        array = data.numpy() if len(data) > 1 else data.numpy()[0]
-        WRITERS[extension](beside, array, volume.affine.numpy(), header or {})
-        beside.replace(path)
-    except Exception as error:
+        with whole_file(path) as beside:
+            WRITERS[extension](beside, array, volume.affine.numpy(), header or {})
+    except WritingError as error:
+        raise EngineError("file-not-written", error.sentence) from error
+    except Exception as error:  # a writer may raise anything
         sentence = f"{name} could not be written. Check that there is space on the disk and that you may write there."
         raise EngineError("file-not-written", sentence) from error
-    finally:
-        beside.unlink(missing_ok=True)
 
 
 def volume_from_array(array: npt.NDArray[Any], affine: npt.NDArray[np.float64], name: str = "The volume") -> MetaTensor:

@@ -17,6 +17,8 @@ from SegHiResCAMLib.engine.models.describe_networks import RECOGNISERS, Shapes, 
 from SegHiResCAMLib.engine.models.networks import build_network
 from SegHiResCAMLib.engine.models.untrusted.checkpoint import read_weights
 from SegHiResCAMLib.engine.models.untrusted.resolver import Component
+from SegHiResCAMLib.writing.errors import WritingError
+from SegHiResCAMLib.writing.whole_file import write_text
 
 _TO_DO = (
     "labels: give the structures their names, and check that there is none too many",
@@ -74,7 +76,7 @@ def describe_checkpoint(path: str | os.PathLike[str]) -> Draft:
 
 
 def write_draft(draft: Draft, path: Path, *, replace: bool = False) -> None:
-    """Write a draft beside its place, then rename.
+    """Write a draft, whole or not at all.
 
     Raises:
         EngineError: `file-exists`, unless it may be replaced; `file-unwritable`.
@@ -83,12 +85,10 @@ def write_draft(draft: Draft, path: Path, *, replace: bool = False) -> None:
         raise EngineError(
             "file-exists", f"'{path}' exists already. Name another file with -o, or replace it with --force."
         )
-    beside = path.with_name(f".{path.name}.part")
     try:
-        beside.write_text(json.dumps(draft.content, indent=4, ensure_ascii=False) + "\n", encoding="utf-8")
-        beside.replace(path)
-    except OSError as error:
-        raise EngineError("file-unwritable", f"'{path}' cannot be written: {error.strerror}.") from error
+        write_text(path, json.dumps(draft.content, indent=4, ensure_ascii=False) + "\n")
+    except WritingError as error:
+        raise EngineError("file-unwritable", error.sentence) from error
 
 
 def recognise(weights: Mapping[str, torch.Tensor], file: str) -> tuple[Component, torch.nn.Module]:

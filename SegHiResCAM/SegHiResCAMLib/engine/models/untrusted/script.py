@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import pickletools
 import re
-import tempfile
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +18,7 @@ import torch
 
 from SegHiResCAMLib.engine.errors import EngineError
 from SegHiResCAMLib.engine.models.untrusted.archive import files_in, is_zip, unpacked
+from SegHiResCAMLib.writing.temporary import temporary_folder
 
 # What MONAI's networks consist of, scripted or traced, and their like. None reaches beyond tensors, numbers and texts.
 OPERATIONS = frozenset(
@@ -131,8 +131,8 @@ def _check_pickle(data: bytes, path: Path) -> None:
 
 def _load(folder: Path, path: Path) -> torch.nn.Module:
     """Packed anew: two readers of one archive can see different files in it."""
-    with tempfile.TemporaryDirectory(prefix="seghirescam-") as temporary:
-        anew = Path(temporary) / "script.pt"
+    with temporary_folder("script") as temporary:
+        anew = temporary / "script.pt"
         with zipfile.ZipFile(anew, "w") as packed:
             for file in sorted(folder.rglob("*")):
                 name = file.relative_to(folder)
