@@ -104,6 +104,11 @@ def test_no_terminal_is_too_narrow_for_a_name(width: int) -> None:
         f"Written: /a/very/{NAME}/file.nrrd and more words than fit into a line of an ordinary terminal window."
     )
     shown = console.file.getvalue()  # type: ignore[attr-defined]
+    console.print_whole(
+        "Written: /a folder/of many words/that is longer than/any terminal/that is tried here/except for one/file.nrrd"
+    )
+    shown = console.file.getvalue()  # type: ignore[attr-defined]
+    assert "except for one/file.nrrd" in shown.splitlines()[-1]
     assert shown.count(NAME) == 2
     assert "…" not in shown
     assert f"/a/very/{NAME}/file.nrrd" in shown

@@ -83,6 +83,16 @@ def test_a_name_that_is_no_utf_8_is_quoted_escaped(environment: dict[str, str]) 
     assert rb"'no\udcffsuch\udce8 [/b]'" in err
 
 
+@pytest.mark.parametrize(
+    "command", [["demo"], ["explain", "ct.nii", "-m", "m", "-s", "kidney"]], ids=lambda one: one[0]
+)
+def test_a_folder_in_which_no_scene_can_be_written_is_refused_before_anything_is_computed(command: list[str]) -> None:
+    """MRML's writers abort the program over a name that is not UTF-8."""
+    code, out, err = shell([*command, "-o", b"no\xffsuch/out"])
+    assert (code, out) == (2, b"")
+    assert rb"no\udcffsuch/out' is not UTF-8" in err
+
+
 @pytest.mark.engine
 def test_json_is_ascii_whatever_the_locale() -> None:
     code, out, _ = shell(["models", "--json"], SEGHIRESCAM_CATALOGUE="/nowhere/Nière\udcff.json", **ASCII)

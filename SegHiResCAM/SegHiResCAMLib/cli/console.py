@@ -137,6 +137,6 @@ def print_files(files: list[Path]) -> None:
     answer.print()
     answer.print("Written:")
     for file in files:
-        answer.print(f"  {file}")
+        answer.print_whole(f"  {file}")
     answer.print()
     answer.print(RESEARCH_ONLY, style="dim")

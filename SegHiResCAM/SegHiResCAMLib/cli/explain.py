@@ -30,6 +30,7 @@ from SegHiResCAMLib.cli.options import (
     Precision,
     SeriesOption,
     VolumesArgument,
+    utf_8_only,
 )
 from SegHiResCAMLib.cli.pixel_sets import PIXELS_HELP, pixel_set_of
 
@@ -57,7 +58,15 @@ def explain(
         ),
     ],
     output: Annotated[
-        Path, typer.Option("-o", "--output", metavar="DIR", help="Folder for the results.", rich_help_panel=RESULTS)
+        Path,
+        typer.Option(
+            "-o",
+            "--output",
+            metavar="DIR",
+            callback=utf_8_only,
+            help="Folder for the results.",
+            rich_help_panel=RESULTS,
+        ),
     ],
     method: Annotated[
         str, typer.Option(metavar="METHOD", help="See 'methods'.", rich_help_panel=METHOD)

@@ -58,8 +58,8 @@ def models(context: typer.Context, as_json: JsonOption = False) -> None:
     answer.print_rows(rows)
     answer.print()
     answer.print("Each name can stand wherever a command takes a MODEL; 'seghirescam info NAME' tells more.")
-    answer.print(f"Your own catalogue: {user_catalogue()}", style="dim")
-    answer.print(f"Downloaded models: {readable(taken)} in {cache_folder()}", style="dim")
+    answer.print_whole(f"Your own catalogue: {user_catalogue()}", style="dim")
+    answer.print_whole(f"Downloaded models: {readable(taken)} in {cache_folder()}", style="dim")
 
 
 @catalogue_app.command(epilog="Example: seghirescam models get my-hospitals-liver")
@@ -69,7 +69,7 @@ def get(name: NameArgument) -> None:
         from SegHiResCAMLib.engine.models.catalogue.catalogue import get as fetch
 
         place = fetch(name, progress)
-    answer.print(f"'{name}' is here: {place}")
+    answer.print_whole(f"'{name}' is here: {place}")
 
 
 @catalogue_app.command(epilog="Example: seghirescam models add ~/models/liver-bundle --name liver")
@@ -93,7 +93,7 @@ def add(
         ]
         facts = {"title": opened.name, "description": opened.description, "licence": opened.licence, "source": source}
         catalogue = put(model, chosen, {**facts, "labels": labels, "sha256": opened.sha256})
-    answer.print(f"'{opened.name}' is now called '{chosen}' (in {catalogue}).")
+    answer.print_whole(f"'{opened.name}' is now called '{chosen}' (in {catalogue}).")
 
 
 @catalogue_app.command(epilog="Example: seghirescam models remove liver")
@@ -115,7 +115,7 @@ def clear() -> None:
         from SegHiResCAMLib.model_folders import cache_folder
 
         freed = empty_cache()
-    answer.print(f"{readable(freed)} are free again in {cache_folder()}.")
+    answer.print_whole(f"{readable(freed)} are free again in {cache_folder()}.")
 
 
 @app.command(epilog="Example: seghirescam info kidney-phantom-3d")
@@ -175,7 +175,7 @@ def describe(
     answer.print_rows([["  •", item] for item in draft.content["to_do"]])
     answer.print()
     answer.print("Written:")
-    answer.print(f"  {file}")
+    answer.print_whole(f"  {file}")
 
 
 def _about(facts: dict[str, Any]) -> list[tuple[str, str]]:

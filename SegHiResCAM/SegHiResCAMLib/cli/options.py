@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import Enum
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -10,6 +11,16 @@ import typer
 INPUT, QUESTION, METHOD = "Input", "What is explained", "Method and layer"
 COMPUTING, RESULTS = "Computing", "Results"
 """Groups of options in --help."""
+
+
+def utf_8_only(folder: Path) -> Path:
+    """A folder for scenes, if its name is UTF-8: MRML's writers know no other, and end the program over one."""
+    name = str(folder.absolute())
+    if not name.isascii() and name != name.encode("utf-8", "replace").decode("utf-8"):
+        raise typer.BadParameter(
+            f"The name of '{name}' is not UTF-8, so no scene can be written there. Choose another folder."
+        )
+    return folder
 
 
 class Mode(str, Enum):  # noqa: D101 - the help of the option says it

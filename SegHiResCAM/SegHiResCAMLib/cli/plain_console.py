@@ -35,6 +35,10 @@ class PlainConsole(Console):
             if not self.stderr:  # what is said about a problem is not a problem itself where nobody hears it
                 raise
 
+    def print_whole(self, text: str, style: str = "") -> None:
+        """Print one line that ends in a path, to be copied: not even between words is it wrapped."""
+        self.print(styled((text, style)))
+
     def print_titled(self, title: str, text: str, style: str = "yellow") -> None:
         """Print a text after a title that stands out."""
         line = Text(self.wrapped(f"{title} {text}", self.width))
