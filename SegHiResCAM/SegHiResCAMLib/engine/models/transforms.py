@@ -11,6 +11,7 @@ import torch
 from monai.transforms import Compose
 
 from SegHiResCAMLib.engine.errors import EngineError
+from SegHiResCAMLib.engine.models.transform_bounds import check_transforms
 from SegHiResCAMLib.engine.models.untrusted.resolver import Component, Config
 
 IMAGE = "image"
@@ -71,6 +72,7 @@ def compose(steps: list[Component], config: Config, key: str) -> Compose:
     Raises:
         EngineError: One is random, unknown, or not as MONAI has it.
     """
+    check_transforms(steps, config.file)
     value = config.resolve(key)
     arguments = value.arguments if isinstance(value, Component) else {}
     kept = {name: config.need(arguments[name]) for name in ("lazy", "overrides") if name in arguments}
