@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from pathlib import Path
@@ -13,6 +14,7 @@ from tiny_bundle import NETWORK, unet_weights, write_bundle, write_tiny_bundle
 
 from SegHiResCAMLib.engine.models import open_model
 from SegHiResCAMLib.engine.models.untrusted.config_file import MAX_YAML, read_config
+from SegHiResCAMLib.engine.regular_files import referred_to
 
 STEPS: dict[str, list[dict[str, Any]]] = {
     "a window of 10001": [{"_target_": "SavitzkyGolaySmoothd", "window_length": 10001, "order": 3}],
@@ -104,3 +106,10 @@ def test_a_model_whose_files_are_links_into_a_cache_is_opened(tmp_path: Path) ->
     (folder / "models/model.pt").symlink_to("../../blobs/0123")
     (tmp_path / "link").symlink_to(folder)
     assert open_model(tmp_path / "link").name == "Tiny network"
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "a\0b", "/etc/passwd", "../model.pt", "x" * 300, "\ud800", "a:b"])
+def test_a_name_that_is_not_a_file_name_leads_nowhere(name: str, tmp_path: Path) -> None:
+    (tmp_path / "model.json").write_text(json.dumps({"weights": name}), encoding="utf-8")
+    assert refusal(lambda: open_model(tmp_path / "model.json")).code == "weights-absent"
+    assert refusal(lambda: referred_to(tmp_path / "model.json", name, "'model.json'")).code == "reference-refused"

@@ -17,6 +17,7 @@ from SegHiResCAMLib.engine.models.schemas import check, wrong
 from SegHiResCAMLib.engine.models.untrusted.checkpoint import read_weights, sha256
 from SegHiResCAMLib.engine.models.untrusted.config_file import read_config
 from SegHiResCAMLib.engine.models.untrusted.resolver import Component
+from SegHiResCAMLib.engine.regular_files import is_plain_name
 
 WEIGHTS = (".pt", ".pth", ".safetensors")
 
@@ -85,7 +86,7 @@ def _checkpoint_and_description(path: Path) -> tuple[Path, Path]:
     if path.suffix.lower() == ".json":
         named = read_config(path).get("weights")
         beside = [path.with_suffix(suffix) for suffix in WEIGHTS]
-        if isinstance(named, str) and Path(named).name == named:
+        if isinstance(named, str) and is_plain_name(named):
             beside = [path.with_name(named)]
         found = next((file for file in beside if file.is_file()), None)
         if found is None:
