@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import pickle
 import struct
 import time
@@ -186,6 +187,22 @@ def test_more_tensors_or_parts_than_any_checkpoint_has_are_refused(
             patch.setattr(pickled_content, limit, 49)
             assert refusal(lambda: read_weights(tmp_path / "w.pt")).code == "weights-large"
     assert len(read_weights(tmp_path / "w.pt")) == 50
+
+
+def test_a_safetensors_file_of_more_tensors_than_any_network_has_is_refused(tmp_path: Path) -> None:
+    header = {str(number): {"dtype": "F32", "shape": [0], "data_offsets": [0, 0]} for number in range(200_000)}
+    text = json.dumps(header).encode()
+    (tmp_path / "w.safetensors").write_bytes(struct.pack("<Q", len(text)) + text)
+    started = time.process_time()
+    assert refusal(lambda: read_weights(tmp_path / "w.safetensors")).code == "weights-large"
+    assert time.process_time() - started < 30
+
+
+def test_a_checkpoint_of_two_hundred_thousand_files_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "w.pt").write_bytes(zipped({"a/data.pkl": b"", **{f"a/data/{n}": b"" for n in range(200_000)}}))
+    started = time.process_time()
+    assert refusal(lambda: read_weights(tmp_path / "w.pt")).code == "weights-damaged"
+    assert time.process_time() - started < 30
 
 
 def test_optimizer_states_scores_and_settings_beside_the_weights_are_read(tmp_path: Path) -> None:

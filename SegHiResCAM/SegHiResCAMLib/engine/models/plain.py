@@ -19,6 +19,7 @@ from SegHiResCAMLib.engine.models.untrusted.checkpoint import read_checkpoint, s
 from SegHiResCAMLib.engine.models.untrusted.config_file import read_config
 from SegHiResCAMLib.engine.models.untrusted.resolver import Component
 from SegHiResCAMLib.engine.models.weights_matching import WEIGHTS, has_weights_name, named_tensors
+from SegHiResCAMLib.engine.regular_files import is_plain_name
 
 
 def is_plain_checkpoint(path: Path) -> bool:
@@ -94,7 +95,7 @@ def _checkpoint_and_description(path: Path) -> tuple[Path, Path]:
     if path.suffix.lower() == ".json":
         named = read_config(path).get("weights")
         beside = [path.with_suffix(suffix) for suffix in WEIGHTS]
-        if isinstance(named, str) and Path(named).name == named:
+        if isinstance(named, str) and is_plain_name(named):
             beside = [path.with_name(named)]
         found = next((file for file in beside if file.is_file()), None)
         if found is None:

@@ -13,6 +13,7 @@ from monai.transforms import Compose
 from SegHiResCAMLib.engine.errors import EngineError
 from SegHiResCAMLib.engine.free_memory import refuse_out_of_memory
 from SegHiResCAMLib.engine.models.clicks import NEEDS_CLICKS, is_about_clicks, needs_clicks
+from SegHiResCAMLib.engine.models.transform_bounds import check_transforms
 from SegHiResCAMLib.engine.models.untrusted.resolver import Component, Config
 
 IMAGE = "image"
@@ -75,6 +76,7 @@ def compose(steps: list[Component], config: Config, key: str) -> Compose:
     Raises:
         EngineError: One is random, unknown, or not as MONAI has it.
     """
+    check_transforms(steps, config.file)
     value = config.resolve(key)
     arguments = value.arguments if isinstance(value, Component) else {}
     kept = {name: config.need(arguments[name]) for name in ("lazy", "overrides") if name in arguments}

@@ -14,7 +14,7 @@ import torch
 
 from SegHiResCAMLib.engine.errors import EngineError
 from SegHiResCAMLib.engine.free_memory import refuse_out_of_memory
-from SegHiResCAMLib.engine.models.untrusted.pickled_content import RefusedPickleError, check_pickle
+from SegHiResCAMLib.engine.models.untrusted.pickled_content import MAX_TENSORS, RefusedPickleError, check_pickle
 from SegHiResCAMLib.engine.models.untrusted.pickled_names import wanted_by
 from SegHiResCAMLib.engine.models.untrusted.pickled_numbers import STAND_INS
 from SegHiResCAMLib.engine.models.untrusted.received import check_received
@@ -199,10 +199,17 @@ def _refused_pickle(error: RefusedPickleError, path: Path) -> EngineError:
 
 
 def _load_safetensors(path: Path) -> Any:
+    from safetensors import safe_open
     from safetensors.torch import load_file
 
     try:
+        with safe_open(path, "pt") as file:
+            count = len(file.keys())
+        if count > MAX_TENSORS:
+            raise _too_much(path)
         return load_file(path, device="cpu")
+    except EngineError:
+        raise
     except Exception as error:
         refuse_out_of_memory(error, f"'{path}'")
         raise _damaged(path) from error

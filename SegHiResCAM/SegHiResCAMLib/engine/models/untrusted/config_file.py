@@ -14,8 +14,11 @@ import yaml
 from SegHiResCAMLib.engine.errors import EngineError
 from SegHiResCAMLib.engine.free_memory import refuse_out_of_memory
 from SegHiResCAMLib.engine.models.untrusted.received import LFS
+from SegHiResCAMLib.engine.regular_files import open_regular
 
 MAX_BYTES = 1 << 19
+MAX_YAML = 1 << 17
+"""PyYAML reads some hundred kilobytes a second at best, and JSON is read a hundred times as fast."""
 MAX_DEPTH = 64
 MAX_NODES = 100_000
 MAX_TEXT = 100_000
@@ -46,15 +49,19 @@ def read_config(path: str | Path) -> dict[str, Any]:
 
 
 def _text(path: Path) -> str:
+    limit = MAX_BYTES if path.suffix.lower() == ".json" else MAX_YAML
     try:
-        with path.open("rb") as file:
-            data = file.read(MAX_BYTES + 1)
-    except OSError as error:
-        raise _unreadable(path, f"cannot be opened: {error.strerror}") from error
+        with open_regular(path, f"'{path}'") as file:
+            data = file.read(limit + 1)
+    except EngineError as error:
+        if error.code != "file-unreadable":
+            raise
+        reason = getattr(error.__cause__, "strerror", "")
+        raise _unreadable(path, f"cannot be opened: {reason}") from error
     if data.startswith(LFS):
         raise _unreadable(path, f"is a Git LFS pointer of {len(data)} bytes, not the file itself: run 'git lfs pull'")
-    if len(data) > MAX_BYTES:
-        raise _unreadable(path, f"is larger than {MAX_BYTES} bytes, too large to be a model's description")
+    if len(data) > limit:
+        raise _unreadable(path, f"is larger than {limit} bytes, too large to be a model's description")
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:

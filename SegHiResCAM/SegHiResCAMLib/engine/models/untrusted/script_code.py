@@ -10,6 +10,7 @@ from SegHiResCAMLib.engine.models.untrusted.pickled_content import RefusedPickle
 
 MAX_CODE = 4 << 20
 """Bytes. Those of a traced SwinUNETR are a tenth of it."""
+MAX_PICKLE = 64 << 20
 MAX_DEPTH = 150
 """Of expressions and blocks in one another; PyTorch's parser calls itself for each."""
 
@@ -84,8 +85,8 @@ def _check_pickle(file: Path, limit: int) -> None:
         own = name.startswith("__torch__.") and not name.startswith("__torch__.torch.classes")
         return own or name in _NAMES
 
-    if not file.is_file():
-        raise RefusedScriptError("damaged", f"has no {file.name}")
+    if not file.is_file() or file.stat().st_size > MAX_PICKLE:
+        raise RefusedScriptError("damaged", f"has no {file.name}, or one of more than {MAX_PICKLE >> 20} MiB")
     try:
         check_nesting(check_pickle(file.read_bytes(), stored, may_call, limit))
     except RefusedPickleError as error:

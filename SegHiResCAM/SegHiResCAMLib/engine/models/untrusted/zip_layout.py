@@ -17,7 +17,7 @@ _END, _END_64, _LOCATOR = (struct.Struct(form) for form in ("<4s4H2LH", "<4sQ2H2
 _ENTRY, _LOCAL = struct.Struct("<4s6H3L5H2L"), struct.Struct("<4s5H3L2H")
 _ALL_ONES = 0xFFFFFFFF
 _SIZES_FOLLOW = 1 << 3
-MAX_DIRECTORY = 64 << 20
+MAX_DIRECTORY = 8 << 20
 
 
 class CompressedError(zipfile.BadZipFile):
