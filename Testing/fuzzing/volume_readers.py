@@ -9,7 +9,6 @@ import bz2
 import gzip
 import io
 import os
-import resource
 import signal
 import tempfile
 import zlib
@@ -57,6 +56,8 @@ def picture(kind: str) -> Callable[[Path, bytes], None]:
         memory += psutil.Process().memory_info().vms  # what this process has is the fork's, too
         child = os.fork()
         if not child:
+            import resource  # POSIX has it, as it has fork
+
             resource.setrlimit(resource.RLIMIT_CPU, (30, 30))
             arguments = [
                 str(folder / "picture"),

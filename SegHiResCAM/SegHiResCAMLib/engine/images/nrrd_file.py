@@ -194,7 +194,7 @@ def _affine(
             raise no_place(name)
         lps[:count, 3] = np.nan_to_num(found)
     space = re.sub(r"-time$|t$", "", header.fields.get("space", "").lower())
-    lps = np.diag([*FLIPS.get(space, (1, 1, 1)), 1]).astype(float) @ lps
+    lps[:3] *= np.reshape(FLIPS.get(space, (1, 1, 1)), (3, 1))
     return orientation_ras_lps(lps), space in KNOWN_SPACES
 
 
