@@ -136,7 +136,7 @@ def test_the_kits19_network_sees_the_same_slices_in_every_axis_order(
     assert torch.equal(to_stack(kidney_model, turned.image, "axial"), stack)
     values = torch.rand(len(stack), *stack.shape[2:])
     results = [
-        restore(from_stack(kidney_model, prepared.image, "axial", values), kidney_model, prepared, "linear")
+        restore(from_stack(kidney_model, prepared.image, "axial", values), prepared, "linear")
         for prepared in (straight, turned)
     ]
     assert np.array_equal(at_points_of(volume, results[1], codes), results[0].numpy()[0])
@@ -173,7 +173,19 @@ def test_the_spleen_network_outlines_the_spleen_as_a_volume(
     found = spleen.labels
     assert found.shape == ct.shape
     assert torch.equal(found.affine, ct.affine)
-    assert dice(found.numpy()[0] == 1, expert(kidney_case, "spleen")) >= 0.79
+    assert dice(found.numpy()[0] == 1, expert(kidney_case, "spleen")) >= 0.80
+
+
+def test_the_label_map_lies_where_the_spleen_network_put_it(spleen: Segmentation) -> None:
+    """To 0.1 mm along the slices, which are 1.6 mm apart; in the plane, where nearly two voxels lie in each of the network's, to half a one."""
+
+    def centre(labels: torch.Tensor, affine: torch.Tensor) -> np.ndarray:
+        inside = np.argwhere(labels.numpy() == 1).mean(0)
+        return affine.numpy()[:3, :3] @ inside + affine.numpy()[:3, 3]
+
+    predicted = centre(spleen.model_labels, spleen.prepared.image.affine)
+    found = centre(spleen.labels.as_tensor()[0], spleen.labels.affine)
+    assert (np.abs(found - predicted) < (0.57 / 2, 0.57 / 2, 0.1)).all()
 
 
 def test_the_spleen_is_on_the_patients_left_and_so_is_the_peak_of_its_map(
@@ -196,7 +208,7 @@ def test_the_spleen_network_gives_the_same_in_every_axis_order(
     assert torch.equal(turned.image.as_tensor(), straight.image.as_tensor())
     values = torch.rand(straight.image.shape[1:])
     for grid_values, way, tolerance in (((values > 0.5).short(), "nearest", 0), (values, "linear", 1e-5)):
-        expected, found = (restore(grid_values, spleen_model, one, way).float() for one in (straight, turned))
+        expected, found = (restore(grid_values, one, way).float() for one in (straight, turned))
         assert np.allclose(at_points_of(volume, found, codes), expected.numpy()[0], rtol=0, atol=tolerance)
 
 

@@ -27,7 +27,7 @@ from SegHiResCAMLib.engine.cam.refine import check_combination, refined
 from SegHiResCAMLib.engine.cam.stitched import StitchedMap, stitched_maps
 from SegHiResCAMLib.engine.inference.device import choose_device, repeatable, short_type
 from SegHiResCAMLib.engine.inference.memory import FELL_BACK, Workplace
-from SegHiResCAMLib.engine.inference.preprocessing import PreparedVolume, from_model_grid, prepare, restore
+from SegHiResCAMLib.engine.inference.preprocessing import PreparedVolume, prepare, restore
 from SegHiResCAMLib.engine.inference.segmentation import Segmentation, segment
 from SegHiResCAMLib.engine.inference.slicing import Axis, check_mode, from_stack, to_stack
 from SegHiResCAMLib.engine.inference.windows import Windows, plan_windows
@@ -80,7 +80,9 @@ def explain_segments(
     timings: dict[str, float] = {}
 
     progress(0.0, "Preparing the volume" if segmentation is None else "Preparing")
-    prepared = prepare(model, request.volume) if segmentation is None else segmentation.prepared
+    prepared = (
+        prepare(model, request.volume, part(progress, 0.0, 0.02)) if segmentation is None else segmentation.prepared
+    )
     axis = request.axis if segmentation is None else segmentation.axis
     stack = to_stack(model, prepared.image, axis)
     windows = plan_windows(tuple(stack.shape[2:]), model.window)
@@ -180,11 +182,11 @@ def _explanation(
     combined = refined([one.values for one in maps], request.refine) if len(maps) > 1 else maps[0].values
     with _timed(setting.timings, "restoring"):
         values = from_stack(request.model, setting.prepared.image, setting.axis, combined)
-        signed = restore(values, request.model, setting.prepared, "linear")
+        signed = restore(values, setting.prepared, "linear")
         voxels = None
         if not isinstance(chosen, PredictedSegment):
             places = from_stack(request.model, setting.prepared.image, setting.axis, pixel_set.bool().to(torch.uint8))
-            voxels = from_model_grid(places, setting.prepared)
+            voxels = restore(places, setting.prepared, "nearest")
     facts = Facts(
         values=combined,
         not_finite=not_finite,

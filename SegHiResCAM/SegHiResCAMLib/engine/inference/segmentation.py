@@ -17,7 +17,7 @@ from SegHiResCAMLib.engine.inference.slicing import Axis, Mode, check_mode, from
 from SegHiResCAMLib.engine.inference.windows import plan_windows, predict_windows
 from SegHiResCAMLib.engine.models.model import SegmentationModel
 from SegHiResCAMLib.engine.output import main_output
-from SegHiResCAMLib.engine.progress import Progress, silent
+from SegHiResCAMLib.engine.progress import Progress, part, silent
 
 
 @dataclass(frozen=True)
@@ -62,19 +62,16 @@ def segment(
         EngineError: The model does not fit the volume or the mode.
     """
     check_mode(model, mode)
-    progress(0.0, "Preparing the volume")
-    prepared = prepared or prepare(model, volume)
+    prepared = prepared or prepare(model, volume, part(progress, 0.0, 0.05))
     model_labels = predict_labels(model, prepared, axis=axis, device=device, progress=progress)
-    found = segmentation_of(model, model_labels, prepared, axis)
+    found = segmentation_of(model_labels, prepared, axis)
     progress(1.0, "Segmented")
     return found
 
 
-def segmentation_of(
-    model: SegmentationModel, model_labels: torch.Tensor, prepared: PreparedVolume, axis: Axis
-) -> Segmentation:
+def segmentation_of(model_labels: torch.Tensor, prepared: PreparedVolume, axis: Axis) -> Segmentation:
     """The segmentation that a label map (x, y, z) on the model's grid makes."""
-    return Segmentation(restore(model_labels, model, prepared, "nearest"), model_labels, prepared, axis)
+    return Segmentation(restore(model_labels, prepared, "nearest"), model_labels, prepared, axis)
 
 
 def predict_labels(

@@ -11,6 +11,7 @@ import torch
 from monai.transforms import Compose
 
 from SegHiResCAMLib.engine.errors import EngineError
+from SegHiResCAMLib.engine.models.placed import Resized, Spacingd, Zoomd
 from SegHiResCAMLib.engine.models.untrusted.resolver import Component, Config
 
 IMAGE = "image"
@@ -31,6 +32,9 @@ _DONE_ALREADY = frozenset({
     "AddChannel", "AsChannelFirst", "DataStats", "DeleteItems", "EnsureChannelFirst", "LoadImage", "SelectItems", "ToDevice",
     "ToMetaTensor", "ToTensor",
 })  # fmt: skip
+
+# Whose affine MONAI does not always give as it is.
+_PLACED: dict[str, type] = {"Resize": Resized, "Spacing": Spacingd, "Zoom": Zoomd}
 
 # Keys that come with training or for scoring.
 _REFERENCE_KEYS = frozenset({"gt", "label", "labels", "mask", "pred", "seg", "segmentation"})
@@ -156,7 +160,8 @@ def _built(component: Component, config: Config) -> Any:
     config.need(component)
     _check_allowed(component, config.file)
     try:
-        return getattr(monai.transforms, component.name)(**component.arguments)
+        built = _PLACED.get(array_name(component)) or getattr(monai.transforms, component.name)
+        return built(**component.arguments)
     except Exception as error:
         raise _refused(component, config.file, error) from error
 
