@@ -167,6 +167,26 @@ def test_two_slices_are_outlined_and_explained_alike_however_they_lie(
     assert np.allclose(heat, expected.heatmap.numpy()[0], rtol=0, atol=1e-6 * float(expected.heatmap.max()))
 
 
+@pytest.mark.parametrize("size", [(481, 415), (467, 403)])
+def test_cropped_slices_are_segmented_as_by_the_networks_own_forward_pass(
+    kidney_model: SegmentationModel, two_slices: MetaTensor, size: tuple[int, int]
+) -> None:
+    """Its instance norms would see padding, and the network pads by itself where it needs to."""
+    columns, rows = size
+    affine = two_slices.affine.clone()
+    affine[:3, 3] += affine[:3, 0] * 20 + affine[:3, 1] * 60
+    cropped = MetaTensor(two_slices.as_tensor()[:, 20 : 20 + columns, 60 : 60 + rows].clone(), affine=affine)
+    found = segment(kidney_model, cropped, device="cpu")
+    stack = to_stack(kidney_model, found.prepared.image, "axial")
+    assert set(stack.shape[2:]) == set(size)
+    with torch.no_grad():
+        logits = torch.cat([kidney_model.network(one[None]) for one in stack])
+    expected = from_stack(kidney_model, found.prepared.image, "axial", (logits[:, 0] > 0).short())
+    sure = from_stack(kidney_model, found.prepared.image, "axial", logits[:, 0].abs() > 1e-3)
+    assert expected.any()
+    assert torch.equal(found.model_labels[sure], expected[sure])
+
+
 def test_the_spleen_network_outlines_the_spleen_as_a_volume(
     spleen: Segmentation, kidney_case: Path, ct: MetaTensor
 ) -> None:

@@ -26,11 +26,12 @@ from SegHiResCAMLib.engine.cam.placement import measure_placement
 from SegHiResCAMLib.engine.cam.refine import check_combination, refined
 from SegHiResCAMLib.engine.cam.stitched import StitchedMap, stitched_maps
 from SegHiResCAMLib.engine.inference.device import choose_device, repeatable, short_type
+from SegHiResCAMLib.engine.inference.fitting import windows_of
 from SegHiResCAMLib.engine.inference.memory import FELL_BACK, Workplace
 from SegHiResCAMLib.engine.inference.preprocessing import PreparedVolume, prepare, restore
 from SegHiResCAMLib.engine.inference.segmentation import Segmentation, segment
 from SegHiResCAMLib.engine.inference.slicing import Axis, check_mode, from_stack, to_stack
-from SegHiResCAMLib.engine.inference.windows import Windows, plan_windows
+from SegHiResCAMLib.engine.inference.windows import Windows
 from SegHiResCAMLib.engine.models.model import Label
 from SegHiResCAMLib.engine.progress import Progress, part, silent
 
@@ -85,7 +86,7 @@ def explain_segments(
     )
     axis = request.axis if segmentation is None else segmentation.axis
     stack = to_stack(model, prepared.image, axis)
-    windows = plan_windows(tuple(stack.shape[2:]), model.window)
+    windows = windows_of(model, tuple(stack.shape[2:]))
     spacing = stack_spacing(model, prepared, axis)
     layers, reason = _choose_layers(request, windows, spacing)
 

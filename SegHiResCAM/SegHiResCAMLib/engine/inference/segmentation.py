@@ -11,10 +11,11 @@ import torch
 from monai.data import MetaTensor
 
 from SegHiResCAMLib.engine.inference.device import DeviceName, choose_device
+from SegHiResCAMLib.engine.inference.fitting import windows_of
 from SegHiResCAMLib.engine.inference.memory import Workplace
 from SegHiResCAMLib.engine.inference.preprocessing import PreparedVolume, prepare, restore
 from SegHiResCAMLib.engine.inference.slicing import Axis, Mode, check_mode, from_stack, to_stack
-from SegHiResCAMLib.engine.inference.windows import plan_windows, predict_windows
+from SegHiResCAMLib.engine.inference.windows import predict_windows
 from SegHiResCAMLib.engine.models.model import SegmentationModel
 from SegHiResCAMLib.engine.output import main_output
 from SegHiResCAMLib.engine.progress import Progress, part, silent
@@ -96,7 +97,7 @@ def predict_values(
 ) -> torch.Tensor:
     """Values (x, y, z) on the model's grid, made by `form` of stitched logits: (B, K, *spatial) -> (B, *spatial)."""
     stack = to_stack(model, prepared.image, axis)
-    windows = plan_windows(tuple(stack.shape[2:]), model.window)
+    windows = windows_of(model, tuple(stack.shape[2:]))
     target = choose_device(device, model.spatial_dims)
     workplace = Workplace(model.network.to(target), target, None)
     predictor = _counted(model.network, len(stack) * len(windows.boxes), progress)
