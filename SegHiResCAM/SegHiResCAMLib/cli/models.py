@@ -179,15 +179,16 @@ def describe(
 
 
 def _about(facts: dict[str, Any]) -> list[tuple[str, str]]:
-    window = (
-        f"{_times(facts['window'])}, overlap {facts['overlap']:g}" if facts["window"] else "the whole image at once"
-    )
+    overlap = facts["overlap"] if isinstance(facts["overlap"], list | tuple) else [facts["overlap"]]
+    window = f"{_times(facts['window'])}, overlap {_times(overlap)}" if facts["window"] else "the whole image at once"
     inputs = f"{facts['in_channels']} channel(s)" + (f": {', '.join(facts['inputs'])}" if facts["inputs"] else "")
     return [
         ("format", facts["format"]),
         ("network", f"{facts['network']}, {facts['spatial_dims']}D, {facts['parameters']:,} parameters"),
         ("inputs", inputs),
         ("spacing", f"{_times(facts['spacing_mm'])} mm" if facts["spacing_mm"] else "as the volume"),
+        ("orientation", facts["orientation"] or "as the volume"),
+        ("intensities", "; ".join(facts["intensities"]) or "as the volume"),
         ("window", window),
         ("output", facts["activation"] + (", largest component of each" if facts["largest_component"] else "")),
         ("licence", facts["licence"] or "unknown"),
@@ -219,5 +220,5 @@ def _layers(facts: dict[str, Any]) -> list[list[Cell]]:
     return rows
 
 
-def _times(sizes: Sequence[float]) -> str:
-    return " x ".join(f"{size:.3g}" for size in sizes)
+def _times(sizes: Sequence[float | None]) -> str:
+    return " x ".join("all" if size is None else f"{size:.3g}" for size in sizes)

@@ -28,11 +28,12 @@ from SegHiResCAMLib.engine.cam.refine import check_combination, refined
 from SegHiResCAMLib.engine.cam.stitched import StitchedMap, stitched_maps
 from SegHiResCAMLib.engine.images.findings import findings_of
 from SegHiResCAMLib.engine.inference.device import choose_device, repeatable, short_type
+from SegHiResCAMLib.engine.inference.fitting import windows_of
 from SegHiResCAMLib.engine.inference.memory import FELL_BACK, Workplace
-from SegHiResCAMLib.engine.inference.preprocessing import PreparedVolume, from_model_grid, prepare, restore
+from SegHiResCAMLib.engine.inference.preprocessing import PreparedVolume, prepare, restore
 from SegHiResCAMLib.engine.inference.segmentation import Segmentation, segment
 from SegHiResCAMLib.engine.inference.slicing import Axis, check_mode, from_stack, to_stack
-from SegHiResCAMLib.engine.inference.windows import Windows, plan_windows
+from SegHiResCAMLib.engine.inference.windows import Windows
 from SegHiResCAMLib.engine.models.model import Label
 from SegHiResCAMLib.engine.progress import Progress, part, silent
 
@@ -72,20 +73,20 @@ def explain_segments(
         EngineError: Unknown segment, method, option or layer; an empty pixel set; a model that does not fit the volume.
     """
     model = request.model
-    check_layers(model)
+    _check(request)
     labels = [model.label(name) for name in segments]
     method = find_method(request.method).with_options(request.method_options)
     targets = [target_of(request, label) for label in labels]
-    _check_layers_of(request)
-    check_mode(model, request.mode)
     device = choose_device(request.device, model.spatial_dims)
     timings: dict[str, float] = {}
 
     progress(0.0, "Preparing the volume" if segmentation is None else "Preparing")
-    prepared = prepare(model, request.volume) if segmentation is None else segmentation.prepared
+    prepared = (
+        prepare(model, request.volume, part(progress, 0.0, 0.02)) if segmentation is None else segmentation.prepared
+    )
     axis = request.axis if segmentation is None else segmentation.axis
     stack = to_stack(model, prepared.image, axis)
-    windows = plan_windows(tuple(stack.shape[2:]), model.window)
+    windows = windows_of(model, tuple(stack.shape[2:]))
     spacing = stack_spacing(model, prepared, axis)
     layers, reason = _choose_layers(request, windows, spacing)
 
@@ -193,11 +194,11 @@ def _explanation(
     combined = refined([one.values for one in maps], request.refine) if len(maps) > 1 else maps[0].values
     with _timed(setting.timings, "restoring"):
         values = from_stack(request.model, setting.prepared.image, setting.axis, combined)
-        signed = restore(values, request.model, setting.prepared, "linear")
+        signed = restore(values, setting.prepared, "linear")
         voxels = None
         if not isinstance(chosen, PredictedSegment):
             places = from_stack(request.model, setting.prepared.image, setting.axis, pixel_set.bool().to(torch.uint8))
-            voxels = from_model_grid(places, setting.prepared)
+            voxels = restore(places, setting.prepared, "nearest")
     facts = Facts(
         values=combined,
         not_finite=not_finite,
@@ -254,8 +255,10 @@ def _of_workplace(workplace: Workplace) -> tuple[Diagnosis, ...]:
     return (Diagnosis("fell-back-to-cpu", FELL_BACK),) if workplace.fell_back else ()
 
 
-def _check_layers_of(request: ExplainRequest) -> None:
-    """Refuse layers that there are not, and ways to combine them."""
+def _check(request: ExplainRequest) -> None:
+    """Refuse a mode, layers and combinations that there are not, before anything is computed."""
+    check_layers(request.model)
+    check_mode(request.model, request.mode)
     for name in (request.layer, *request.refine_with):
         if name is not None:
             find_layer(request.model.network, name)

@@ -122,7 +122,7 @@ class Revealed:
 
     def segmentation(self, prepared: PreparedVolume, axis: Axis) -> Segmentation:
         """What the model outlines, once every window has been taken in."""
-        return segmentation_of(self.model, from_stack(self.model, prepared.image, axis, self.labels), prepared, axis)
+        return segmentation_of(from_stack(self.model, prepared.image, axis, self.labels), prepared, axis)
 
 
 def revealed_sets(

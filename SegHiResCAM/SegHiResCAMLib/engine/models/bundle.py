@@ -9,12 +9,11 @@ from __future__ import annotations
 import math
 import re
 import warnings
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
-from monai.transforms import Compose
 
 from SegHiResCAMLib.engine.errors import EngineError
 from SegHiResCAMLib.engine.models.bundle_inferer import (
@@ -22,10 +21,10 @@ from SegHiResCAMLib.engine.models.bundle_inferer import (
     input_multiple,
     keeps_largest_component,
     left_out,
-    slice_axis,
     threshold_of,
     window_settings,
 )
+from SegHiResCAMLib.engine.models.bundle_preprocessing import bundle_preprocessing
 from SegHiResCAMLib.engine.models.bundle_weights import BundleWeights, find_weights, has_only_scripts
 from SegHiResCAMLib.engine.models.clicks import click_channels, without_clicks
 from SegHiResCAMLib.engine.models.labels import inputs_of, labels_of
@@ -38,8 +37,6 @@ from SegHiResCAMLib.engine.models.networks import (
     network_not_supported,
     required_multiple,
 )
-from SegHiResCAMLib.engine.models.pictures import build_picture_preprocessing
-from SegHiResCAMLib.engine.models.transforms import build_preprocessing, build_slice_preprocessing, is_for_volumes
 from SegHiResCAMLib.engine.models.untrusted.archive import files_in, is_zip, unpacked
 from SegHiResCAMLib.engine.models.untrusted.checkpoint import read_checkpoint, sha256
 from SegHiResCAMLib.engine.models.untrusted.config_file import read_config
@@ -131,7 +128,13 @@ def described_model(inference: Path, metadata_file: Path, found: BundleWeights, 
     in_channels -= clicks
     activation = activation_of(config, out_channels)
     labels = labels_of(metadata, out_channels, activation, str(metadata_file), _labels_in(config))
-    prepared = _preprocessing(config, spatial_dims)
+    prepared = bundle_preprocessing(config, spatial_dims)
+    if not prepared.is_described:
+        note = (
+            f"'{inference}' does not say how volumes are prepared for the network, so it is given them as they are stored. Check with the "
+            "model's author which orientation, spacing and intensities it needs."
+        )
+        notes += (note,)
     multiple = math.lcm(input_multiple(metadata), required_multiple(definition, str(inference)))
     dropped = left_out(config, labels)
     if dropped:
@@ -209,27 +212,6 @@ def _network_definition(config: Config) -> Component:
 def _labels_in(config: Config) -> list[Any]:
     """What the configuration itself says about labels, which is for its own expressions: names to values."""
     return [config.resolve(key) for key in _LABEL_KEYS if key in config]
-
-
-@dataclass(frozen=True)
-class _Prepared:
-    """What is done to the volume and to each slice, and the axis along which slices follow one another, where that is known."""
-
-    volume: Compose
-    slices: Any = None
-    slice_axis: Literal[0, 1, 2] | None = None
-
-
-def _preprocessing(config: Config, spatial_dims: int) -> _Prepared:
-    """Bundles for single 2D pictures prepare each by itself; on a volume that is the preprocessing of a slice."""
-    axis = slice_axis(config)
-    own = build_slice_preprocessing(config, "slice_preprocessing") if "slice_preprocessing" in config else None
-    if "preprocessing" not in config:
-        return _Prepared(Compose([]), own, axis)
-    if spatial_dims == 2 and own is None and axis is None and not is_for_volumes(config, "preprocessing"):
-        volume, slices = build_picture_preprocessing(config, "preprocessing")
-        return _Prepared(volume, slices, 2 if volume.transforms else None)
-    return _Prepared(build_preprocessing(config, "preprocessing"), own, axis)
 
 
 def _number(definition: Component, name: str, config: Config) -> int:

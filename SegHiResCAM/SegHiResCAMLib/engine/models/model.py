@@ -36,21 +36,22 @@ class WindowSettings:
     """How the model's inferer cuts an image into windows.
 
     Attributes:
-        size: Window size in positions along each axis of the network's input, or None for the whole image at once.
-        overlap: Share of a window that its neighbour covers too, 0 to below 1.
+        size: Window size in locations along each axis of the network's input; None along an axis, or altogether, for all of the image.
+        overlap: Share of a window that its neighbour covers too, 0 to below 1; one for each axis where they differ.
         blending: How overlapping predictions are averaged: "gaussian" (the middle counts more) or "constant".
-        multiple: Every axis of the network's input must be a multiple of this; images are padded to it.
-        sigma_scale: Standard deviation of the Gaussian, as a share of the window.
+        multiple: Of what the description says that every axis of the network's input must be; only followed where the network itself cannot
+            be tried (see `window_size`).
+        sigma_scale: Standard deviation of the Gaussian, as a share of the window; one for each axis where they differ.
         padding_mode: What surrounds images that are smaller than a window, as `torch.nn.functional.pad` calls it.
         cval: The value around them, where that is constant.
         scheme: Whose windows these are: "monai" steps by a fixed length, "nnunet" spreads them evenly (`nnunet_windows.py`).
     """
 
-    size: tuple[int, ...] | None = None
-    overlap: float = 0.25
+    size: tuple[int | None, ...] | None = None
+    overlap: float | tuple[float, ...] = 0.25
     blending: Literal["gaussian", "constant"] = "gaussian"
     multiple: int = 1
-    sigma_scale: float = 0.125
+    sigma_scale: float | tuple[float, ...] = 0.125
     padding_mode: Literal["constant", "reflect", "replicate", "circular"] = "constant"
     cval: float = 0.0
     scheme: Literal["monai", "nnunet"] = "monai"

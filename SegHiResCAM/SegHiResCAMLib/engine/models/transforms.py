@@ -13,6 +13,7 @@ from monai.transforms import Compose
 from SegHiResCAMLib.engine.errors import EngineError
 from SegHiResCAMLib.engine.free_memory import refuse_out_of_memory
 from SegHiResCAMLib.engine.models.clicks import NEEDS_CLICKS, is_about_clicks, needs_clicks
+from SegHiResCAMLib.engine.models.placed import Resized, Spacingd, Zoomd
 from SegHiResCAMLib.engine.models.transform_bounds import check_transforms
 from SegHiResCAMLib.engine.models.untrusted.resolver import Component, Config
 
@@ -34,6 +35,9 @@ _DONE_ALREADY = frozenset({
     "AddChannel", "AsChannelFirst", "DataStats", "DeleteItems", "EnsureChannelFirst", "LoadImage", "SelectItems", "ToDevice",
     "ToMetaTensor", "ToTensor",
 })  # fmt: skip
+
+# Whose affine MONAI does not always give as it is.
+_PLACED: dict[str, type] = {"Resize": Resized, "Spacing": Spacingd, "Zoom": Zoomd}
 
 # Keys that come with training or for scoring.
 _REFERENCE_KEYS = frozenset({"gt", "label", "labels", "mask", "pred", "seg", "segmentation"})
@@ -162,7 +166,8 @@ def _built(component: Component, config: Config) -> Any:
     config.need(component)
     _check_allowed(component, config.file)
     try:
-        return getattr(monai.transforms, component.name)(**component.arguments)
+        built = _PLACED.get(array_name(component)) or getattr(monai.transforms, component.name)
+        return built(**component.arguments)
     except Exception as error:
         refuse_out_of_memory(error, f"'{config.file}'")
         raise _refused(component, config.file, error) from error
