@@ -5,7 +5,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: setup demo test check format docs wheel benchmark benchmark-panel figures pictures clean
+.PHONY: setup demo test test-fast test-pythons check format docs wheel benchmark benchmark-panel figures pictures clean
+
+# Of SegHiResCAM; 3D Slicer's is 3.12.
+PYTHONS := 3.10 3.11 3.12 3.13
 
 setup: $(READY)
 
@@ -22,7 +25,28 @@ demo: $(READY)
 
 # Two processes with one thread each keep two cores busier than one process with two.
 test: $(READY)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadgroup
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadgroup --durations=15
+
+# For every edit: what takes long is left out (Testing/conftest.py says what).
+test-fast: $(READY)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadgroup --durations=15 --fast
+
+# What needs no torch, on every supported Python that is on PATH or in pyenv; `make test-python-3.12` demands one.
+test-pythons:
+	@for version in $(PYTHONS); do \
+		if Testing/find_python $$version >/dev/null; then $(MAKE) test-python-$$version || exit 1; fi; \
+	done
+
+test-python-%: .venv-%/.ready
+	OMP_NUM_THREADS=1 .venv-$*/bin/python -m pytest -n 2 --dist loadgroup --durations=5 --without-torch -r fE
+
+.PRECIOUS: .venv-%/.ready
+.venv-%/.ready: pyproject.toml constraints.txt Testing/without_torch.txt
+	python=$$(Testing/find_python $*) && $$python -m venv --clear .venv-$*
+	.venv-$*/bin/python -m pip install --quiet --disable-pip-version-check --upgrade pip
+	.venv-$*/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -r Testing/without_torch.txt
+	.venv-$*/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
+	@touch $@
 
 check: $(READY)
 	$(BIN)/ruff format --check .
@@ -63,4 +87,4 @@ pictures: $(READY)
 	$(BIN)/python Testing/figures/panel.py
 
 clean:
-	rm -rf $(VENV) demo-output .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) .venv-3.* demo-output .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,18 @@ TOGETHER = (
 )
 """Rooms and files whose fixtures take seconds or minutes: a desktop, a worker, a Python, what a network outlines."""
 
+NEEDS_TORCH = re.compile(r"^(from|import) (torch|monai|SegHiResCAMLib\.(engine|demo|results))\b", re.MULTILINE)
+"""What a file imports that --without-torch leaves out."""
+
+SLOW = (
+    *("engine/test_fuzz.py", "engine/test_nnunet.py", "engine/test_phantom.py"),
+    *("module/test_logic.py", "panel/", "worker/"),
+)
+"""Rooms and files that --fast leaves out."""
+
+LEFT_OUT = {"real_data": "fast", "engine": "without_torch"}
+"""Marks, and the option that leaves out what has them."""
+
 
 class InGroups(LoadScopeScheduling):
     """Tests run wherever there is time, those of a group one after the other in one process, which makes their fixtures once."""
@@ -29,6 +42,29 @@ class InGroups(LoadScopeScheduling):
     def _split_scope(self, nodeid: str) -> str:
         inside = nodeid.removeprefix("Testing/")
         return next((group for group in TOGETHER if inside.startswith(group)), nodeid)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--fast", action="store_true", help="what takes seconds: no real data, no training, no worker")
+    parser.addoption(
+        "--without-torch", action="store_true", help="what 3D Slicer's own process runs, where torch is not"
+    )
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    inside = collection_path.relative_to(Path(__file__).parent).as_posix()
+    if config.getoption("fast") and f"{inside}/".startswith(SLOW):
+        return True
+    if config.getoption("without_torch") and collection_path.suffix == ".py":
+        return bool(NEEDS_TORCH.search(collection_path.read_text(encoding="utf-8"))) or None
+    return None
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    without = {mark for mark, option in LEFT_OUT.items() if config.getoption(option)}
+    needing = [item for item in items if any(item.get_closest_marker(mark) for mark in without)]
+    config.hook.pytest_deselected(items=needing)
+    items[:] = [item for item in items if item not in needing]
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -6,8 +6,10 @@ import shutil
 import tarfile
 import zipfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from monai.data import MetaTensor
+if TYPE_CHECKING:
+    from monai.data import MetaTensor
 
 WEIGHTS = {
     "kits19-unet2d": "basicunet2d_kits19_kidney.pt",
@@ -35,6 +37,8 @@ def assemble_bundle(test_data: Path, folder: Path, name: str) -> Path:
 
 def slab(volume: MetaTensor, start: int, stop: int) -> MetaTensor:
     """Some slices (the third axis of the grid), where they were."""
+    from monai.data import MetaTensor
+
     affine = volume.affine.clone()
     affine[:3, 3] += affine[:3, 2] * start
     return MetaTensor(volume.as_tensor()[..., start:stop].clone(), affine=affine)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
-from monai.networks.nets import UNet
+import pytest
+
+if TYPE_CHECKING:
+    import torch
 
 LABELS = ("kidney", "tumour")
 NETWORK: dict[str, Any] = {"in_channels": 1, "out_channels": 3, "channels": [4, 8], "strides": [2], "norm": "batch"}
@@ -44,6 +46,7 @@ def write_tiny_bundle(folder: Path, *, overlap: float = 0.25, spatial_dims: int 
 
 def write_bundle(folder: Path, inference: dict[str, Any], metadata: dict[str, Any], weights: object) -> Path:
     """The three files that make a folder a bundle."""
+    torch = pytest.importorskip("torch", reason="a network needs torch")
     for name in ("configs", "models"):
         (folder / name).mkdir(parents=True, exist_ok=True)
     (folder / "configs/inference.json").write_text(json.dumps(inference), encoding="utf-8")
@@ -54,6 +57,9 @@ def write_bundle(folder: Path, inference: dict[str, Any], metadata: dict[str, An
 
 def unet_weights(arguments: dict[str, Any], seed: int = 7) -> dict[str, torch.Tensor]:
     """Those of a U-Net as it is initialised, the same for the same seed."""
+    torch = pytest.importorskip("torch", reason="a network needs torch")
+    from monai.networks.nets import UNet
+
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         return UNet(**arguments).state_dict()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager, closing
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,7 @@ from SegHiResCAMLib.engine.models import SegmentationModel, open_model
 from SegHiResCAMLib.engine.phantom import Phantom, phantom
 from SegHiResCAMLib.engine.progress import Progress, part
 from SegHiResCAMLib.resources import resource
-from SegHiResCAMLib.results import check_folder, make_folder, write_explanations
+from SegHiResCAMLib.results import begin_result, check_room, write_explanation
 
 SEED = 9001
 """Far from the seeds of training and evaluation, so that the network has never seen this patient."""
@@ -25,31 +27,39 @@ METHODS = ("seg-hires-grad-cam", "seg-grad-cam")
 VOLUME = "phantom.nrrd"
 
 
-def run_demo(scene: Any, folder: Path, progress: Progress) -> tuple[list[Path], list[Explanation], dict[str, float]]:
-    """Segment a phantom, explain its tumour with both methods, and write everything into `folder`.
+def run_demo(
+    open_scene: Callable[[], AbstractContextManager[Any]], folder: Path, progress: Progress
+) -> tuple[list[Path], list[Explanation], dict[str, float]]:
+    """Segment a phantom, explain its tumour with both methods, and put everything into `folder`.
+
+    Args:
+        open_scene: Opens an empty scene for the pictures, or None where there can be none.
+        folder: For the result; it need not exist.
+        progress: Told how far it is.
 
     Returns:
         The files, the explanations, and the Dice of each segment against the phantom's truth.
     """
-    check_folder(folder)
-    progress(0.0, "Making a phantom patient")
-    patient = phantom(SEED, tumours=1, cysts=1)
-    model = open_model(resource("Models", "kidney-phantom-3d"))
-    found = segment(model, patient.volume, progress=part(progress, 0.1, 0.4))
-    explanations = [
-        explain(
-            ExplainRequest(patient.volume, model, SEGMENT, method),
-            found,
-            part(progress, 0.4 + 0.25 * number, 0.65 + 0.25 * number),
-        )
-        for number, method in enumerate(METHODS)
-    ]
-    progress(0.9, "Writing")
-    make_folder(folder)
-    write_volume(patient.volume, folder / VOLUME)
-    written = write_explanations(scene, folder, patient.volume, model, explanations)
-    progress(1.0, "Done")
-    return [folder / VOLUME, *written], explanations, _dice(model, found, patient)
+    with closing(begin_result(folder, [SEGMENT], [resource("Models", "kidney-phantom-3d")], more=[VOLUME])) as result:
+        progress(0.0, "Making a phantom patient")
+        patient = phantom(SEED, tumours=1, cysts=1)
+        check_room(result, patient.volume, len(METHODS))
+        model = open_model(resource("Models", "kidney-phantom-3d"))
+        found = segment(model, patient.volume, progress=part(progress, 0.1, 0.4))
+        explanations = [
+            explain(
+                ExplainRequest(patient.volume, model, SEGMENT, method),
+                found,
+                part(progress, 0.4 + 0.25 * number, 0.65 + 0.25 * number),
+            )
+            for number, method in enumerate(METHODS)
+        ]
+        progress(0.9, "Writing")
+        write_volume(patient.volume, result.beside / VOLUME)
+        with open_scene() as scene:
+            write_explanation(scene, result.beside, patient.volume, model, explanations)
+        progress(0.99, "Putting the files in place")
+        return result.put_in_place(), explanations, _dice(model, found, patient)
 
 
 def _dice(model: SegmentationModel, found: Segmentation, patient: Phantom) -> dict[str, float]:

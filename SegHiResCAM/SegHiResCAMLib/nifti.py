@@ -6,6 +6,7 @@ nibabel writes slice by slice. So a thread that writes leaves the interpreter to
 from __future__ import annotations
 
 import gzip
+import io
 import json
 import warnings
 from collections.abc import Callable, Mapping
@@ -66,16 +67,29 @@ def is_sheared(affine: npt.NDArray[np.float64]) -> bool:
     return not np.allclose(directions.T @ directions, np.eye(3), atol=1e-5)
 
 
-class _Watched:
-    """A file that tells how much was written into it."""
+class _Watched(io.RawIOBase):
+    """A file that tells how much was written into it.
+
+    A stream by inheritance: libraries ask for the type, and from Python 3.12 on no longer see methods that `__getattr__` would find.
+    """
 
     def __init__(self, file: Any, expected: int, written: Callable[[float], None]) -> None:
+        super().__init__()
         self._file, self._expected, self._written, self._count = file, expected, written, 0
 
-    def write(self, data: bytes) -> int:
+    def writable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        return int(self._file.seek(offset, whence))
+
+    def tell(self) -> int:
+        return int(self._file.tell())
+
+    def write(self, data: Any) -> int:
         self._count += len(data)
         self._written(min(self._count / self._expected, 1.0))
         return int(self._file.write(data))
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._file, name)

@@ -6,7 +6,9 @@ from pathlib import Path
 
 
 def resource(*parts: str) -> Path:
-    """The path of a resource: beside the package in the source tree and inside Slicer, within it in a wheel."""
+    """The path of a resource: within the package in a wheel, beside it in the source tree and inside Slicer."""
     package = Path(__file__).parent
-    beside = package.parent / "Resources"
-    return (beside if beside.is_dir() else package / "Resources").joinpath(*parts)
+    within = (
+        package / "Resources"
+    )  # first: beside a package that pip installed lies whatever others bring, under any name
+    return (within if within.is_dir() else package.parent / "Resources").joinpath(*parts)

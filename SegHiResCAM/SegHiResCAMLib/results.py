@@ -1,23 +1,25 @@
-"""The files of an answer: engine results in, a folder of files out; may import engine and scene."""
+"""The files of an answer: engine results in, files out; whole results and no input overwritten, as `writing` has it. No scene is needed here."""
 
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from SegHiResCAMLib.engine.errors import EngineError
 from SegHiResCAMLib.engine.images.dicom.export import write_dicom
 from SegHiResCAMLib.engine.images.volume import WRITERS, write_volume
-from SegHiResCAMLib.scene.heatmap import add_heatmap, node_facts, peak_position
-from SegHiResCAMLib.scene.overlay import jump_slices, show_overlay
-from SegHiResCAMLib.scene.picture import comparison_picture, gallery_picture, slice_picture_steps
-from SegHiResCAMLib.scene.save import save_scene, save_segmentation, written_beside
-from SegHiResCAMLib.scene.segments import Segment, add_segment, add_segmentation, segment_ids
-from SegHiResCAMLib.scene.volumes import add_volume
-from SegHiResCAMLib.steps import finish
+from SegHiResCAMLib.naming import folder_names
+from SegHiResCAMLib.provenance import PREFIX, node_facts
+from SegHiResCAMLib.seg_nrrd import StoredSegment, write_segmentation_nrrd
+from SegHiResCAMLib.writing.commit import FACTS
+from SegHiResCAMLib.writing.errors import check_space
+from SegHiResCAMLib.writing.inputs import check_outputs
+from SegHiResCAMLib.writing.result import Result, check_folder
+from SegHiResCAMLib.writing.whole_file import make_folder, whole_file, write_text
 
 if TYPE_CHECKING:
     from monai.data import MetaTensor
@@ -28,87 +30,99 @@ if TYPE_CHECKING:
 
 HEATMAP, SEGMENTATION, OVERLAY, COMPARISON = "heatmap.nrrd", "segmentation.seg.nrrd", "overlay.png", "comparison.png"
 NIFTI, NIFTI_LABELS = "heatmap.nii.gz", "segmentation.nii.gz"
-SCENE, FACTS = "scene.mrb", "explanation.json"
-COLUMNS = 4
-"""Maps that are compared in all three directions; more share one slice."""
+SCENE, DICOM = "scene.mrb", "dicom"
+ALWAYS, PICTURES = (HEATMAP, SEGMENTATION, FACTS), (OVERLAY, COMPARISON, SCENE)
+ENDING = ".seg.nrrd"
 
 CHOSEN_COLOR = (0.35, 0.85, 1.0)
 """Of the outline of what was explained; no anatomy has it."""
 
-HEADER_PREFIX = "SegHiResCAM."
-"""Of NRRD header fields: Slicer's NRRD reader makes node attributes of them, under the names the scene gives them too."""
+
+def begin_result(
+    folder: Path,
+    segments: Sequence[str],
+    inputs: Iterable[str | Path],
+    *,
+    more: Sequence[str] = (),
+) -> Result:
+    """Begin the result of an explanation, before anything is computed.
+
+    Args:
+        folder: For the result; with several segments it gets a folder for each.
+        segments: Names of the segments that are explained.
+        inputs: All files and folders that are read.
+        more: Files that are written beside those that every explanation has.
+
+    Raises:
+        WritingError: An output is an input, or the folder cannot be written to.
+    """
+    names = [*ALWAYS, *PICTURES, *more]
+    if len(segments) > 1:
+        names = [f"{part}/{name}" for part in folder_names(segments) for name in names]
+    return Result(folder, names, [Path(one) for one in inputs])
 
 
-def write_explanations(
+def folders_of(result: Result, segments: Sequence[str]) -> list[Path]:
+    """The folder for each segment's files, made."""
+    if len(segments) == 1:
+        return [result.beside]
+    folders = [result.beside / name for name in folder_names(segments)]
+    for folder in folders:
+        make_folder(folder)
+    return folders
+
+
+def check_room(result: Result, volume: MetaTensor, maps: int) -> None:
+    """Refuse a result that has no room on its disk: about a volume's values for each map, in its file and in the scene, and for itself.
+
+    Raises:
+        WritingError: `disk-full`.
+    """
+    check_space(result.folder, 4 * volume[0].numel() * (maps + 1))
+
+
+def write_explanation(
     scene: Any, folder: Path, volume: MetaTensor, model: SegmentationModel, explanations: Sequence[Explanation]
-) -> list[Path]:
+) -> None:
     """Write all there is to one segment's explanation into a folder.
 
     Args:
-        scene: An empty vtkMRMLScene; afterwards it shows what was saved.
-        folder: Made where it is missing.
+        scene: An empty vtkMRMLScene, which afterwards shows what was saved; None writes neither pictures nor a scene.
+        folder: Exists.
         volume: (C, i, j, k) that was explained; pictures show its first channel.
-        model: That outlined it.
+        model: That segmented it.
         explanations: Of one segment; the first is the one that is written as a heat map, others are compared with it.
 
-    Returns:
-        The files: heat map, segmentation, picture, comparison (where there are several), scene, and facts as JSON.
-
     Raises:
-        EngineError, SceneError: A file cannot be written.
+        EngineError, SceneError, WritingError: A file cannot be written.
     """
-    make_folder(folder)
     first = explanations[0]
-    volume_node = add_volume(scene, volume.numpy()[0], volume.affine.numpy(), "Volume")
-    segmentation_node = _add_outlines(scene, model, first, volume_node)
-    heatmap_nodes = [
-        add_heatmap(
-            scene,
-            explanation.heatmap.numpy()[0],
-            explanation.heatmap.affine.numpy(),
-            node_facts(explanation.as_dict()),
-            volume_node,
-            segmentation=segmentation_node,
-        )
-        for explanation in explanations
-    ]
-    show_overlay(scene, volume_node, heatmap_nodes[0], segmentation_node)
-    jump_slices(scene, peak_position(heatmap_nodes[0]).position)
-
-    header = {f"{HEADER_PREFIX}{key}": value for key, value in node_facts(first.as_dict()).items()}
+    header = {f"{PREFIX}{key}": value for key, value in node_facts(first.as_dict()).items()}
     write_volume(first.heatmap, folder / HEATMAP, header)
-    save_segmentation(segmentation_node, folder / SEGMENTATION)
-    ids = segment_ids(segmentation_node)
-    outlined = [] if first.segmentation is None else [ids[model.labels.index(first.label)]]
-    outlined += [] if first.chosen is None else [ids[-1]]
-    finish(slice_picture_steps(folder / OVERLAY, volume_node, heatmap_nodes[0], segmentation_node, segments=outlined))
-    written = [folder / HEATMAP, folder / SEGMENTATION, folder / OVERLAY]
-    if len(explanations) > 1:
-        draw = comparison_picture if len(explanations) <= COLUMNS else gallery_picture
-        draw(folder / COMPARISON, volume_node, heatmap_nodes, segmentation_node, segments=outlined)
-        written.append(folder / COMPARISON)
-    save_scene(scene, folder / SCENE)
+    _write_segments(folder / SEGMENTATION, model, first.segmentation, first)
+    if scene is not None:
+        from SegHiResCAMLib.scene_files import write_scene_files
+
+        write_scene_files(scene, folder, volume, model, explanations)
     facts = [explanation.as_dict() for explanation in explanations]
-    write_json(facts[0] | ({"compared_with": facts[1:]} if facts[1:] else {}), folder / FACTS)
-    return [*written, folder / SCENE, folder / FACTS]
+    together = facts[0] | ({"compared_with": facts[1:]} if facts[1:] else {})
+    write_text(folder / FACTS, json.dumps(together, indent=2, allow_nan=False) + "\n")
 
 
-def write_nifti(folder: Path, explanation: Explanation) -> list[Path]:
+def write_nifti(folder: Path, explanation: Explanation) -> None:
     """The heat map, and the label map where there is one, as NIfTI."""
     write_volume(explanation.heatmap, folder / NIFTI)
-    if explanation.segmentation is None:
-        return [folder / NIFTI]
-    write_volume(explanation.segmentation.labels, folder / NIFTI_LABELS)
-    return [folder / NIFTI, folder / NIFTI_LABELS]
+    if explanation.segmentation is not None:
+        write_volume(explanation.segmentation.labels, folder / NIFTI_LABELS)
 
 
 def write_dicom_files(
     folder: Path, explanation: Explanation, model: SegmentationModel, source: str, series: str | None
-) -> list[Path]:
-    """Heat map, outlines and fused pictures as DICOM in the study of the series that was explained; see `write_dicom`."""
-    make_folder(folder)
+) -> None:
+    """Heat map, segments and fused pictures as DICOM in the study of the series that was explained; see `write_dicom`."""
+    folder.mkdir()
     found = explanation.segmentation
-    return write_dicom(
+    write_dicom(
         explanation.heatmap,
         explanation.provenance,
         source,
@@ -119,80 +133,53 @@ def write_dicom_files(
     )
 
 
-def check_folder(folder: Path) -> None:
-    """Refuse a folder that `make_folder` could not make, or nobody could write into, before anything is computed.
+def check_segmentation(path: Path, inputs: Iterable[str | Path]) -> None:
+    """Refuse a file that `write_segmentation` cannot or must not write, before anything is computed.
 
-    Raises:
-        EngineError: `folder-unusable`.
-    """
-    there = next(one for one in (folder, *folder.absolute().parents) if os.path.lexists(one))
-    if not there.is_dir():
-        raise EngineError(
-            "folder-unusable", f"{folder} can be no folder, since {there} is a file: choose another name."
-        )
-    if not os.access(there, os.W_OK | os.X_OK):
-        raise EngineError("folder-unusable", f"{folder} cannot be written into: choose a folder of your own.")
-
-
-def make_folder(folder: Path) -> None:
-    """Make a folder and those above it, as far as they are missing.
-
-    Raises:
-        EngineError: `folder-unusable`.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as problem:
-        sentence = f"The folder {folder} cannot be made ({problem.strerror}): choose another one."
-        raise EngineError("folder-unusable", sentence) from problem
-
-
-def check_segmentation_name(path: Path) -> None:
-    """Refuse a name that `write_segmentation` has no format for, before anything is computed.
+    Args:
+        path: Of the file.
+        inputs: All files and folders that are read.
 
     Raises:
         EngineError: `format-unknown`.
+        WritingError: `output-is-input`, `folder-unusable`.
     """
     if not path.name.lower().endswith(tuple(WRITERS)):
-        known = ", ".join([".seg.nrrd", *WRITERS])
+        known = ", ".join([ENDING, *WRITERS])
         raise EngineError("format-unknown", f"{path} cannot be written: its name must end in {known}.")
+    check_folder(path.parent)
+    check_outputs([path], [Path(one) for one in inputs])
 
 
-def write_segmentation(
-    scene: Any, path: Path, volume: MetaTensor, model: SegmentationModel, segmentation: Segmentation
-) -> None:
-    """Write a segmentation: as named, coloured segments (.seg.nrrd) or as a label map (.nrrd, .nii.gz, .nii, .mha)."""
+def write_segmentation(path: Path, model: SegmentationModel, segmentation: Segmentation) -> None:
+    """Write a segmentation: as named, coloured segments (.seg.nrrd) or as a label map (.nrrd, .nii.gz, .nii, .mha).
+
+    Raises:
+        EngineError, WritingError: The file cannot be written.
+    """
     make_folder(path.parent)
-    if path.name.endswith(".seg.nrrd"):
-        volume_node = add_volume(scene, volume.numpy()[0], volume.affine.numpy(), "Volume")
-        save_segmentation(_add_segmentation(scene, model, segmentation, volume_node), path)
+    if path.name.lower().endswith(ENDING):
+        _write_segments(path, model, segmentation)
     else:
-        write_volume(segmentation.labels, path, {f"{HEADER_PREFIX}label{one.value}": one.name for one in model.labels})
+        write_volume(segmentation.labels, path, {f"{PREFIX}label{one.value}": one.name for one in model.labels})
 
 
-def write_json(facts: Any, path: Path) -> None:
-    """Write beside, then rename."""
-    with written_beside(path) as beside:
-        beside.write_text(json.dumps(facts, indent=2, allow_nan=False) + "\n", encoding="utf-8")
-
-
-def _add_outlines(scene: Any, model: SegmentationModel, explanation: Explanation, volume_node: Any) -> Any:
-    """What the model outlined, and last what was explained where that is something else."""
-    node = None
-    if explanation.segmentation is not None:
-        node = _add_segmentation(scene, model, explanation.segmentation, volume_node)
-    if explanation.chosen is not None:
-        voxels, affine = explanation.chosen.numpy()[0], explanation.chosen.affine.numpy()
-        chosen = Segment(f"explained: {explanation.provenance['pixelSet']}", 1, CHOSEN_COLOR, id="explained")
-        if node is None:
-            return add_segmentation(scene, voxels, affine, [chosen], volume_node, name="Explained voxels")
-        add_segment(node, voxels, affine, chosen)
-    return node
-
-
-def _add_segmentation(scene: Any, model: SegmentationModel, segmentation: Segmentation, volume_node: Any) -> Any:
-    segments = [Segment(one.name, one.value, one.color, one.terminology) for one in model.labels]
-    labels = segmentation.labels
-    return add_segmentation(
-        scene, labels.numpy()[0], labels.affine.numpy(), segments, volume_node, name=f"{model.name} segmentation"
-    )
+def _write_segments(
+    path: Path, model: SegmentationModel, segmentation: Segmentation | None, explanation: Explanation | None = None
+) -> None:
+    """What the model segmented, and last what was explained where that is something else."""
+    layers, segments = [], []
+    affine = None
+    if segmentation is not None:
+        layers.append(segmentation.labels.numpy()[0])
+        segments += [StoredSegment(one.name, one.value, one.color, one.terminology) for one in model.labels]
+        affine = segmentation.labels.affine
+    if explanation is not None and explanation.chosen is not None:
+        chosen = explanation.chosen
+        name = f"explained: {explanation.provenance['pixelSet']}"
+        segments.append(StoredSegment(name, 1, CHOSEN_COLOR, layer=len(layers), id="explained"))
+        layers.append(chosen.numpy()[0] != 0)
+        affine = chosen.affine if affine is None else affine
+    if affine is not None:
+        with whole_file(path) as beside:
+            write_segmentation_nrrd(beside, [np.asarray(one) for one in layers], affine.numpy(), segments)

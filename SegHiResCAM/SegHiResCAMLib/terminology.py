@@ -28,6 +28,9 @@ class Terminology:
     modifier: Code | None = None
 
 
+_CATEGORIES = "Segmentation category and type - DICOM master list"
+_REGIONS = "Anatomic codes - DICOM master list"
+
 ANATOMY = Code("SCT", "123037004", "Anatomical Structure")
 LESION = Code("SCT", "49755003", "Morphologically Altered Structure")
 OBJECT = Code("SCT", "260787004", "Physical object")
@@ -142,3 +145,14 @@ def terminology_by_code(code: str, name: str) -> tuple[Terminology, Color | None
 
 def _singular(words: list[str]) -> str:
     return " ".join("vertebra" if word == "vertebrae" else word.removesuffix("s") for word in words)
+
+
+def terminology_entry(terminology: Terminology) -> str:
+    """Write a terminology as Slicer does: context~category~type~modifier~region context~region~region modifier."""
+    codes = [terminology.category, terminology.type, terminology.modifier]
+    regions = [terminology.region, None]
+    return "~".join([_CATEGORIES, *map(_code, codes), _REGIONS, *map(_code, regions)])
+
+
+def _code(code: Code | None) -> str:
+    return f"{code.scheme}^{code.value}^{code.meaning}" if code else "^^"

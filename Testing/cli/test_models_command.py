@@ -33,15 +33,6 @@ def weights(tmp_path: Path) -> Path:
     return path
 
 
-@pytest.mark.parametrize(
-    "command", [["models"], ["models", "get"], ["models", "add"], ["models", "clear"], ["info"], ["describe"]]
-)
-def test_help_shows_an_example_and_exits_with_0(command: list[str]) -> None:
-    code, out, _ = run(*command, "--help")
-    assert code == 0
-    assert "Example: seghirescam" in out
-
-
 def test_models_lists_what_there_is() -> None:
     code, out, _ = run("models")
     assert code == 0

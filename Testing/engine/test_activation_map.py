@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 import torch
 from monai.networks.nets import BasicUNet, DynUNet, SegResNet, UNet
 from peers import captum_raw, grad_cam_raw
+from rounding import close, condition_of
 from torch import nn
 
 from SegHiResCAMLib.engine.cam import activation_map
@@ -55,8 +58,9 @@ def case(build, dims: int, dtype: torch.dtype = torch.float32):
     return network, image, labels == largest, largest
 
 
-def relative(found: torch.Tensor, expected: torch.Tensor) -> float:
-    return float((found - expected).abs().max() / expected.abs().max())
+def double_condition(build, dims: int, layer: str, method: str) -> float:
+    network, image, segment, index = case(build, dims, torch.float64)
+    return condition_of(lambda: activation_map(network, image, segment, index, layer, method), network)
 
 
 @pytest.mark.parametrize("dims", [2, 3])
@@ -64,8 +68,9 @@ def relative(found: torch.Tensor, expected: torch.Tensor) -> float:
 def test_seg_hires_grad_cam_equals_grad_cam_and_captum(build, layer: str, dims: int) -> None:
     network, image, segment, index = case(build, dims)
     found = activation_map(network, image, segment, index, layer, HIRES)
-    assert relative(found, grad_cam_raw("HiResCAM", network, image, segment, index, layer)) < 1e-6
-    assert relative(found, captum_raw("hires", network, image, segment, index, layer)) < 1e-6
+    condition = partial(double_condition, build, dims, layer, HIRES)
+    assert close(found, grad_cam_raw("HiResCAM", network, image, segment, index, layer), condition, dtype=torch.float32)
+    assert close(found, captum_raw("hires", network, image, segment, index, layer), condition, dtype=torch.float32)
 
 
 @pytest.mark.parametrize("dims", [2, 3])
@@ -73,8 +78,9 @@ def test_seg_hires_grad_cam_equals_grad_cam_and_captum(build, layer: str, dims: 
 def test_seg_grad_cam_equals_grad_cam_and_captum(build, layer: str, dims: int) -> None:
     network, image, segment, index = case(build, dims)
     found = activation_map(network, image, segment, index, layer, GRAD)
-    assert relative(found, grad_cam_raw("GradCAM", network, image, segment, index, layer)) < 1e-6
-    assert relative(found, captum_raw("grad", network, image, segment, index, layer)) < 1e-6
+    condition = partial(double_condition, build, dims, layer, GRAD)
+    assert close(found, grad_cam_raw("GradCAM", network, image, segment, index, layer), condition, dtype=torch.float32)
+    assert close(found, captum_raw("grad", network, image, segment, index, layer), condition, dtype=torch.float32)
 
 
 @pytest.mark.parametrize("layer", ["conv_0.conv_0.adn.N", "down_4.convs.conv_1.adn.N", "upcat_1.convs.conv_0.adn.N"])
@@ -82,7 +88,7 @@ def test_a_layer_that_the_next_operation_overwrites_in_place_is_exact(layer: str
     """Here grad-cam raises and others are silently wrong; captum copies, as we do."""
     network, image, segment, index = case(basic_unet, 3, torch.float64)
     found = activation_map(network, image, segment, index, layer, HIRES)
-    assert relative(found, captum_raw("hires", network, image, segment, index, layer)) < 1e-12
+    assert close(found, captum_raw("hires", network, image, segment, index, layer))
 
 
 class Linear1x1(nn.Module):
@@ -103,7 +109,7 @@ def test_before_a_1x1_head_the_hires_map_is_the_logit_without_bias_on_the_pixel_
     weights = torch.rand(9, 7, dtype=torch.float64)
     found = activation_map(network, image, weights, 1, "features", HIRES)
     logits = network(image).detach()[0, 1] - network.head.bias[1].detach()
-    torch.testing.assert_close(found, weights * logits, rtol=1e-12, atol=1e-14)
+    assert close(found, weights * logits)
 
 
 def test_before_a_1x1_head_the_grad_map_is_the_unmasked_logit_scaled_by_the_share_of_the_pixel_set() -> None:
@@ -113,7 +119,7 @@ def test_before_a_1x1_head_the_grad_map_is_the_unmasked_logit_scaled_by_the_shar
     segment[2:5, 1:4] = True
     found = activation_map(network, image, segment, 0, "features", GRAD)
     logits = network(image).detach()[0, 0] - network.head.bias[0].detach()
-    torch.testing.assert_close(found, logits * 9 / 63, rtol=1e-12, atol=1e-14)
+    assert close(found, logits * 9 / 63)
 
 
 def test_the_network_is_left_as_it_was() -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import socket
 import threading
+import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -295,6 +297,40 @@ def test_cancelling_keeps_what_has_arrived(server: Server, tmp_path: Path) -> No
 
 
 # The cache
+
+
+@pytest.mark.parametrize("answers", [False, True], ids=["before it answers", "in the middle"])
+def test_a_stalled_download_is_cancelled_within_two_seconds(answers: bool, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        address = listening.getsockname()[1]
+
+        def stall() -> None:
+            connection, _ = listening.accept()
+            if answers:
+                connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nabc")
+            stalled.append(connection)
+
+        stalled: list[socket.socket] = []
+        threading.Thread(target=stall, daemon=True).start()
+        started = time.monotonic()
+
+        def cancel(_share: float, _text: str) -> None:
+            if time.monotonic() - started > 1:
+                raise Cancelled
+
+        with pytest.raises(Cancelled):
+            download.download(f"http://127.0.0.1:{address}/a", tmp_path / "a", "0" * 64, cancel)
+        assert time.monotonic() - started < 3
+        assert not (tmp_path / "a").exists()
+        for connection in stalled:
+            connection.close()
+
+
+def test_a_local_file_larger_than_the_catalogue_allows_is_not_copied(tmp_path: Path) -> None:
+    (tmp_path / "source").write_bytes(bytes(1000))
+    address = (tmp_path / "source").as_uri()
+    assert refusal(lambda: download.download(address, tmp_path / "a", "0" * 64, size=999)).code == "download-size"
+    assert not (tmp_path / "a").exists()
 
 
 def test_the_cache_tells_its_size_and_is_emptied_of_its_own_alone(server: Server) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from typing import Literal
 
 import pytest
 import torch
@@ -25,17 +26,20 @@ WHOLE_IMAGE = WholeImage()
 def answer(
     network: nn.Module, *, layer: str, method: str = "seg-hires-grad-cam", size: int = 16, spacing: float = 1.0,
     pixel_set: PixelSet | None = WHOLE_IMAGE, dims: int = 3, image: torch.Tensor | None = None,
+    activation: Literal["softmax", "sigmoid"] = "softmax", contrast: str | None = None,
 ) -> Explanation:  # fmt: skip
     model = SegmentationModel(
         name="Case", network=network.eval().requires_grad_(False), spatial_dims=dims, in_channels=1,
-        labels=(Label("cyst", 1, 1, (0, 1, 0)),), activation="softmax", preprocessing=Compose([EnsureTyped("image")]),
+        labels=(Label("cyst", 1, 1, (0, 1, 0)),), activation=activation, preprocessing=Compose([EnsureTyped("image")]),
         window=WindowSettings(None), sha256="0" * 64, source="here",
     )  # fmt: skip
     torch.manual_seed(0)
     values = torch.rand(1, size, size, size) if image is None else image
     affine = torch.diag(torch.tensor([spacing, spacing, spacing, 1.0], dtype=torch.float64))
     volume = MetaTensor(values, affine=affine)
-    return explain(ExplainRequest(volume, model, "cyst", method, layer, device="cpu", pixel_set=pixel_set))
+    return explain(
+        ExplainRequest(volume, model, "cyst", method, layer, device="cpu", pixel_set=pixel_set, contrast=contrast)
+    )
 
 
 def codes(explanation: Explanation) -> set[str]:
@@ -72,7 +76,7 @@ def test_a_map_that_can_be_read_needs_no_word() -> None:
     assert found.heatmap.max() > 0
 
 
-def test_where_everything_speaks_against_it_the_signed_map_is_offered() -> None:
+def test_where_all_evidence_is_negative_the_signed_map_is_offered() -> None:
     found = answer(Strided(head=-1.0, bias=1000.0), layer="down")
     assert found.heatmap.max() == 0
     assert found.signed_map.min() < 0
@@ -80,11 +84,51 @@ def test_where_everything_speaks_against_it_the_signed_map_is_offered() -> None:
     assert "signed map" in sentence(found, "all-negative")
 
 
-def test_a_negative_score_is_named() -> None:
-    found = answer(Strided(head=-1.0), layer="down")
-    assert found.score < 0
-    assert codes(found) == {"all-negative", "score-negative"}
-    assert f"{found.score:.4g}" in sentence(found, "score-negative")
+def heads(cyst: float, background: float) -> Strided:
+    """A network whose logits are these everywhere, but for a trace of the image."""
+    network = Strided(head=1e-6)
+    with torch.no_grad():
+        network.head.bias.copy_(torch.tensor([background, cyst]))
+    return network
+
+
+@pytest.mark.parametrize("logits", [(-3.0, -15.0), (2.0, -10.0), (12.0, 0.0)])
+def test_a_softmax_that_is_certain_needs_no_word_whatever_the_sign_of_its_logits(logits: tuple[float, float]) -> None:
+    for pixel_set in (WHOLE_IMAGE, None):  # known beforehand, and decided by the logits themselves
+        found = answer(heads(*logits), layer="down", pixel_set=pixel_set)
+        assert found.mean_probability == pytest.approx(1 / (1 + math.exp(-12)), rel=1e-6)
+        assert found.diagnoses == ()
+
+
+@pytest.mark.parametrize("logits", [(7.0, 8.0), (-8.0, -7.0), (0.5, 1.5)])
+def test_a_softmax_that_predicts_something_else_is_named_with_its_probability(logits: tuple[float, float]) -> None:
+    found = answer(heads(*logits), layer="down")
+    assert found.mean_probability == pytest.approx(1 / (1 + math.e), rel=2e-4)  # the trace is 1.5e-4 of a logit
+    assert sentence(found, "probability-low") == (
+        "Mean probability of the cyst here is 27 %: the network does not predict it in this region. The map shows the evidence in favour, which "
+        "did not prevail."
+    )
+    assert found.as_dict()["mean_probability"] == found.mean_probability
+
+
+def test_a_sigmoid_below_zero_is_named_with_its_probability_and_one_above_is_not() -> None:
+    below, above = (answer(heads(logit, 20.0), layer="down", activation="sigmoid") for logit in (-1.0, 1.0))
+    assert below.mean_probability == pytest.approx(1 / (1 + math.e), rel=2e-4)  # the trace is 1.5e-4 of a logit
+    assert sentence(below, "score-negative").startswith(
+        "Mean probability of the cyst here is 27 %: the network does not predict it"
+    )
+    assert above.diagnoses == ()
+
+
+def test_with_a_contrast_class_the_sign_of_the_difference_decides() -> None:
+    preferred, not_preferred = (
+        answer(heads(cyst, background), layer="down", contrast="background")
+        for cyst, background in ((-3.0, -5.0), (5.0, 8.0))
+    )
+    assert codes(preferred) <= {"all-zero", "all-negative"}
+    assert not_preferred.score < 0
+    assert "the network prefers 'background' in this region" in sentence(not_preferred, "score-negative")
+    assert f"score {not_preferred.score:.4g}" in sentence(not_preferred, "score-negative")
 
 
 def test_a_layer_without_influence_here_is_named() -> None:
@@ -119,7 +163,7 @@ def test_a_grid_too_coarse_for_the_segment_is_named_with_both_sizes() -> None:
     diameter = (6 * volume / math.pi) ** (1 / 3)
     assert 6 < diameter < 13
     assert sentence(coarse, "grid-too-coarse").startswith(
-        f"One position of layer 'down' is 18 mm, the sphere is {diameter:.0f} mm"
+        f"The grid spacing of layer 'down' is 18 mm, and the sphere is {diameter:.0f} mm across"
     )
     assert codes(answer(Strided(4), layer="down", spacing=1.0, pixel_set=Sphere((8.0, 8.0, 8.0), 5.0))) == set()
 
@@ -156,7 +200,7 @@ def test_an_empty_pixel_set_is_an_error_unless_it_was_asked_for() -> None:
     assert found.score == 0
 
 
-def test_values_that_are_no_numbers_are_counted_and_shown_as_zero() -> None:
+def test_values_that_are_nan_or_infinite_are_counted_and_shown_as_zero() -> None:
     """Activations near the largest number that single precision holds overflow when they are multiplied by gradients."""
     network = Strided()
     with torch.no_grad():

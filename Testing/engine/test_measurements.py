@@ -10,9 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from monai.data import MetaTensor
 from scipy.spatial.distance import cdist
+from scipy.spatial.transform import Rotation
 
+from SegHiResCAMLib.engine.answer import measurements
 from SegHiResCAMLib.engine.answer.measurements import measure
-from SegHiResCAMLib.engine.errors import EngineError
+from SegHiResCAMLib.engine.errors import Cancelled, EngineError
 
 SHAPE = (11, 9, 8)
 
@@ -71,6 +73,39 @@ def test_a_voxel_exactly_5_mm_away_is_within_5_mm_and_the_next_is_not() -> None:
     assert found.share_inside == pytest.approx(1 / 40)
     assert found.share_within_5_mm == pytest.approx(11 / 40)
     assert found.share_within_10_mm == pytest.approx(21 / 40)
+
+
+@pytest.mark.parametrize("degrees", range(1, 90, 4))
+def test_a_voxel_5_mm_away_along_an_oblique_axis_is_not_lost_to_rounding(degrees: int) -> None:
+    """5 mm is 4.999999999999999 or 5.000000000000001 mm here, and 10 voxels are 9.999999999999998."""
+    mask = np.zeros((40, 1, 1), dtype=bool)
+    mask[0] = True
+    turned = affine(Rotation.from_euler("z", degrees, degrees=True).as_matrix(), (0.5, 1, 1), (0.3, 0, 0))
+    found = measure(a_map(np.ones((40, 1, 1)), turned), torch.from_numpy(mask))
+    assert found.share_within_5_mm == pytest.approx(11 / 40)
+    assert found.share_within_10_mm == pytest.approx(21 / 40)
+
+
+@pytest.mark.parametrize("matrix", AFFINES.values(), ids=AFFINES)
+def test_planes_that_are_measured_some_at_a_time_give_the_same(
+    matrix: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    values, mask = some_values(), some_mask()
+    whole = measure(a_map(values, matrix), torch.from_numpy(mask))
+    monkeypatch.setattr(measurements, "AT_ONCE", 1)
+    reported: list[float] = []
+    found = measure(a_map(values, matrix), torch.from_numpy(mask), lambda fraction, _text: reported.append(fraction))
+    assert found.share_within_5_mm == pytest.approx(whole.share_within_5_mm, rel=1e-12)
+    assert found.share_within_10_mm == pytest.approx(whole.share_within_10_mm, rel=1e-12)
+    assert reported == sorted(reported)
+
+
+def test_measuring_is_cancelled_between_planes() -> None:
+    def cancel(_fraction: float, _text: str) -> None:
+        raise Cancelled
+
+    with pytest.raises(Cancelled):
+        measure(a_map(some_values()), torch.from_numpy(some_mask()), cancel)
 
 
 def test_thick_slices_count_in_millimetres_not_in_voxels() -> None:

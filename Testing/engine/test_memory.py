@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from one_map import stitched_map
+from rounding import close
 from torch import nn
 
 from SegHiResCAMLib.engine.cam.methods import METHODS
@@ -51,10 +52,10 @@ def test_a_batch_that_does_not_fit_is_halved_and_the_result_is_the_same(error: E
     found = explained(network, 8)
     assert network.batches == [8, 4, 2, 2, 2, 2, 2, 1]
     network.room = 100
-    torch.testing.assert_close(found, explained(network, 1), rtol=1e-12, atol=1e-14)
+    assert close(found, explained(network, 1))
 
 
-def test_where_not_even_one_window_fits_on_the_cpu_it_is_said_in_a_sentence() -> None:
+def test_where_not_even_one_window_fits_on_the_cpu_a_message_says_so() -> None:
     network = Cramped(0, ERRORS[0]).double().eval()
     with pytest.raises(EngineError, match="not enough memory for a single window") as raised:
         explained(network, 4)
@@ -67,7 +68,7 @@ def test_an_error_that_is_not_about_memory_is_left_alone() -> None:
         explained(Cramped(0, RuntimeError("shapes do not fit")).double().eval(), 4)
 
 
-def test_a_device_without_room_for_one_window_hands_over_to_the_cpu_and_says_so() -> None:
+def test_a_device_without_room_for_one_window_falls_back_to_the_cpu_and_says_so() -> None:
     """`compute` refuses everything on the device, as a network on a full one would."""
     asked: list[tuple[int, str]] = []
 
@@ -78,7 +79,7 @@ def test_a_device_without_room_for_one_window_hands_over_to_the_cpu_and_says_so(
         return list(chunk)
 
     workplace = Workplace(nn.Conv2d(1, 1, 1), torch.device("mps"), 4)
-    with pytest.warns(UserWarning, match="the CPU took over"):
+    with pytest.warns(UserWarning, match="the CPU was used"):
         found = [one for _, chunk in workplace.run(range(5), 2, compute) for one in chunk]
     assert found == list(range(5))
     assert asked[:4] == [(4, "mps"), (2, "mps"), (1, "mps"), (1, "cpu")]
@@ -106,7 +107,7 @@ def test_the_first_window_is_measured_and_then_as_many_as_fit_go_together() -> N
     found = explained(network, None, 20)
     assert network.batches[0] == 1
     assert network.batches[1] == 8  # tiny images: the most there are
-    torch.testing.assert_close(found, explained(network, 1, 20), rtol=1e-12, atol=1e-14)
+    assert close(found, explained(network, 1, 20))
 
 
 def test_free_memory_is_some_but_not_more_than_there_is() -> None:

@@ -197,10 +197,18 @@ def test_the_multiple_fits_the_description_and_the_network(shape: object, multip
         ({"_target_": "SlidingWindowInferer", "roi_size": [-1, -1, -1], "mode": "gaussian"}, None, 0.25, "gaussian"),
         ({"_target_": "monai.inferers.SlidingWindowInferer", "roi_size": [8, 4, 2], "overlap": [0.5, 0.5, 0.5]}, (8, 4, 2), 0.5, "constant"),
         ({"_target_": "SlidingWindowInferer", "roi_size": [8, 4, 2], "overlap": 0}, (8, 4, 2), 0.0, "constant"),
+        ({"_target_": "SlidingWindowInferer", "roi_size": [8, -1, 2]}, (8, None, 2), 0.25, "constant"),
+        ({"_target_": "SlidingWindowInferer", "roi_size": [8, None, 0]}, (8, None, None), 0.25, "constant"),
+        ({"_target_": "SlidingWindowInferer", "roi_size": None}, None, 0.25, "constant"),
+        ({"_target_": "SlidingWindowInferer", "roi_size": 8, "overlap": [0, 0.5, 0.1]}, (8, 8, 8), (0.0, 0.5, 0.1), "constant"),
     ],
 )  # fmt: skip
 def test_windows_are_those_of_the_inferer(
-    inferer: dict[str, Any], size: tuple[int, ...] | None, overlap: float, blending: str, bundle: Bundle
+    inferer: dict[str, Any],
+    size: tuple[int | None, ...] | None,
+    overlap: float | tuple[float, ...],
+    blending: str,
+    bundle: Bundle,
 ) -> None:
     window = open_model(bundle({"inferer": inferer})).window
     assert (window.size, window.overlap, window.blending) == (size, overlap, blending)
@@ -221,12 +229,12 @@ def test_a_slice_inferer_gives_windows_of_a_slice(roi: list[int], bundle: Bundle
     "inferer",
     [
         {"_target_": "SlidingWindowInferer", "roi_size": [8, 8]},
-        {"_target_": "SlidingWindowInferer", "roi_size": [8, -1, 8]},
         {"_target_": "SlidingWindowInferer", "roi_size": [8, 8, 8], "overlap": 1.0},
-        {"_target_": "SlidingWindowInferer", "roi_size": [8, 8, 8], "overlap": [0.5, 0.25, 0.5]},
         {"_target_": "SlidingWindowInferer", "roi_size": [8, 8, 8], "mode": "sometimes"},
         {"_target_": "SlidingWindowInferer", "roi_size": [8, 8, 8], "sigma_scale": 0},
-        {"_target_": "SlidingWindowInferer", "roi_size": [8, 8, 8], "sigma_scale": [0.1, 0.2, 0.1]},
+        {"_target_": "SlidingWindowInferer", "roi_size": [8, 8, 8], "sigma_scale": [0.1, 0, 0.1]},
+        {"_target_": "SlidingWindowInferer", "roi_size": [8, 8, 8], "overlap": [0.5, 0.25]},
+        {"_target_": "SlidingWindowInferer", "roi_size": [8, 8, 8.5]},
         {"_target_": "SlidingWindowInferer", "roi_size": [8, 8, 8], "padding_mode": "wrap"},
         {"_target_": "SlidingWindowInferer", "roi_size": [8, 8, 8], "cval": "dark"},
         {"_target_": "SlidingWindowInferer", "roi_size": [8, 8, 8], "with_coord": True},

@@ -20,6 +20,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from monai.data import MetaTensor
 from refusals import Trap, changed_at, done_or_refused, places, refusal
+from rounding import close
 
 from SegHiResCAMLib.engine import ExplainRequest, explain, open_model, read_volume, segment
 from SegHiResCAMLib.engine.answer.model_layers import model_layers
@@ -246,7 +247,7 @@ def test_intensities_of_several_images_are_normalised_as_in_nnunet(
     model = open_model(results)
     assert model.inputs == ("T1", "CT")
     ours = prepare(model, volume_of(files)).image.as_tensor().numpy()
-    np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-6)  # sums in another order
+    assert close(ours, theirs, dtype=torch.float32)  # sums in another order
 
 
 def test_colours_become_shares_of_255_and_nothing_else_is_taken_for_colours(trained: Trained, tmp_path: Path) -> None:
@@ -278,7 +279,7 @@ def test_real_scans_reach_the_network_as_in_nnunet(trained: Trained, test_data: 
     results = trained(plans_that(dims=dims, spacing=spacing, **scheme))
     theirs, _ = peer.preprocessed(peer.predictor(results), [test_data / name])
     ours = prepare(open_model(results), read_volume(test_data / name)).image.as_tensor().numpy()
-    np.testing.assert_allclose(ours, theirs, rtol=0, atol=2e-5)  # means of millions of numbers, in another order
+    assert close(ours, theirs, dtype=torch.float32)  # means of millions of numbers, in another order
 
 
 @pytest.mark.real_data
@@ -307,8 +308,8 @@ def test_logits_equal_nnunets_to_the_last_digit_and_its_predictor_to_half_precis
     image = prepare(model, read_volume(file)).image
     theirs = their_logits(results, image.as_tensor(), folds)
     assert len(plan_windows(tuple(to_stack(model, image, "auto").shape[2:]), model.window).boxes) > 1
-    torch.testing.assert_close(our_logits(model, image, torch.float64), theirs, rtol=0, atol=1e-12)
-    torch.testing.assert_close(our_logits(model, image).double(), theirs, rtol=0, atol=1e-4)
+    assert close(our_logits(model, image, torch.float64), theirs)
+    assert close(our_logits(model, image), theirs, dtype=torch.float32)
     predicted = one.predict_logits_from_preprocessed_data(image.as_tensor()).double()
     # Near a volume's corners the Gaussian is too small for half precision, which nnU-Net adds up in.
     inner = (slice(None), slice(None) if dims == 2 else slice(4, -4), slice(4, -4), slice(4, -4))
@@ -391,7 +392,7 @@ def test_several_folds_are_their_mean_and_each_layer_belongs_to_one(a_results_fo
     alone = [open_model(a_results_folder / f"fold_{fold}") for fold in (0, 1)]
     image = torch.randn(1, 1, 16, 16, 16)
     mean = (alone[0].network(image) + alone[1].network(image)) / 2
-    torch.testing.assert_close(both.network(image), mean, rtol=0, atol=1e-6)
+    assert close(both.network(image), mean, dtype=torch.float32)
     assert "fold_1.decoder.stages.1" in dict(both.network.named_modules())
     assert len({both.sha256, *(one.sha256 for one in alone)}) == 3
     assert (both.name, alone[0].name) == (

@@ -10,6 +10,7 @@ import pytest
 import torch
 from monai.data import MetaTensor
 from real_data import assemble_bundle, slab
+from rounding import close
 
 from SegHiResCAMLib.engine.answer.explain import explain
 from SegHiResCAMLib.engine.answer.explanation import ExplainRequest, Explanation
@@ -136,7 +137,7 @@ def test_the_kits19_network_sees_the_same_slices_in_every_axis_order(
     assert torch.equal(to_stack(kidney_model, turned.image, "axial"), stack)
     values = torch.rand(len(stack), *stack.shape[2:])
     results = [
-        restore(from_stack(kidney_model, prepared.image, "axial", values), kidney_model, prepared, "linear")
+        restore(from_stack(kidney_model, prepared.image, "axial", values), prepared, "linear")
         for prepared in (straight, turned)
     ]
     assert np.array_equal(at_points_of(volume, results[1], codes), results[0].numpy()[0])
@@ -164,7 +165,27 @@ def test_two_slices_are_outlined_and_explained_alike_however_they_lie(
         labels = at_points_of(two_slices, found.segmentation.labels.float(), change)
         heat = at_points_of(two_slices, found.heatmap, change)
     assert np.array_equal(labels, expected.segmentation.labels.numpy()[0])
-    assert np.allclose(heat, expected.heatmap.numpy()[0], rtol=0, atol=1e-6 * float(expected.heatmap.max()))
+    assert close(heat, expected.heatmap.numpy()[0], dtype=torch.float32)
+
+
+@pytest.mark.parametrize("size", [(481, 415), (467, 403)])
+def test_cropped_slices_are_segmented_as_by_the_networks_own_forward_pass(
+    kidney_model: SegmentationModel, two_slices: MetaTensor, size: tuple[int, int]
+) -> None:
+    """Its instance norms would see padding, and the network pads by itself where it needs to."""
+    columns, rows = size
+    affine = two_slices.affine.clone()
+    affine[:3, 3] += affine[:3, 0] * 20 + affine[:3, 1] * 60
+    cropped = MetaTensor(two_slices.as_tensor()[:, 20 : 20 + columns, 60 : 60 + rows].clone(), affine=affine)
+    found = segment(kidney_model, cropped, device="cpu")
+    stack = to_stack(kidney_model, found.prepared.image, "axial")
+    assert set(stack.shape[2:]) == set(size)
+    with torch.no_grad():
+        logits = torch.cat([kidney_model.network(one[None]) for one in stack])
+    expected = from_stack(kidney_model, found.prepared.image, "axial", (logits[:, 0] > 0).short())
+    sure = from_stack(kidney_model, found.prepared.image, "axial", logits[:, 0].abs() > 1e-3)
+    assert expected.any()
+    assert torch.equal(found.model_labels[sure], expected[sure])
 
 
 def test_the_spleen_network_outlines_the_spleen_as_a_volume(
@@ -173,7 +194,19 @@ def test_the_spleen_network_outlines_the_spleen_as_a_volume(
     found = spleen.labels
     assert found.shape == ct.shape
     assert torch.equal(found.affine, ct.affine)
-    assert dice(found.numpy()[0] == 1, expert(kidney_case, "spleen")) >= 0.79
+    assert dice(found.numpy()[0] == 1, expert(kidney_case, "spleen")) >= 0.80
+
+
+def test_the_label_map_lies_where_the_spleen_network_put_it(spleen: Segmentation) -> None:
+    """To 0.1 mm along the slices, which are 1.6 mm apart; in the plane, where nearly two voxels lie in each of the network's, to half a one."""
+
+    def centre(labels: torch.Tensor, affine: torch.Tensor) -> np.ndarray:
+        inside = np.argwhere(labels.numpy() == 1).mean(0)
+        return affine.numpy()[:3, :3] @ inside + affine.numpy()[:3, 3]
+
+    predicted = centre(spleen.model_labels, spleen.prepared.image.affine)
+    found = centre(spleen.labels.as_tensor()[0], spleen.labels.affine)
+    assert (np.abs(found - predicted) < (0.57 / 2, 0.57 / 2, 0.1)).all()
 
 
 def test_the_spleen_is_on_the_patients_left_and_so_is_the_peak_of_its_map(
@@ -195,9 +228,14 @@ def test_the_spleen_network_gives_the_same_in_every_axis_order(
     straight, turned = prepare(spleen_model, volume), prepare(spleen_model, reordered(volume, codes))
     assert torch.equal(turned.image.as_tensor(), straight.image.as_tensor())
     values = torch.rand(straight.image.shape[1:])
-    for grid_values, way, tolerance in (((values > 0.5).short(), "nearest", 0), (values, "linear", 1e-5)):
-        expected, found = (restore(grid_values, spleen_model, one, way).float() for one in (straight, turned))
-        assert np.allclose(at_points_of(volume, found, codes), expected.numpy()[0], rtol=0, atol=tolerance)
+    for grid_values, way in (((values > 0.5).short(), "nearest"), (values, "linear")):
+        expected, found = (restore(grid_values, one, way).float() for one in (straight, turned))
+        back = at_points_of(volume, found, codes)
+        assert (
+            np.array_equal(back, expected.numpy()[0])
+            if way == "nearest"
+            else close(back, expected[0], dtype=torch.float32)
+        )
 
 
 def test_a_tilted_patient_has_the_same_spleen_and_the_same_map_at_the_turned_points(
@@ -206,6 +244,6 @@ def test_a_tilted_patient_has_the_same_spleen_and_the_same_map_at_the_turned_poi
     other = tilted(ct)
     found = explain(ExplainRequest(other, spleen_model, "spleen"))
     assert torch.equal(found.segmentation.labels.as_tensor(), spleen.labels.as_tensor())
-    assert np.allclose(found.heatmap, spleen_map.heatmap, rtol=0, atol=1e-5 * float(spleen_map.heatmap.max()))
+    assert close(found.heatmap, spleen_map.heatmap, dtype=torch.float32)
     turn = other.affine.numpy() @ np.linalg.inv(ct.affine.numpy())
     assert np.allclose(turn @ [*spleen_map.peak[1], 1], [*found.peak[1], 1], atol=1e-3)

@@ -18,6 +18,8 @@ LITERALS: dict[str, Any] = {
     "sizes": {"roi": [96, 64, 32], "scale": 1.5},
     "name": "model.pt",
     "zero": 0,
+    "label_names": {"spleen": 1, "background": 0},
+    "steps": [{"a": 1}, {"b": 2}],
 }
 
 
@@ -47,11 +49,34 @@ LITERALS: dict[str, Any] = {
         "somebody@hospital",
         "100 %",
         "$@sizes::roi if @sizes::scale == 1.5 else 'else'",
+        "$len(@sizes::roi)",
+        "$len(@label_names) + 1",
+        "$len(@name)",
+        "$max(@sizes::roi) - min(@sizes['roi'])",
+        "$int(@sizes::scale * 10) % 4",
+        "$float(@sizes::roi::0) / 7.0",
+        "$@sizes['roi'][-1]",
+        "$@sizes::roi[:2] + @sizes::roi[::2]",
+        "$[2] * (len(@sizes::roi) - 1)",
+        "$list((96,) * 3)",
+        "$2 ** 4",
+        "$0 < @sizes::scale <= 2 < 3",
+        "$'roi' in @sizes and @zero is not None",
+        "$list(@label_names.keys())",
+        "$sum(@label_names.values())",
+        "$sorted(@sizes::roi)",
+        "$round(@sizes::scale)",
+        "$abs(-3)",
+        "$list(range(1, len(@sizes::roi) + 1))",
+        "$str(@zero)",
+        "$os.path.join(@bundle_root, 'models', @name)",
+        "$@steps[:1] + @steps[1:]",
+        "${'a': len(@sizes)}['a']",
     ],
 )
 def test_values_that_need_no_code_are_those_that_monai_resolves(value: object) -> None:
     content = {**LITERALS, "asked": value}
-    expected = ConfigParser({**LITERALS, "asked": value}).get_parsed_content("asked")
+    expected = ConfigParser({**LITERALS, "asked": value}, globals={"os": "os"}).get_parsed_content("asked")
     assert Config(content, "inference.json").resolve("asked") == expected
 
 
@@ -63,7 +88,19 @@ def test_values_that_need_no_code_are_those_that_monai_resolves(value: object) -
         "$[open('{trap}', 'w') for _ in [1]]",
         "$(lambda: open('{trap}', 'w'))()",
         "$@highres.__class__",
-        "$@sizes['roi']",
+        "$@sizes['spacing']",
+        "$@sizes.clear()",
+        "$@name.upper()",
+        "$len.__call__(@name)",
+        "$getattr(@sizes, 'clear')",
+        "$max(*@sizes['roi'])",
+        "$len(range(1000000000000)) + [0]",
+        "$[[[0] * 1000] * 1000] * 1000",
+        "$str([['x' * 1, 'y'] * 999] * 999)",
+        "$(-8) ** 0.5",
+        "$10 ** 1000000",
+        "$10.0 ** 60 ** 2",
+        "$eval('1')",
         '$f\'{{open("{trap}", "w")}}\'',
         "$import os; os.mkdir('{trap}')",
         "$'x' * 1000000000",

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import shutil
+import warnings
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Tuple  # noqa: UP035 - TorchScript asks for it
 
 import pytest
 import torch
 from monai.networks import nets
 from refusals import refusal
+from rounding import close
 from tiny_bundle import NETWORK, noise, write_tiny_bundle
 from torch import nn
 
@@ -63,7 +65,7 @@ def test_scripts_of_monais_networks_answer_as_the_networks(name: str, make: Any,
     image = torch.randn(1, 1, *[32] * NETWORKS[name].get("spatial_dims", 3))
     script = read_script(tmp_path / "model.ts")
     with torch.no_grad():
-        assert torch.allclose(script(image), network(image), atol=1e-5)
+        assert close(script(image), network(image), dtype=torch.float32)
     assert not script.training
     assert not any(parameter.requires_grad for parameter in script.parameters())
 
@@ -320,3 +322,157 @@ def test_a_real_script_outlines_the_same_spleen_as_its_weights(test_data: Path, 
     expected = segment(open_model(folder), volume, device="cpu").labels
     assert expected.any()
     assert torch.equal(found, expected)
+
+
+# Ways into a script beside its forward pass
+
+
+class Plain(nn.Module):
+    """Its forward pass is harmless."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__()
+        self.path = path
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.relu(x)
+
+
+def saves_before(self: Any, input: Tuple[torch.Tensor]) -> Tuple[torch.Tensor]:  # noqa: UP006 - as TorchScript asks
+    torch.save(input[0], self.path)
+    return input
+
+
+def maps_before(self: Any, input: Tuple[torch.Tensor]) -> Tuple[torch.Tensor]:  # noqa: UP006
+    torch.from_file(self.path, True, 4).copy_(torch.ones(4))
+    return input
+
+
+def saves_after(self: Any, input: Tuple[torch.Tensor], output: torch.Tensor) -> torch.Tensor:  # noqa: UP006
+    torch.save(output, self.path)
+    return output
+
+
+def hooked(module: nn.Module, *, before: Any = None, after: Any = None) -> nn.Module:
+    if before:
+        module.register_forward_pre_hook(before)
+    if after:
+        module.register_forward_hook(after)
+    return module
+
+
+class SavesWhenAskedForItsLength(Plain):
+    @torch.jit.export
+    def __len__(self) -> int:
+        torch.save(torch.ones(1), self.path)
+        return 1
+
+
+class SavesInAProperty(Plain):
+    @property
+    def size(self) -> int:
+        torch.save(torch.ones(1), self.path)
+        return 1
+
+
+class Prints(Plain):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        print(self.path)
+        return x
+
+
+class CallsAnotherLibrary(Plain):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        torch.ops.profiler._record_function_enter(self.path)
+        return x
+
+
+WAYS: dict[str, Callable[[str], nn.Module]] = {
+    "a pre-hook that saves": lambda path: hooked(Plain(path), before=saves_before),
+    "a pre-hook that maps a file": lambda path: hooked(Plain(path), before=maps_before),
+    "a hook that saves": lambda path: hooked(Plain(path), after=saves_after),
+    "a submodule's pre-hook": lambda path: nn.Sequential(hooked(Plain(path), before=saves_before)),
+    "a submodule's hook": lambda path: nn.Sequential(hooked(Plain(path), after=saves_after)),
+    "a method for len()": SavesWhenAskedForItsLength,
+    "a property": SavesInAProperty,
+    "printing": Prints,
+    "another library": CallsAnotherLibrary,
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_no_way_into_a_script_does_more_than_compute(way: str, tmp_path: Path) -> None:
+    trap = tmp_path / "trap"
+    torch.jit.script(WAYS[way](str(trap))).save(str(tmp_path / "model.ts"))
+    trap.unlink(missing_ok=True)  # scripting looks at properties
+    error = refusal(lambda: read_script(tmp_path / "model.ts"))
+    assert error.code == "script-code"
+    assert not trap.exists()
+
+
+def test_a_hook_of_a_script_runs_where_the_module_is_called(tmp_path: Path) -> None:
+    """So the samples above are not harmless."""
+    trap = tmp_path / "trap"
+    torch.jit.script(hooked(Plain(str(trap)), before=saves_before)).save(str(tmp_path / "model.ts"))
+    torch.jit.load(tmp_path / "model.ts")(torch.ones(1))
+    assert trap.exists()
+
+
+class Twice(nn.Module):
+    def __init__(self, inner: nn.Module) -> None:
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.inner(self.inner(x))
+
+
+def test_a_script_that_would_be_copied_into_itself_a_billion_times_is_refused(tmp_path: Path) -> None:
+    network: nn.Module = nn.ReLU()
+    for _ in range(30):
+        network = Twice(network)
+    torch.jit.script(network).save(str(tmp_path / "model.ts"))
+    assert refusal(lambda: read_script(tmp_path / "model.ts")).code == "script-code"
+
+
+DEEP = {
+    "brackets": (".py", lambda code: code + b"\ndef f(x: int) -> int:\n  return " + b"(" * 100_000 + b"x" + b")" * 100_000 + b"\n"),
+    "a sum": (".py", lambda code: code + b"\ndef f(x: int) -> int:\n  return " + b"x + " * 20_000 + b"x\n"),
+    "signs": (".py", lambda code: code + b"\ndef f(x: int) -> int:\n  return " + b"-" * 100_000 + b"x\n"),
+    "blocks": (".py", lambda code: code + b"\ndef f(x: int) -> int:\n" + b"".join(b" " * (n + 1) + b"if x > 0:\n" for n in range(400)) + b" " * 401 + b"return x\n"),
+    "lists": ("data.pkl", lambda _: b"\x80\x02" + b"]" * 100_000 + b"a" * 99_999 + b"."),
+    "tuples": ("data.pkl", lambda _: b"\x80\x02)" + b"\x85" * 100_000 + b"."),
+    "a type's name": ("data.pkl", lambda _: b"\x80\x02ctorch.jit._pickle\nrestore_type_tag\n(]X\xa0\x86\x01\x00" + b"List[" * 20_000 + b"tR."),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", DEEP)
+def test_what_would_overflow_the_stack_of_pytorchs_parsers_is_refused(what: str, bundle: Path, tmp_path: Path) -> None:
+    end, change = DEEP[what]
+    forged = repacked(
+        bundle / "models/model.ts",
+        tmp_path / "forged.ts",
+        lambda name, content: change(content) if name.endswith(end) else content,
+    )
+    assert refusal(lambda: read_script(forged)).code == "script-damaged"
+
+
+def test_a_scripts_storage_that_claims_more_than_it_has_is_refused(bundle: Path, tmp_path: Path) -> None:
+    forged = repacked(
+        bundle / "models/model.ts",
+        tmp_path / "forged.ts",
+        lambda name, content: content[:-4] if name.endswith("data/0") else content,
+    )
+    assert refusal(lambda: read_script(forged)).code == "script-damaged"
+
+
+def test_a_scripts_own_warnings_reach_no_terminal(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    torch.jit.script(Warns()).save(str(tmp_path / "model.ts"))
+    assert torch.equal(read_script(tmp_path / "model.ts")(torch.ones(1)), torch.ones(1))
+    assert "written" not in "".join(capfd.readouterr())
+
+
+class Warns(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        warnings.warn("written by a stranger \x1b[31m", stacklevel=2)
+        return x

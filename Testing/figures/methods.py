@@ -28,7 +28,7 @@ from real_data import assemble_bundle, slab, unpack_kidney_ct
 from SegHiResCAMLib.engine import EngineError, ExplainRequest, Explanation, explain, open_model, read_volume
 from SegHiResCAMLib.engine.cam.methods import METHODS
 from SegHiResCAMLib.engine.inference.segmentation import segment
-from SegHiResCAMLib.results import COMPARISON, write_explanations
+from SegHiResCAMLib.results import COMPARISON, write_explanation
 from SegHiResCAMLib.scene.headless import headless_application
 
 IMAGES = Path(__file__).parents[2] / "docs" / "images"
@@ -65,7 +65,7 @@ def _draw(volume: MetaTensor, bundle: Path, name: str, path: Path) -> None:
             print(f"{name}: {method} left out. {problem.sentence}", flush=True)
     path.parent.mkdir(parents=True, exist_ok=True)
     with headless_application() as application, tempfile.TemporaryDirectory() as scratch:
-        write_explanations(application.scene, Path(scratch), volume, model, explanations)
+        write_explanation(application.scene, Path(scratch), volume, model, explanations)
         shutil.move(Path(scratch) / COMPARISON, path)
     print(f"Written: {path}")
 

@@ -32,7 +32,7 @@ def test_nothing_is_installed_where_nothing_is_missing() -> None:
 def test_torch_comes_first_and_monai_without_touching_it() -> None:
     everything = {package.name: judge(package, None) for package in packages()}
     torch, monai, others = pip_steps(report(**everything))
-    assert requirements(torch) == ["torch>=2.8"]
+    assert requirements(torch) == ["torch>=2.10"]
     assert requirements(monai) == ["monai>=1.5.1"]
     assert "--no-deps" in monai
     assert "--no-deps" not in torch

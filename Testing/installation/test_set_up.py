@@ -81,10 +81,12 @@ def checked(a_section: Callable[[str], Any], python: str) -> Any:
     return section
 
 
-def let_pip_look_in(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """And nowhere else."""
-    for name, value in {"CONFIG_FILE": "/dev/null", "NO_INDEX": "1", "FIND_LINKS": str(folder)}.items():
+def let_pip_look_in(folder: Path, monkeypatch: pytest.MonkeyPatch, index: str = "") -> None:
+    """And nowhere else but on an index, where one is named."""
+    more = {"INDEX_URL": index, "RETRIES": "1", "TIMEOUT": "2"} if index else {"NO_INDEX": "1"}
+    for name, value in {"CONFIG_FILE": "/dev/null", "FIND_LINKS": str(folder), **more}.items():
         monkeypatch.setenv(f"PIP_{name}", value)
+    monkeypatch.delenv("PIP_EXTRA_INDEX_URL", raising=False)
 
 
 def text(section: Any) -> str:
@@ -116,7 +118,7 @@ def test_it_lists_what_is_missing_and_offers_to_install_it(a_section: Any, a_bar
     assert section.ready == []
     assert text(section) == "To compute heat maps, 3D Slicer still needs monai."
     assert states(section)["monai"] == ("", "is not installed")
-    assert states(section)["torch"] == ("2.8", "ready")
+    assert states(section)["torch"] == ("2.10", "ready")
     assert section.ui.installButton.enabled
 
 
@@ -153,8 +155,10 @@ def test_one_press_installs_everything_from_a_wheelhouse_and_says_ready(
         package.name for package in packages()
     }
     (question,) = yes
-    assert "torch>=2.8" in question
-    assert "install the extension PyTorch first" in question
+    assert "torch>=2.10" in question
+    assert "comes from the folder" in question
+    assert "3 GB" not in question
+    assert "the extension PyTorch" not in question
 
 
 def test_what_3d_slicer_has_loaded_and_is_replaced_asks_for_a_restart(
@@ -229,13 +233,13 @@ def test_torch_comes_through_the_extension_where_there_is_one(
     section = checked(a_section, a_bare_python)
     section.ui.installButton.click()
     wait(section)
-    assert extension.asked == [{"askConfirmation": False, "torchVersionRequirement": ">=2.8"}]
+    assert extension.asked == [{"askConfirmation": False, "torchVersionRequirement": ">=2.10"}]
     assert section.ready == [True]
     assert "extension" not in yes[0]
 
 
-def test_an_extension_that_fails_is_told(
-    a_section: Any, a_bare_python: str, a_site: Path, yes: list[str], monkeypatch: pytest.MonkeyPatch
+def test_an_extension_that_fails_is_reported_and_pip_is_next(
+    a_section: Any, a_bare_python: str, a_site: Path, tmp_path: Path, yes: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(**_options: Any) -> None:
         raise TypeError("'NoneType' object is not iterable")
@@ -243,11 +247,54 @@ def test_an_extension_that_fails_is_told(
     put_everything(a_site, but="torch")
     logic = types.SimpleNamespace(installTorch=fail)
     monkeypatch.setitem(sys.modules, "PyTorchUtils", types.SimpleNamespace(PyTorchUtilsLogic=lambda: logic))
+    let_pip_look_in(tmp_path, monkeypatch, index="http://127.0.0.1:9/simple")
     section = checked(a_section, a_bare_python)
     section.ui.installButton.click()
     wait(section)
-    assert text(section).startswith("The extension PyTorch could not install torch: 'NoneType'")
+    extensions, pips = text(section).splitlines()[:2]
+    assert extensions.startswith("The extension PyTorch could not install torch: 'NoneType'")
+    assert pips.startswith("The package server cannot be reached.")
     assert section.is_needed
+
+
+def test_without_internet_torch_comes_from_the_wheelhouse_though_there_is_the_extension(
+    a_section: Any,
+    a_fresh_python: str,
+    a_site: Path,
+    a_wheelhouse: Path,
+    yes: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    put_everything(a_site, but="torch")
+    extension = _Extension(a_site)
+    monkeypatch.setitem(sys.modules, "PyTorchUtils", types.SimpleNamespace(PyTorchUtilsLogic=lambda: extension))
+    let_pip_look_in(a_wheelhouse, monkeypatch)
+    section = checked(a_section, a_fresh_python)
+    section.ui.installButton.click()
+    wait(section)
+    assert extension.asked == []
+    assert section.ready == [True]
+
+
+def test_where_the_extension_finds_no_server_torch_comes_from_the_wheelhouse_that_pip_knows(
+    a_section: Any,
+    a_fresh_python: str,
+    a_site: Path,
+    a_wheelhouse: Path,
+    yes: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fail(**_options: Any) -> None:
+        raise OSError("no route to host")
+
+    put_everything(a_site, but="torch")
+    logic = types.SimpleNamespace(installTorch=fail)
+    monkeypatch.setitem(sys.modules, "PyTorchUtils", types.SimpleNamespace(PyTorchUtilsLogic=lambda: logic))
+    let_pip_look_in(a_wheelhouse, monkeypatch, index="http://127.0.0.1:9/simple")
+    section = checked(a_section, a_fresh_python)
+    section.ui.installButton.click()
+    wait(section)
+    assert section.ready == [True]
 
 
 def test_a_python_that_does_not_start_is_told(a_section: Any, tmp_path: Path) -> None:

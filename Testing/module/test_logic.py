@@ -13,8 +13,10 @@ from typing import Any
 import numpy as np
 import pytest
 import slicer
+import torch
 import vtk
 from module.conftest import AFFINE
+from rounding import close
 from tiny_bundle import LABELS
 
 from SegHiResCAMLib.engine.answer.explain import explain
@@ -73,10 +75,10 @@ def test_a_heat_map_has_the_volumes_geometry_transform_and_folder(logic: Any, a_
 def test_a_heat_map_is_the_engines_and_says_how_it_was_made(logic: Any, a_volume: Any, a_model: str) -> None:
     heatmap = logic.explain(a_volume, a_model, "tumour")
     here = explained_here(a_volume, a_model)
-    np.testing.assert_allclose(volume_array(heatmap)[0], here.signed_map.numpy()[0], rtol=0, atol=1e-6)
+    assert close(volume_array(heatmap)[0], here.signed_map.numpy()[0], dtype=torch.float32)
     facts = heatmap_provenance(heatmap)
     assert {key: facts[key] for key in here.provenance} == here.provenance
-    assert float(facts["score"]) == pytest.approx(here.score, rel=1e-6)
+    assert close(float(facts["score"]), here.score, dtype=torch.float32)
     assert float(facts["maximum"]) == pytest.approx(here.peak[0], rel=1e-5)
     assert int(facts["pixelCount"]) == here.pixel_count
 
@@ -199,6 +201,24 @@ def test_a_sheared_grid_is_not_forced_into_nifti(logic: Any, a_volume: Any, a_mo
     assert not (tmp_path / "sheared").exists()
 
 
+def test_an_export_replaces_the_one_before_and_no_file_that_the_scene_was_loaded_from(
+    logic: Any, a_volume: Any, a_model: str, tmp_path: Path
+) -> None:
+    heatmap, folder = logic.explain(a_volume, a_model, "tumour"), tmp_path / "out"
+    logic.export(heatmap, folder, fileFormat="nii.gz")
+    (folder / "notes.txt").write_text("mine")
+    written = logic.export(heatmap, folder)
+    assert sorted(folder.iterdir()) == sorted([*written, folder / "notes.txt"])
+    before = (folder / "heatmap.nrrd").read_bytes()
+    storage = a_volume.GetScene().AddNewNodeByClass("vtkMRMLVolumeArchetypeStorageNode")
+    storage.SetFileName(str(folder / "heatmap.nrrd"))
+    a_volume.SetAndObserveStorageNodeID(storage.GetID())
+    with pytest.raises(ExplainerError, match="would overwrite an input"):
+        logic.export(heatmap, folder)
+    assert (folder / "heatmap.nrrd").read_bytes() == before
+    assert sorted(folder.iterdir()) == sorted([*written, folder / "notes.txt"])
+
+
 def test_only_heat_maps_are_exported(logic: Any, a_volume: Any, tmp_path: Path) -> None:
     with pytest.raises(SceneError, match="CT is no heat map"):
         logic.export(a_volume, tmp_path / "out")
@@ -288,7 +308,7 @@ def test_a_volume_that_was_removed_meanwhile_gets_no_result(
     job = logic.segment(a_volume, a_model, wait=False, onError=errors.append)
     scene.RemoveNode(a_volume)
     before = nodes(scene)
-    with pytest.raises(ExplainerError, match="CT was removed meanwhile"):
+    with pytest.raises(ExplainerError, match="'CT' was deleted while it was being processed"):
         logic.explainer.wait(job)
     assert [error.code for error in errors] == ["scene"]
     assert nodes(scene) == before
@@ -303,7 +323,7 @@ def test_a_killed_worker_is_a_sentence_the_scene_is_unharmed_and_the_next_call_w
     os.kill(logic.explainer.client.worker_pid, signal.SIGSTOP)  # so that it cannot be done before it is killed
     job = logic.explain(a_volume, a_model, "tumour", wait=False)
     os.kill(logic.explainer.client.worker_pid, signal.SIGKILL)
-    with pytest.raises(ExplainerError, match="ended unexpectedly") as caught:
+    with pytest.raises(ExplainerError, match="ended the computing process") as caught:
         logic.explainer.wait(job)
     assert caught.value.code == "worker-died"
     assert nodes(scene) == before

@@ -13,9 +13,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from SegHiResCAMLib.demo import SEED
-from SegHiResCAMLib.engine.images.volume import read_volume
-from SegHiResCAMLib.engine.phantom import phantom
 from SegHiResCAMLib.sample_data import register_sample_data
 
 SOURCES: list[dict[str, Any]] = []
@@ -45,11 +42,19 @@ def test_the_patient_needs_no_network_and_is_what_its_checksum_says(a_source: di
     assert a_source["checksums"] == f"SHA256:{hashlib.sha256(content).hexdigest()}"
 
 
+@pytest.mark.engine
 def test_it_is_the_patient_of_the_demonstration(a_source: dict[str, Any], tmp_path: Path) -> None:
+    from SegHiResCAMLib.demo import SEED
+    from SegHiResCAMLib.engine.images.volume import read_volume
+    from SegHiResCAMLib.engine.phantom import phantom
+
     urlretrieve(a_source["uris"], tmp_path / "patient.nrrd")
     volume, patient = read_volume(tmp_path / "patient.nrrd"), phantom(SEED, tumours=1, cysts=1).volume
     np.testing.assert_allclose(volume.affine, patient.affine, atol=1e-9)
-    assert np.abs(volume.numpy() - patient.numpy()).max() <= 0.5
+    # Single precision is rounded to whole HU: on another processor, a voxel within a few spacings of a tie falls to its other side.
+    differences = np.abs(volume.numpy() - patient.numpy())
+    assert differences.max() <= 1
+    assert differences.mean() < 16 * np.spacing(np.float32(1024))
 
 
 def test_its_thumbnail_has_the_size_that_sample_data_shows(a_source: dict[str, Any]) -> None:

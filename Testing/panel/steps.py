@@ -52,8 +52,8 @@ def choose(combo: Any, text: str) -> None:
     combo.setCurrentIndex(lines.index(text if text in lines else beginning[0]))
 
 
-def idle(desktop: Desktop, seconds: float = 3600) -> None:
-    """Wait until nothing runs."""
+def idle(desktop: Desktop, seconds: float = 600) -> None:
+    """Wait until nothing runs; a test that hangs shall fail while somebody still looks."""
     desktop.wait(
         lambda: not desktop.widget.panel.state.work.name and not desktop.widget.logic.explainer.is_busy, seconds
     )

@@ -12,6 +12,7 @@ import pytest
 import torch
 from harness.desktop import Desktop
 from harness.pythonqt import QtCore
+from rounding import close
 from tiny_bundle import noise
 
 from panel.steps import choose, choose_model, choose_segment, explain, idle
@@ -89,7 +90,7 @@ def test_a_segment_is_set_against_another(
     assert f"explained tumour rather than {other}" in ui.statusLabel.text
     assert heatmap.GetName() == f"Seg-HiRes-Grad CAM, tumour, Tiny network, rather than {other}, weight 0.5"
     expected = computed_here(a_volume, a_model, contrast=other, contrast_weight=0.5)
-    np.testing.assert_allclose(volume_array(heatmap)[0], expected, rtol=0, atol=1e-6)
+    assert close(volume_array(heatmap)[0], expected, dtype=torch.float32)
 
 
 def test_no_segment_is_set_against_itself(desktop: Desktop, tumour: None) -> None:
@@ -127,7 +128,7 @@ def test_the_maps_of_further_layers_are_combined(
     assert heatmap_provenance(heatmap)["refinedBy"] == f"{how} with {FURTHER}"
     assert heatmap.GetName().endswith("Tiny network, refined")
     expected = computed_here(a_volume, a_model, refine_with=(FURTHER,), refine=how)
-    np.testing.assert_allclose(volume_array(heatmap)[0], expected, rtol=0, atol=1e-6)
+    assert close(volume_array(heatmap)[0], expected, dtype=torch.float32)
     assert 0 < expected.max() <= 1
     tick(desktop, FURTHER, QtCore.Qt.CheckState.Unchecked)
     assert ui.refineSelector.isHidden()
@@ -164,7 +165,7 @@ def test_the_options_of_a_method_are_a_form(desktop: Desktop, a_volume: Any, a_m
     heatmap = explain(desktop)
     assert json.loads(heatmap_provenance(heatmap)["methodOptions"]) == {"mode": "max", "pool": 3}
     expected = computed_here(a_volume, a_model, method="seg-xres-cam", method_options={"pool": 3, "mode": "max"})
-    np.testing.assert_allclose(volume_array(heatmap)[0], expected, rtol=0, atol=1e-6)
+    assert close(volume_array(heatmap)[0], expected, dtype=torch.float32)
     fields["Pool:"].setValue(2)
     fields["Mode:"].setCurrentIndex(0)
     assert desktop.widget.panel.state.parameters.methodOptions == ""

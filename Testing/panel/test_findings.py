@@ -40,3 +40,11 @@ def test_a_number_is_rounded_to_what_can_be_read(desktop: Desktop, exact: str, r
     from SegHiResCAMLib.panel.findings import _rounded
 
     assert _rounded(exact) == read
+
+
+@pytest.mark.parametrize("name", ["statusLabel", "diagnosesLabel"])
+def test_what_comes_from_files_is_text_and_never_markup(desktop: Desktop, name: str) -> None:
+    from PySide6.QtCore import Qt
+
+    text_format = getattr(desktop.ui, name).textFormat
+    assert (text_format() if callable(text_format) else text_format) == Qt.TextFormat.PlainText

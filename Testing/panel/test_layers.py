@@ -38,8 +38,8 @@ def test_marks_are_words_and_their_sentences_are_told(desktop: Desktop, table: A
     assert "tail-trivial" in codes
     shown = " ".join(column(table, 3))
     assert not any(code in shown for code in codes)
-    row = next(row for row, text in enumerate(column(table, 3)) if "the map is the segment itself" in text)
-    sentence = "What follows looks at every position alone, so the map is the segment itself."
+    row = next(row for row, text in enumerate(column(table, 3)) if "the map is the explained region" in text)
+    sentence = "Only 1x1x1 operations follow, so the map can only reproduce the explained region."
     assert sentence in table.item(row, 3).toolTip()
     table.selectRow(row)
     assert sentence in desktop.ui.layerFacts.text

@@ -92,7 +92,7 @@ def test_a_volume_that_is_removed_meanwhile_gets_no_heat_map(
     desktop.ui.explainButton.click()
     scene.RemoveNode(a_volume)
     idle(desktop)
-    assert "CT was removed meanwhile" in desktop.ui.statusLabel.text
+    assert "'CT' was deleted while" in desktop.ui.statusLabel.text
     assert scene.GetNumberOfNodesByClass("vtkMRMLScalarVolumeNode") == 0
 
 
@@ -158,7 +158,7 @@ def test_a_scene_that_is_closed_while_it_is_exported_is_written_but_for_the_pict
     desktop.wait(lambda: desktop.ui.progressBar.value > 0)
     scene.Clear(0)
     idle(desktop)
-    assert "CT was removed meanwhile" in desktop.ui.statusLabel.text
+    assert "'CT' was deleted while it was being exported" in desktop.ui.statusLabel.text
     assert sorted(file.name for file in tmp_path.iterdir()) == ["explanation.json", "heatmap.nrrd", "signed-map.nrrd"]
 
 

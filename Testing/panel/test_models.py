@@ -75,7 +75,7 @@ def test_further_images_are_asked_for_and_must_lie_on_one_grid(
     elsewhere = add_volume(scene, noise(seed=1), np.eye(4), "Elsewhere")
     ui.volumeSelector2.setCurrentNode(elsewhere)
     ui.segmentButton.click()
-    assert "Elsewhere lies on another grid than CT" in ui.statusLabel.text
+    assert "'Elsewhere' lies on another grid than 'CT'" in ui.statusLabel.text
     second = add_volume(scene, noise(seed=1), np.diag([1.5, 1.5, 2.0, 1.0]), "Second")
     ui.volumeSelector2.setCurrentNode(second)
     segment(desktop)

@@ -44,6 +44,7 @@ def view(scene: Any) -> Any:
     return composite_of(scene, "Red")
 
 
+@pytest.mark.engine
 def test_five_clicks_lead_from_a_volume_to_an_explained_tumour(desktop: Desktop, scene: Any, parameters: Any) -> None:
     volume = load_volume(scene, resource("SampleData", "KidneyPhantom.nrrd"))
     ui = desktop.ui
@@ -94,6 +95,7 @@ def test_a_volume_that_is_loaded_while_the_panel_is_open_is_chosen(
     assert desktop.ui.reasonLabel.text == "Choose a model above."
 
 
+@pytest.mark.engine
 def test_a_model_that_cannot_be_opened_is_a_sentence(
     desktop: Desktop, a_volume: Any, parameters: Any, tmp_path: Path
 ) -> None:
@@ -438,7 +440,7 @@ def test_a_killed_worker_is_a_sentence_and_the_next_click_works(
     desktop.ui.segmentButton.click()
     os.kill(worker, signal.SIGKILL)
     idle(desktop)
-    assert "ended unexpectedly" in desktop.ui.statusLabel.text
+    assert "ended the computing process (signal 9)" in desktop.ui.statusLabel.text
     assert scene.GetNumberOfNodes() == before
     assert segment(desktop).IsA("vtkMRMLSegmentationNode")
 
@@ -449,7 +451,7 @@ def test_a_closed_scene_during_a_job_does_no_harm(desktop: Desktop, scene: Any, 
     scene.Clear(0)
     idle(desktop)
     assert scene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode") == 0
-    assert "removed meanwhile" in desktop.ui.statusLabel.text
+    assert "was deleted while it was being processed" in desktop.ui.statusLabel.text
 
 
 def test_every_key_belongs_to_one_control(desktop: Desktop) -> None:

@@ -29,7 +29,7 @@ STANDSTILL_S = (
 CANCEL_S = 2.0
 SLICES = (67, 69)  # of 129, with both kidneys; each costs two seconds
 
-pytestmark = pytest.mark.real_data
+pytestmark = [pytest.mark.real_data, pytest.mark.engine]
 
 
 @pytest.fixture(scope="module")
@@ -120,7 +120,7 @@ def test_killed_in_the_middle_the_scene_is_unharmed_and_the_next_click_works(
     desktop.wait(lambda: desktop.widget.logic.explainer.client.worker_pid and desktop.ui.progressBar.value > 0)
     os.kill(desktop.widget.logic.explainer.client.worker_pid, signal.SIGKILL)
     idle(desktop)
-    assert "ended unexpectedly" in desktop.ui.statusLabel.text
+    assert "ended the computing process (signal 9)" in desktop.ui.statusLabel.text
     assert scene.GetNumberOfNodes() == before
     assert explain(desktop) is not None
 

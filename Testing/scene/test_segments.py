@@ -9,6 +9,7 @@ from SegHiResCAMLib.scene.errors import SceneError
 from SegHiResCAMLib.scene.save import save_segmentation
 from SegHiResCAMLib.scene.segments import (
     Segment,
+    add_segment,
     add_segmentation,
     model_sha256_of,
     segment_array,
@@ -138,7 +139,6 @@ def test_a_segmentation_refers_to_its_volume_and_lies_beside_it(scene):
     [
         (LABELS.astype(float), SEGMENTS, "integers"),
         (LABELS[0], SEGMENTS, "three axes"),
-        (LABELS, [KIDNEY, Segment("right  kidney", 2, (0, 0, 1))], "share the same id"),
         (LABELS, [KIDNEY, Segment("left kidney", 1, (0, 0, 1))], "share the same value"),
         (LABELS, [Segment("background", 0, (0, 0, 0))], "background"),
     ],
@@ -195,3 +195,15 @@ def test_who_made_a_segmentation_is_known(scene):
     assert model_sha256_of(node) == ""
     set_model_of(node, "kits", "abc")
     assert model_sha256_of(node) == "abc"
+
+
+def test_segments_whose_names_make_one_identifier_get_one_each(scene):
+    """GTV+ and GTV- are two targets of radiotherapy."""
+    volume = _volume(scene)
+    segments = [Segment("GTV+", 1, (1, 0, 0)), Segment("GTV-", 2, (0, 1, 0)), Segment("gtv", 3, (0, 0, 1))]
+    node = add_segmentation(scene, LABELS, np.eye(4), segments, volume)
+    add_segment(node, LABELS == 1, np.eye(4), Segment("GTV", 1, (1, 1, 0)))
+    assert segment_ids(node) == ["gtv", "gtv-2", "gtv-3", "gtv-4"]
+    for segment, its_id in zip(segments, segment_ids(node), strict=False):
+        assert node.GetSegmentation().GetSegment(its_id).GetName() == segment.name
+        np.testing.assert_array_equal(segment_array(node, its_id, volume), segment.value == LABELS)

@@ -11,8 +11,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from SegHiResCAMLib.engine.answer.explanation import ExplainRequest
-from SegHiResCAMLib.worker.jobs import remaining_seconds
 from SegHiResCAMLib.worker.protocol import (
     KINDS,
     VERSION,
@@ -136,14 +134,20 @@ def test_anything_else_is_not_a_message(line: str) -> None:
         decode(line)
 
 
+@pytest.mark.engine
 def test_the_words_of_an_explanation_are_those_of_the_engine() -> None:
+    from SegHiResCAMLib.engine.answer.explanation import ExplainRequest
+
     engine = {field.name: field.default for field in fields(ExplainRequest)}
     for field in fields(Explain):
         assert field.name in engine
         assert field.default == engine[field.name]
 
 
+@pytest.mark.engine
 def test_an_explanation_can_be_asked_for_with_everything_the_engine_knows() -> None:
+    from SegHiResCAMLib.engine.answer.explanation import ExplainRequest
+
     assert {field.name for field in fields(Explain)} == {field.name for field in fields(ExplainRequest)}
 
 
@@ -164,10 +168,13 @@ def test_equal_bytes_of_another_shape_or_type_are_other_voxels(tmp_path: Path) -
     assert len(names) == 4
 
 
+@pytest.mark.engine
 @pytest.mark.parametrize(
     ("elapsed", "fraction", "remaining"), [(0.5, 0.5, None), (10, 0.01, None), (10, 0.25, 30.0), (8, 1.0, 0.0)]
 )
 def test_what_remains_is_told_from_what_has_passed(elapsed: float, fraction: float, remaining: float | None) -> None:
+    from SegHiResCAMLib.worker.jobs import remaining_seconds
+
     assert remaining_seconds(elapsed, fraction) == remaining
 
 

@@ -3,7 +3,11 @@
 One module a group of commands; importing it adds them, in the order in which --help lists them.
 """
 
+from functools import partial
+
 from SegHiResCAMLib.cli.application import app
+from SegHiResCAMLib.cli.console import lost
+from SegHiResCAMLib.cli.streams import prepare_streams, run
 
 from SegHiResCAMLib.cli import demo  # noqa: F401, isort: skip
 from SegHiResCAMLib.cli import segment  # noqa: F401, isort: skip
@@ -14,4 +18,5 @@ from SegHiResCAMLib.cli import models  # noqa: F401, isort: skip
 
 def main() -> None:
     """Entry point."""
-    app()
+    prepare_streams()
+    run(partial(app, prog_name="seghirescam"), lost)

@@ -6,14 +6,18 @@ import json
 import os
 import sys
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from SegHiResCAMLib.cli.cancellation import CANCELLED, Cancellation, listening
+from SegHiResCAMLib.cli.plain_console import PlainConsole, styled
+from SegHiResCAMLib.cli.progress_report import Report, progress_on
+from SegHiResCAMLib.out_of_memory import is_out_of_memory, out_of_memory_message
+from SegHiResCAMLib.writing.sweeping import sweep
 
 if TYPE_CHECKING:
     from SegHiResCAMLib.engine.answer.explanation import Explanation
@@ -21,58 +25,78 @@ if TYPE_CHECKING:
 DEBUG = "SEGHIRESCAM_DEBUG"
 RESEARCH_ONLY = "For research use. A heat map shows what a network's output depended on; it is no diagnosis."
 
-told = Console(stderr=True, highlight=False)
-answer = Console(highlight=False)
+told = PlainConsole(stderr=True)
+answer = PlainConsole()
 
 
 @contextmanager
-def job() -> Iterator[Callable[[float, str], None]]:
-    """A progress bar, and one sentence with exit code 1 for whatever goes wrong."""
+def job() -> Iterator[Report]:
+    """A report of progress, and one sentence with exit code 1 for whatever goes wrong."""
     # Libraries warn developers; what this program has to say to users comes from its own modules.
     warnings.simplefilter("ignore")
     warnings.filterwarnings("always", module="SegHiResCAMLib")
-    warnings.showwarning = lambda message, *_: told.print(f"[yellow]Note:[/yellow] {message}")
-    bar = Progress(
-        SpinnerColumn(),
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-        console=told,
-        transient=True,
-        disable=not told.is_terminal,
-    )
-    task = bar.add_task("Starting", total=1.0)
+    warnings.showwarning = lambda message, *_: note("Note", str(message), told)
+    cancelled = Cancellation()
     try:
-        with bar:
-            yield lambda fraction, text: bar.update(task, completed=fraction, description=text)
+        sweep()
+        with progress_on(told) as show, listening(cancelled):
+
+            def report(fraction: float, text: str) -> None:
+                if cancelled.signal:  # a library has swallowed the interruption
+                    raise KeyboardInterrupt
+                show(fraction, text)
+
+            yield report
     except (typer.Exit, SystemExit):
         raise
     except KeyboardInterrupt:
-        fail("Cancelled. No file was left half written.")
+        if cancelled.is_over:
+            raise
+        fail(CANCELLED, cancelled.exit_code)
     except Exception as error:
+        if cancelled.signal:  # a library took the interruption for an error of its own
+            fail(CANCELLED, cancelled.exit_code)
         if os.environ.get(DEBUG):
             raise
         sentence = getattr(error, "sentence", None)
+        if sentence is None and is_out_of_memory(error):
+            sentence = out_of_memory_message(error)
         if sentence is None:
             kind = type(error).__name__
-            sentence = f"This should not have happened ({kind}: {error}). With {DEBUG}=1 in the environment, the trace is shown."
+            sentence = (
+                f"An unexpected error occurred ({kind}: {error}). Set {DEBUG}=1 in the environment to see the trace."
+            )
         fail(sentence)
 
 
 @contextmanager
 def open_scene() -> Iterator[Any]:
-    """A MRML scene without the desktop application."""
-    from SegHiResCAMLib.scene.headless import headless_application
+    """A MRML scene without the desktop application; None, and a note of what is left out, where the packages for it are missing."""
+    from SegHiResCAMLib.scene.headless import headless_application, missing_packages
 
+    missing = missing_packages()
+    if missing:
+        note("Left out", f"pictures and scene. {missing}", told)
+        yield None
+        return
     with headless_application() as application:
         yield application.scene
 
 
-def fail(sentence: str) -> None:
-    """Say what is wrong and end with exit code 1."""
-    told.print(sentence, style="red", soft_wrap=True, markup=False, emoji=False)
-    raise typer.Exit(1)
+def fail(sentence: str, code: int = 1) -> None:
+    """Say what is wrong and end."""
+    told.print(sentence, style="red")
+    raise typer.Exit(code)
+
+
+def lost(reason: str) -> None:
+    """Say that an answer was computed, but could not be shown."""
+    told.print(f"The answer could not be written to standard output ({reason}).", style="red")
+
+
+def note(title: str, sentence: str, console: PlainConsole = answer) -> None:
+    """Print a sentence under a title that stands out."""
+    console.print_titled(f"{title}:", sentence)
 
 
 def print_json(facts: Any) -> None:
@@ -84,13 +108,20 @@ def print_explanation(explanation: Explanation) -> None:
     """What an explanation found, and what to know before believing it."""
     facts = explanation.provenance
     maximum, (right, front, up) = explanation.peak
+    answer.print()
     answer.print(
-        f"\n[bold]{facts['method']}[/bold] of '{facts['segment']}' at layer {facts['layer']} "
-        f"({explanation.layer_reason})\n"
-        f"  peak {maximum:.4g} logit units at R {right:.1f}, A {front:.1f}, S {up:.1f} mm; "
+        styled(
+            (facts["method"], "bold"),
+            f" of '{facts['segment']}' at layer {facts['layer']} ({explanation.layer_reason})",
+        )
+    )
+    answer.print(
+        f"  peak {maximum:.4g} {facts['units']} at R {right:.1f}, A {front:.1f}, S {up:.1f} mm; "
         f"score {explanation.score:.4g} over {explanation.pixel_count} positions; "
         f"{explanation.windows_touched} of {explanation.windows} windows explained"
     )
+    if explanation.mean_probability is not None:
+        answer.print(f"  mean probability {explanation.mean_probability:.1%} over what is explained")
     measured = explanation.measurements
     if measured.share_inside is not None:
         answer.print(
@@ -98,12 +129,14 @@ def print_explanation(explanation: Explanation) -> None:
             f"effective volume {measured.effective_volume_ml:.3g} ml beside {measured.segment_volume_ml:.3g} ml"
         )
     for diagnosis in explanation.diagnoses:
-        answer.print(f"  [yellow]Note:[/yellow] {diagnosis.sentence}")
+        note("  Note", diagnosis.sentence)
 
 
 def print_files(files: list[Path]) -> None:
     """Where the results are."""
-    answer.print("\nWritten:")
+    answer.print()
+    answer.print("Written:")
     for file in files:
-        answer.print(f"  {file}", soft_wrap=True)
-    answer.print(f"\n[dim]{RESEARCH_ONLY}[/dim]")
+        answer.print_whole(f"  {file}")
+    answer.print()
+    answer.print(RESEARCH_ONLY, style="dim")

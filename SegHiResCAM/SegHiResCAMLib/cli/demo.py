@@ -9,21 +9,21 @@ import typer
 
 from SegHiResCAMLib.cli.application import app
 from SegHiResCAMLib.cli.console import answer, job, open_scene, print_explanation, print_files, print_json
-from SegHiResCAMLib.cli.options import JsonOption
+from SegHiResCAMLib.cli.options import JsonOption, utf_8_only
 
 
 @app.command(epilog="Example: seghirescam demo -o my-demo")
 def demo(
-    output: Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="Folder for the results.")] = Path(
-        "demo-output"
-    ),
+    output: Annotated[
+        Path, typer.Option("-o", "--output", metavar="DIR", callback=utf_8_only, help="Folder for the results.")
+    ] = Path("demo-output"),
     as_json: JsonOption = False,
 ) -> None:
     """Explain the tumour of a phantom patient that comes with the program, with both methods side by side."""
-    with job() as progress, open_scene() as scene:
+    with job() as progress:
         from SegHiResCAMLib.demo import run_demo
 
-        files, explanations, dice = run_demo(scene, output, progress)
+        files, explanations, dice = run_demo(open_scene, output, progress)
     if as_json:
         print_json(explanations[0].as_dict() | {"dice": dice, "files": [str(file) for file in files]})
         return

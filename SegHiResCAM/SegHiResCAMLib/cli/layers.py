@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.table import Table
 
 from SegHiResCAMLib.cli.application import app
-from SegHiResCAMLib.cli.console import answer, job, print_json
+from SegHiResCAMLib.cli.console import answer, job, note, print_json
 from SegHiResCAMLib.cli.inputs import read_inputs
 from SegHiResCAMLib.cli.options import Axis, AxisOption, JsonOption, ModelArgument
+from SegHiResCAMLib.cli.plain_console import Cell, heading
 
 if TYPE_CHECKING:
     from SegHiResCAMLib.engine.cam.layers import Layer
@@ -55,37 +55,34 @@ def layers(
         print_json({"suggested": suggested.name, "reason": reason, "layers": facts})
         return
     marks = {mark.title: mark.sentence for layer in shown for mark in layer.marks(size)}
-    answer.print(f"[bold]{opened.name}[/bold]\n")
-    answer.print(_tree(shown, suggested, size))
-    answer.print(f"\nSuggested: {suggested.name}, {reason}.")
+    answer.print(opened.name, style="bold")
+    answer.print()
+    answer.print_rows(_tree(shown, suggested, size))
+    answer.print()
+    answer.print(f"Suggested: {suggested.name}, {reason}.")
     for title, sentence in marks.items():
         if title != "coarser than the segment":  # its sentence differs from layer to layer, and says no more
-            answer.print(f"[yellow]{title}[/yellow]: {sentence}")
+            note(title, sentence)
     if hidden and not everything:
         answer.print(
-            f"[dim]{hidden} modules that cannot be explained are left out; --all lists them with the reason.[/dim]"
+            f"{hidden} modules that cannot be explained are left out; --all lists them with the reason.", style="dim"
         )
 
 
-def _tree(shown: list[Layer], suggested: Layer, size: float | None) -> Table:
-    table = Table(box=None, pad_edge=False)
-    for column in ("layer", "kind", "channels", "grid", "mm", "sees, mm", ""):
-        table.add_column(column, overflow="fold", justify="right" if column == "channels" else "left")
+def _tree(shown: list[Layer], suggested: Layer, size: float | None) -> list[list[Cell]]:
+    rows: list[list[Cell]] = [heading("layer", "kind", "channels", "grid", "mm", "sees, mm", "")]
     above: list[str] = []
     for layer in shown:
         above = [name for name in above if layer.name.startswith(f"{name}.")]
         name = "  " * len(above) + layer.name
         above.append(layer.name)
         if layer.reason:
-            table.add_row(
-                f"[dim]{name}[/dim]", f"[dim]{layer.kind}[/dim]", "", "", "", "", f"[dim]{layer.reason}[/dim]"
-            )
+            rows.append([(name, "dim"), (layer.kind, "dim"), "", "", "", "", (layer.reason, "dim")])
             continue
-        notes = [f"[yellow]{mark.title}[/yellow]" for mark in layer.marks(size)]
-        if layer is suggested:
-            name, notes = f"[bold]{name}[/bold]", ["[bold]← suggested[/bold]", *notes]
-        table.add_row(
-            name,
+        marks = ", ".join(mark.title for mark in layer.marks(size))
+        is_suggested = layer is suggested
+        row: list[Cell] = [
+            (name, "bold" if is_suggested else ""),
             layer.kind,
             str(layer.channels),
             _times(layer.grid),
@@ -93,9 +90,10 @@ def _tree(shown: list[Layer], suggested: Layer, size: float | None) -> Table:
             _times(layer.receptive_field_mm)
             or (_times(layer.receptive_field) and f"{_times(layer.receptive_field)} px")
             or "everything",
-            ", ".join(notes),
-        )
-    return table
+            ("← suggested" + (f", {marks}" if marks else ""), "bold") if is_suggested else (marks, "yellow"),
+        ]
+        rows.append(row)
+    return rows
 
 
 def _times(sizes: Sequence[float]) -> str:
@@ -113,11 +111,8 @@ def methods(as_json: JsonOption = False) -> None:
         names = ("title", "summary", "source", "options")
         print_json({one: {name: getattr(method, name) for name in names} for one, method in METHODS.items()})
         return
-    table = Table(box=None, pad_edge=False)
-    table.add_column("method", no_wrap=True)
-    table.add_column("the map", overflow="fold")
-    table.add_column("source", overflow="fold")
+    rows: list[list[Cell]] = [heading("method", "the map, its options, and its source")]
     for name, method in METHODS.items():
         options = ", ".join(f"{option}={default}" for option, default in method.options.items())
-        table.add_row(name, method.summary + (f" [dim](options: {options})[/dim]" if options else ""), method.source)
-    answer.print(table)
+        rows.append([name, method.summary + (f" (options: {options})" if options else "") + f". {method.source}"])
+    answer.print_rows(rows)

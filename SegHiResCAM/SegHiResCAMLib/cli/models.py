@@ -7,14 +7,13 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.markup import escape
-from rich.table import Table
 
-from SegHiResCAMLib.cli.application import app
+from SegHiResCAMLib.cli.application import Commands, app
 from SegHiResCAMLib.cli.console import answer, job, print_json
 from SegHiResCAMLib.cli.options import JsonOption, ModelArgument
+from SegHiResCAMLib.cli.plain_console import Cell, heading
 
-catalogue_app = typer.Typer(invoke_without_command=True, rich_markup_mode="rich")
+catalogue_app = typer.Typer(cls=Commands, invoke_without_command=True, rich_markup_mode="rich")
 app.add_typer(
     catalogue_app,
     name="models",
@@ -43,7 +42,7 @@ def models(context: typer.Context, as_json: JsonOption = False) -> None:
             {"models": facts, "catalogue": str(user_catalogue()), "cache": str(cache_folder()), "cache_bytes": taken}
         )
         return
-    table = _table("model", "outlines", "licence", "where")
+    rows: list[list[Cell]] = [heading("model", "licence", "where", "outlines")]
     for entry in known.values():
         where = (
             "here"
@@ -55,13 +54,12 @@ def models(context: typer.Context, as_json: JsonOption = False) -> None:
             else "to get"
         )
         outlines = ", ".join(label["name"] for label in entry.content["labels"])
-        table.add_row(
-            f"[bold]{entry.name}[/bold]", escape(_short(outlines)), escape(entry.content["licence"]) or "unknown", where
-        )
-    answer.print(table)
-    answer.print("\nEach name can stand wherever a command takes a MODEL; 'seghirescam info NAME' tells more.")
-    answer.print(f"[dim]Your own catalogue: {user_catalogue()}[/dim]", soft_wrap=True)
-    answer.print(f"[dim]Downloaded models: {readable(taken)} in {cache_folder()}[/dim]", soft_wrap=True)
+        rows.append([(entry.name, "bold"), entry.content["licence"] or "unknown", where, outlines])
+    answer.print_rows(rows)
+    answer.print()
+    answer.print("Each name can stand wherever a command takes a MODEL; 'seghirescam info NAME' tells more.")
+    answer.print_whole(f"Your own catalogue: {user_catalogue()}", style="dim")
+    answer.print_whole(f"Downloaded models: {readable(taken)} in {cache_folder()}", style="dim")
 
 
 @catalogue_app.command(epilog="Example: seghirescam models get my-hospitals-liver")
@@ -71,7 +69,7 @@ def get(name: NameArgument) -> None:
         from SegHiResCAMLib.engine.models.catalogue.catalogue import get as fetch
 
         place = fetch(name, progress)
-    answer.print(f"'{name}' is here: {place}", soft_wrap=True)
+    answer.print_whole(f"'{name}' is here: {place}")
 
 
 @catalogue_app.command(epilog="Example: seghirescam models add ~/models/liver-bundle --name liver")
@@ -95,7 +93,7 @@ def add(
         ]
         facts = {"title": opened.name, "description": opened.description, "licence": opened.licence, "source": source}
         catalogue = put(model, chosen, {**facts, "labels": labels, "sha256": opened.sha256})
-    answer.print(f"'{opened.name}' is now called '{chosen}' (in {catalogue}).", soft_wrap=True)
+    answer.print_whole(f"'{opened.name}' is now called '{chosen}' (in {catalogue}).")
 
 
 @catalogue_app.command(epilog="Example: seghirescam models remove liver")
@@ -117,7 +115,7 @@ def clear() -> None:
         from SegHiResCAMLib.model_folders import cache_folder
 
         freed = empty_cache()
-    answer.print(f"{readable(freed)} are free again in {cache_folder()}.", soft_wrap=True)
+    answer.print_whole(f"{readable(freed)} are free again in {cache_folder()}.")
 
 
 @app.command(epilog="Example: seghirescam info kidney-phantom-3d")
@@ -131,27 +129,24 @@ def info(model: ModelArgument, as_json: JsonOption = False) -> None:
     if as_json:
         print_json(facts)
         return
-    answer.print(f"[bold]{escape(facts['name'])}[/bold]")
+    answer.print(facts["name"], style="bold")
     if facts["description"]:
-        answer.print(escape(facts["description"]))
+        answer.print(facts["description"])
     answer.print()
-    rows = Table(box=None, pad_edge=False, show_header=False)
-    rows.add_column(style="dim", no_wrap=True)
-    rows.add_column(overflow="fold")
-    for title, text in _about(facts):
-        rows.add_row(title, escape(text))
-    answer.print(rows)
+    answer.print_rows([[(title, "dim"), text] for title, text in _about(facts)])
     answer.print()
-    answer.print(_labels(facts["labels"]))
+    answer.print_rows(_labels(facts["labels"]))
     answer.print()
     if facts["layers"]:
-        answer.print(_layers(facts))
-    answer.print(f"[dim]{'Suggested: ' if facts['layers'] else ''}{escape(facts['layers_reason'].rstrip('.'))}.[/dim]")
+        answer.print_rows(_layers(facts))
+    answer.print(f"{'Suggested: ' if facts['layers'] else ''}{facts['layers_reason'].rstrip('.')}.", style="dim")
 
 
 @app.command(epilog="Example: seghirescam describe model.pt, then fill in what model.json lists under to_do")
 def describe(
-    checkpoint: Annotated[str, typer.Argument(metavar="CHECKPOINT", help="A .pt, .pth or .safetensors file.")],
+    checkpoint: Annotated[
+        str, typer.Argument(metavar="CHECKPOINT", help="A .pt, .pth, .ckpt, .bin or .safetensors file.")
+    ],
     output: Annotated[
         Path | None,
         typer.Option("-o", "--output", metavar="FILE", help="Left out, beside the checkpoint under its name."),
@@ -162,41 +157,38 @@ def describe(
     """Recognise a checkpoint's network and write a first draft of the description that it needs to be opened."""
     with job():
         from SegHiResCAMLib.engine.models.describe import describe_checkpoint, write_draft
+        from SegHiResCAMLib.engine.models.plain import description_of
+        from SegHiResCAMLib.writing.inputs import check_outputs
 
+        file = output or description_of(Path(checkpoint))
+        check_outputs([file], [Path(checkpoint)])
         draft = describe_checkpoint(checkpoint)
-        file = output or Path(checkpoint).with_suffix(".json")
         write_draft(draft, file, replace=force)
     network = draft.content["network"]
     if as_json:
         print_json({"file": str(file), "parameters": draft.parameters, **draft.content})
         return
-    answer.print(
-        f"[bold]{network['class']}[/bold] with {draft.parameters:,} parameters: all weights fit by name and shape."
-    )
-    rows = Table(box=None, pad_edge=False, show_header=False)
-    rows.add_column(style="dim", no_wrap=True)
-    rows.add_column(overflow="fold")
-    for name, value in network["arguments"].items():
-        rows.add_row(f"  {name}", escape(str(value)))
-    answer.print(rows)
-    answer.print("\nThe weights do not say the following. Settle each in the file, then take 'to_do' out:")
-    open_questions = Table(box=None, pad_edge=False, show_header=False)
-    for item in draft.content["to_do"]:
-        open_questions.add_row("  •", escape(item))
-    answer.print(open_questions)
-    answer.print(f"\nWritten:\n  {file}", soft_wrap=True)
+    answer.print(f"{network['class']} with {draft.parameters:,} parameters: all weights fit by name and shape.")
+    answer.print_rows([[(f"  {name}", "dim"), str(value)] for name, value in network["arguments"].items()])
+    answer.print()
+    answer.print("The weights do not say the following. Settle each in the file, then take 'to_do' out:")
+    answer.print_rows([["  •", item] for item in draft.content["to_do"]])
+    answer.print()
+    answer.print("Written:")
+    answer.print_whole(f"  {file}")
 
 
 def _about(facts: dict[str, Any]) -> list[tuple[str, str]]:
-    window = (
-        f"{_times(facts['window'])}, overlap {facts['overlap']:g}" if facts["window"] else "the whole image at once"
-    )
+    overlap = facts["overlap"] if isinstance(facts["overlap"], list | tuple) else [facts["overlap"]]
+    window = f"{_times(facts['window'])}, overlap {_times(overlap)}" if facts["window"] else "the whole image at once"
     inputs = f"{facts['in_channels']} channel(s)" + (f": {', '.join(facts['inputs'])}" if facts["inputs"] else "")
     return [
         ("format", facts["format"]),
         ("network", f"{facts['network']}, {facts['spatial_dims']}D, {facts['parameters']:,} parameters"),
         ("inputs", inputs),
         ("spacing", f"{_times(facts['spacing_mm'])} mm" if facts["spacing_mm"] else "as the volume"),
+        ("orientation", facts["orientation"] or "as the volume"),
+        ("intensities", "; ".join(facts["intensities"]) or "as the volume"),
         ("window", window),
         ("output", facts["activation"] + (", largest component of each" if facts["largest_component"] else "")),
         ("licence", facts["licence"] or "unknown"),
@@ -205,39 +197,28 @@ def _about(facts: dict[str, Any]) -> list[tuple[str, str]]:
     ]
 
 
-def _labels(labels: list[dict[str, Any]]) -> Table:
-    table = _table("", "label", "value", "SNOMED CT")
+def _labels(labels: list[dict[str, Any]]) -> list[list[Cell]]:
+    rows: list[list[Cell]] = [heading("", "label", "value", "SNOMED CT")]
     for label in labels:
         code = "unknown"
         if label["type"]:
             parts = [label["modifier"], label["type"], label["region"]]
             code = ", ".join(f"{part['meaning']} {part['value']}" for part in parts if part)
         red, green, blue = label["color"]
-        table.add_row(f"[rgb({red},{green},{blue})]■[/]", escape(label["name"]), str(label["value"]), escape(code))
-    return table
+        rows.append([("■", f"rgb({red},{green},{blue})"), label["name"], str(label["value"]), code])
+    return rows
 
 
-def _layers(facts: dict[str, Any]) -> Table:
-    table = _table("layers worth explaining", "channels", "grid", "mm", "")
+def _layers(facts: dict[str, Any]) -> list[list[Cell]]:
+    rows: list[list[Cell]] = [heading("layers worth explaining", "channels", "grid", "mm", "")]
     for layer in facts["layers"]:
-        suggested = layer["name"] == facts["suggested_layer"]
-        notes = [*layer["aliases"], *(["[bold]← suggested[/bold]"] if suggested else [])]
-        name = f"[bold]{layer['name']}[/bold]" if suggested else layer["name"]
+        style = "bold" if layer["name"] == facts["suggested_layer"] else ""
+        notes = [*layer["aliases"], *(["← suggested"] if style else [])]
         mm = _times(layer["mm"]) or "as the volume"
-        table.add_row(name, str(layer["channels"]), _times(layer["grid"]), mm, ", ".join(notes))
-    return table
+        grid = _times(layer["grid"])
+        rows.append([(layer["name"], style), str(layer["channels"]), grid, mm, (", ".join(notes), style)])
+    return rows
 
 
-def _table(*columns: str) -> Table:
-    table = Table(box=None, pad_edge=False)
-    for column in columns:
-        table.add_column(column, overflow="fold")
-    return table
-
-
-def _times(sizes: Sequence[float]) -> str:
-    return " x ".join(f"{size:.3g}" for size in sizes)
-
-
-def _short(text: str) -> str:
-    return text if len(text) <= 60 else f"{text[:57]}..."
+def _times(sizes: Sequence[float | None]) -> str:
+    return " x ".join("all" if size is None else f"{size:.3g}" for size in sizes)

@@ -3,9 +3,24 @@
 from __future__ import annotations
 
 from enum import Enum
+from pathlib import Path
 from typing import Annotated
 
 import typer
+
+INPUT, QUESTION, METHOD = "Input", "What is explained", "Method and layer"
+COMPUTING, RESULTS = "Computing", "Results"
+"""Groups of options in --help."""
+
+
+def utf_8_only(folder: Path) -> Path:
+    """A folder for scenes, if its name is UTF-8: MRML's writers know no other, and end the program over one."""
+    name = str(folder.absolute())
+    if not name.isascii() and name != name.encode("utf-8", "replace").decode("utf-8"):
+        raise typer.BadParameter(
+            f"The name of '{name}' is not UTF-8, so no scene can be written there. Choose another folder."
+        )
+    return folder
 
 
 class Mode(str, Enum):  # noqa: D101 - the help of the option says it
@@ -47,14 +62,29 @@ VolumesArgument = Annotated[
 ]
 ModelArgument = Annotated[str, typer.Argument(metavar="MODEL", help="File, folder or catalogue name of a model.")]
 ModelOption = Annotated[
-    str, typer.Option("--model", "-m", metavar="MODEL", help="File, folder or catalogue name of a model.")
+    str,
+    typer.Option(
+        "--model", "-m", metavar="MODEL", help="File, folder or catalogue name of a model.", rich_help_panel=INPUT
+    ),
 ]
-ModeOption = Annotated[Mode, typer.Option(help="How the network goes through the volume; auto fits the network.")]
+ModeOption = Annotated[
+    Mode,
+    typer.Option(help="How the network goes through the volume; auto fits the network.", rich_help_panel=COMPUTING),
+]
 AxisOption = Annotated[
-    Axis, typer.Option(help="Direction of slices, for 2D networks, in patient space; auto is the model's.")
+    Axis,
+    typer.Option(
+        help="Direction of slices, for 2D networks, in patient space; auto is the model's.", rich_help_panel=COMPUTING
+    ),
 ]
-DeviceOption = Annotated[Device, typer.Option(help="Where to compute; auto takes a GPU where there is one.")]
+DeviceOption = Annotated[
+    Device, typer.Option(help="Where to compute; auto takes a GPU where there is one.", rich_help_panel=COMPUTING)
+]
 SeriesOption = Annotated[
-    str | None, typer.Option(metavar="UID", help="SeriesInstanceUID, for a folder of several series.")
+    str | None,
+    typer.Option(metavar="UID", help="SeriesInstanceUID, for a folder of several series.", rich_help_panel=INPUT),
 ]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print the facts as JSON on standard output, for programs.")]
+JsonOption = Annotated[
+    bool,
+    typer.Option("--json", help="Print the facts as JSON on standard output, for programs.", rich_help_panel=RESULTS),
+]

@@ -8,9 +8,10 @@ from typing import Annotated
 import typer
 
 from SegHiResCAMLib.cli.application import app
-from SegHiResCAMLib.cli.console import answer, job, open_scene, print_files, print_json
+from SegHiResCAMLib.cli.console import answer, job, print_files, print_json
 from SegHiResCAMLib.cli.inputs import read_inputs
 from SegHiResCAMLib.cli.options import (
+    RESULTS,
     Axis,
     AxisOption,
     Device,
@@ -29,7 +30,14 @@ def segment(
     volume: VolumesArgument,
     model: ModelOption,
     output: Annotated[
-        Path, typer.Option("-o", "--output", metavar="OUT", help="A .seg.nrrd, .nrrd, .nii.gz, .nii or .mha file.")
+        Path,
+        typer.Option(
+            "-o",
+            "--output",
+            metavar="OUT",
+            help="A .seg.nrrd, .nrrd, .nii.gz, .nii or .mha file.",
+            rich_help_panel=RESULTS,
+        ),
     ],
     mode: ModeOption = Mode.auto,
     axis: AxisOption = Axis.auto,
@@ -38,21 +46,22 @@ def segment(
     as_json: JsonOption = False,
 ) -> None:
     """Outline in a volume what a model knows, on the volume's own grid."""
-    with job() as progress, open_scene() as scene:
+    with job() as progress:
         import numpy as np
 
         from SegHiResCAMLib.engine.inference.segmentation import segment as run
         from SegHiResCAMLib.engine.models import open_model
-        from SegHiResCAMLib.results import check_folder, check_segmentation_name, write_segmentation
+        from SegHiResCAMLib.results import check_segmentation, write_segmentation
 
-        check_segmentation_name(output)
-        check_folder(output.parent)
         progress(0.0, "Reading")
-        opened, read = open_model(model), read_inputs(volume, series)
+        opened = open_model(model)
+        check_segmentation(output, [*volume, model, opened.source])
+        read = read_inputs(volume, series)
         found = run(opened, read, mode=mode.value, axis=axis.value, device=device.value, progress=progress)
-        write_segmentation(scene, output, read, opened, found)
         millilitres = float(np.abs(np.linalg.det(read.affine.numpy()[:3, :3]))) / 1000
         volumes = {one.name: int((found.labels == one.value).sum()) * millilitres for one in opened.labels}
+        progress(0.95, "Writing")
+        write_segmentation(output, opened, found)
     if as_json:
         print_json({"file": str(output), "volumes_ml": volumes})
         return

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import re
-
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]+")
+from SegHiResCAMLib.plain_text import plain
 
 
 class EngineError(Exception):
@@ -16,8 +14,7 @@ class EngineError(Exception):
     """
 
     def __init__(self, code: str, sentence: str) -> None:
-        # Names out of strangers' files may hold line breaks, or sequences that a terminal would obey.
-        sentence = _CONTROL.sub(" ", sentence)
+        sentence = plain(sentence)  # it quotes names out of files
         super().__init__(sentence)
         self.code = code
         self.sentence = sentence

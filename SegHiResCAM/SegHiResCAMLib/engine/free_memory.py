@@ -1,25 +1,18 @@
-"""How much memory there is, refusals before more is taken, and what an error looks like when it ran out all the same."""
+"""How much memory there is, refusals before more is taken, and refusals when it ran out all the same."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import psutil
-import torch
 
 from SegHiResCAMLib.engine.errors import EngineError
+from SegHiResCAMLib.out_of_memory import is_out_of_memory, out_of_memory_message
+
+__all__ = ["CONTROL_GROUP", "check_room", "free_memory", "is_out_of_memory", "refuse_out_of_memory"]
 
 CONTROL_GROUP = Path("/sys/fs/cgroup")
 """Of this process, where a container or a batch system bounds its memory (cgroup v2)."""
-
-_WORDS = (
-    "can't allocate memory",
-    "cannot allocate memory",
-    "not enough memory",
-    "out of memory",
-    "bad_alloc",
-    "bad allocation",
-)
 
 
 def free_memory() -> int:
@@ -47,10 +40,19 @@ def check_room(needed: int, name: str, doing: str = "Reading") -> None:
         )
 
 
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that memory ran out: on the CPU, PyTorch has no class of its own for it, and ITK only words."""
-    said = str(error).lower()
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or any(words in said for words in _WORDS)
+def refuse_out_of_memory(error: BaseException, name: str = "") -> None:
+    """For handlers of errors of any kind, before they say what else may be wrong: does nothing unless memory ran out.
+
+    Args:
+        error: What was caught.
+        name: The file or object that was worked on, as the user knows it; empty for none.
+
+    Raises:
+        EngineError: `out-of-memory`.
+    """
+    if is_out_of_memory(error):
+        prefix = f"{name}: " if name else ""
+        raise EngineError("out-of-memory", f"{prefix}{out_of_memory_message(error)}") from error
 
 
 def _left_in_control_group() -> list[int]:

@@ -59,7 +59,7 @@ def referred_to(file: Path, reference: str, name: str) -> Path:
     Raises:
         EngineError: `reference-refused`, `file-missing`, `file-not-regular`, `file-unreadable`.
     """
-    plain = reference not in ("", ".", "..") and not any(sign in reference for sign in ("/", "\\", ":", "\0"))
+    plain = is_plain_name(reference)
     beside = file.parent / reference
     if not plain or (beside.is_symlink() and beside.resolve().parent != file.parent.resolve()):
         raise EngineError(
@@ -74,3 +74,10 @@ def referred_to(file: Path, reference: str, name: str) -> Path:
         )
     check_regular(beside, str(beside))
     return beside
+
+
+def is_plain_name(name: str) -> bool:
+    """Whether `name` can be a file's name on every system: no path, nothing that cannot be printed, not longer than file systems allow."""
+    return (
+        name.isprintable() and name not in ("", ".", "..") and not set(name) & set("/\\:") and len(name.encode()) <= 255
+    )

@@ -10,6 +10,7 @@ import importlib
 import json
 import os
 import platform
+import re
 import shutil
 import subprocess
 import sys
@@ -28,11 +29,13 @@ class Report:
         findings: Of each package.
         facts: Of the machine, by name: Python, system, GPU, driver. Nothing of users or patients.
         advice: Sentences on what works but could work better.
+        offline: pip is told to ask no index, so that packages can only come from a folder, the wheelhouse.
     """
 
     findings: tuple[Finding, ...]
     facts: dict[str, str]
     advice: tuple[str, ...] = ()
+    offline: bool = False
 
     @property
     def missing(self) -> list[Finding]:
@@ -78,15 +81,17 @@ def read_report(lines: Iterable[str], ended: str = "") -> Report:
             findings.append(Finding(package, version, problem, broken=True))
         else:  # never reached: what its metadata says must do
             findings.append(judge(package, version, importable=package.bundled))
+    offline = any(message.get("offline", False) for message in said)
     for message in said:
         if "facts" in message:
-            return Report(tuple(findings), message["facts"], tuple(message["advice"]))
-    return Report(tuple(findings), {})
+            return Report(tuple(findings), message["facts"], tuple(message["advice"]), offline)
+    return Report(tuple(findings), {}, offline=offline)
 
 
 def main() -> None:
     """Check, and say so line by line."""
     _say({"versions": _versions()})
+    _say({"offline": _is_offline()})
     for package in packages():
         _say({"importing": package.name})
         finding = _try(package)
@@ -123,6 +128,12 @@ def _try(package: Package) -> Finding:
         )
     version = version or getattr(module, "__version__", None)
     return judge(package, version, importable=True)
+
+
+def _is_offline() -> bool:
+    """Whether pip's settings, in its files or in the environment, forbid to ask an index."""
+    settings = _output([sys.executable, "-m", "pip", "--disable-pip-version-check", "config", "list"])
+    return bool(re.search(r"\.no-index='(1|true|yes|on)'", settings, re.IGNORECASE))
 
 
 def _machine() -> dict[str, str]:

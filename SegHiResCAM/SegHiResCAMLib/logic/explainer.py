@@ -21,8 +21,9 @@ import numpy as np
 from SegHiResCAMLib.logic.export import check_export, export_steps
 from SegHiResCAMLib.logic.images import voxels_of
 from SegHiResCAMLib.logic.job import ExplainerError, Job, Report
+from SegHiResCAMLib.provenance import node_facts
 from SegHiResCAMLib.scene.errors import SceneError
-from SegHiResCAMLib.scene.heatmap import MEASUREMENTS, add_heatmap, node_facts, prepare_map
+from SegHiResCAMLib.scene.heatmap import MEASUREMENTS, add_heatmap, prepare_map
 from SegHiResCAMLib.scene.segments import (
     Segment,
     add_segmentation,
@@ -59,8 +60,8 @@ class Explainer:
     def __init__(self, client: Client) -> None:
         self.client = client
         self._jobs: dict[int, Job] = {}
-        self._leaving: set[int] = set()  # were given up, but the worker has not let go of them yet
-        self._abandoned: list[Job] = []  # were given up, but the thread has not let go of them yet
+        self._leaving: set[int] = set()  # were cancelled, but the worker has not ended them yet
+        self._abandoned: list[Job] = []  # were cancelled, but the thread has not ended them yet
         self._events: deque[tuple[int, Any]] = deque()
         self._background = ThreadPoolExecutor(max_workers=1, thread_name_prefix="seghirescam")
         self._own_numbers = count(-1, -1)
@@ -98,7 +99,7 @@ class Explainer:
         device: str = "auto",
         **callbacks: Any,
     ) -> Job:
-        """Outline what a model knows; the result is a vtkMRMLSegmentationNode beside the volume.
+        """Segment a volume with a model; the result is a vtkMRMLSegmentationNode beside the volume.
 
         Args:
             volume: A vtkMRMLScalarVolumeNode.
@@ -155,7 +156,7 @@ class Explainer:
             segment: One of the model's labels.
             further: Volumes that are the model's further channels.
             segmentation: The vtkMRMLSegmentationNode that the heat map belongs to.
-            pixel_set: Id of a segment in it, whose voxels are explained in place of those that the model outlines; or a pixel set as the
+            pixel_set: Id of a segment in it, whose voxels are explained in place of those that the model predicts; or a pixel set as the
                 engine writes it, {"kind": "sphere", "centre": [...], "radius": 10}, in the volume's own RAS millimetres.
             method: One of those that `open_model` names.
             layer: One of those that `layers` names; None for the suggested one.
@@ -163,8 +164,8 @@ class Explainer:
             axis: Of slices, for 2D networks: "auto", "axial", "coronal" or "sagittal".
             device: "auto", "cuda", "mps" or "cpu".
             method_options: Of the method, by name, as `open_model` lists them.
-            contrast: A label, or "background", that this one is set against.
-            contrast_weight: How much that one counts.
+            contrast: The contrast class, a label or "background".
+            contrast_weight: How much the contrast class counts.
             refine_with: Further layers, whose maps are combined with that of `layer`.
             refine: How they are combined: their "product" or their "mean".
             callbacks: See `Job`.
@@ -176,7 +177,7 @@ class Explainer:
         mask = None
         if isinstance(pixel_set, str):
             if segmentation is None:
-                sentence = f"Which segmentation has the segment {pixel_set}, that is to be explained? Give it, too."
+                sentence = f"The segment '{pixel_set}' is to be explained, but no segmentation was given. Give the segmentation that contains it."
                 raise SceneError(sentence)
             mask = Voxels(voxels.affine, segment_reader(segmentation, pixel_set, volume))
         request = protocol.Explain(
@@ -197,9 +198,8 @@ class Explainer:
             kept = segmentation if segmentation is not None and segmentation.GetScene() is scene else None
             node = add_heatmap(scene, image, np.array(voxels.affine), node_facts(facts), volume, segmentation=kept)
             if facts.get("measurements"):
-                units = facts["provenance"].get("units", "logit units")
                 name = f"{node.GetName()}, measurements"
-                table = add_measurements_table(scene, facts["measurements"], name, units=units)
+                table = add_measurements_table(scene, facts["measurements"], name, units=facts["provenance"]["units"])
                 node.SetNodeReferenceID(MEASUREMENTS, table.GetID())
                 node.SetAttribute("SegHiResCAM.measurements", json.dumps(facts["measurements"]))
             return node
@@ -275,7 +275,7 @@ class Explainer:
         return job.result
 
     def cancel(self, job: Job) -> None:
-        """Give a job up: it ends at once with the error "cancelled", and whatever computes for it within two seconds."""
+        """Cancel a job: it ends at once with the error "cancelled", and whatever computes for it within two seconds."""
         if job.is_with_worker:
             self._leaving.add(job.identifier)
             self.client.cancel(job.identifier)
@@ -287,11 +287,11 @@ class Explainer:
 
     @property
     def is_busy(self) -> bool:
-        """Whether any job has not ended, or worker or thread have not let go of one that was given up."""
+        """Whether any job has not ended, or worker or thread still work for one that was cancelled."""
         return bool(self._jobs or self._leaving or self._abandoned)
 
     def close(self) -> None:
-        """End the worker, and give up what is being done; nobody is told."""
+        """End the worker, and cancel what is being done; no callback is called."""
         for job in [*self._jobs.values(), *self._abandoned]:
             job.abandon()
             if not job.let_go() and job.in_thread is not None:  # nobody polls any more
@@ -326,7 +326,7 @@ def _facts(result: Result, _report: Report) -> Steps:
 def _scene_of(volume: vtkMRMLScalarVolumeNode) -> Any:
     scene = volume.GetScene()
     if scene is None:
-        sentence = f"The volume {volume.GetName()} was removed meanwhile, so its result was thrown away: load it again."
+        sentence = f"'{volume.GetName()}' was deleted while it was being processed, so the result was discarded. Load it again."
         raise SceneError(sentence)
     return scene
 

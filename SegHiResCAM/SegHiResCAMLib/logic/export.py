@@ -1,16 +1,14 @@
-"""A heat map and what belongs to it, as files in one folder. They are put in place when all are written: nothing is left of an export that was given up."""
+"""A heat map and what belongs to it, as a result in a folder: put in place when all of it is written, nothing is left of one that was cancelled."""
 
 from __future__ import annotations
 
 import csv
 import json
-import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
-from uuid import uuid4
 
 import numpy as np
 
@@ -33,12 +31,15 @@ from SegHiResCAMLib.scene.segmentation_file import SegmentationFile, layer_array
 from SegHiResCAMLib.scene.table import table_rows
 from SegHiResCAMLib.scene.volumes import volume_array
 from SegHiResCAMLib.steps import Steps
+from SegHiResCAMLib.writing.commit import FACTS
+from SegHiResCAMLib.writing.errors import WritingError, cannot_write
+from SegHiResCAMLib.writing.result import Result
 
 if TYPE_CHECKING:
-    from slicer import vtkMRMLScalarVolumeNode
+    from slicer import vtkMRMLScalarVolumeNode, vtkMRMLScene
 
 FORMATS: dict[str, Callable[..., None]] = {"nrrd": write_nrrd, "nii.gz": write_nifti}
-FACTS, SEGMENTS_FILE = "explanation.json", "segmentation.seg.nrrd"
+SEGMENTS_FILE, PICTURE_FILE, TABLE_FILE = "segmentation.seg.nrrd", "overlay.png", "measurements.csv"
 MAPS, SEGMENTS, PICTURE = 0.75, 0.85, 1.0
 """How far the export is when the heat maps, the segmentation and the picture are written."""
 
@@ -99,56 +100,60 @@ def export_steps(
     )
     rows = table_rows(table) if table is not None else None
     taken = segmentation_file(segmentation) if segmentation is not None else None
-    beside = folder / f".seghirescam-{uuid4().hex}"  # files are put in their places when all are there
     write, left_out = FORMATS[file_format], []
+    maps = (f"heatmap.{file_format}", f"signed-map.{file_format}")
+    names, inputs = [*maps, SEGMENTS_FILE, PICTURE_FILE, TABLE_FILE, FACTS], _files_of(heatmap.GetScene())
+    begun: list[Result] = []
 
     def write_maps() -> None:
+        begun.append(Result(folder, names, inputs, needed=signed.nbytes))
         with _sentences(folder):
-            beside.mkdir(parents=True)
-            for index, (name, array) in enumerate((("heatmap", np.maximum(signed, 0)), ("signed-map", signed))):
-                file = f"{name}.{file_format}"
+            for index, (file, array) in enumerate(zip(maps, (np.maximum(signed, 0), signed), strict=True)):
                 write(
-                    beside / file, array, affine, header,
+                    begun[0].beside / file, array, affine, header,
                     written=lambda share, done=index, file=file: report(MAPS * (done + share) / 2, f"Writing {file}"),
                 )  # fmt: skip
 
     def write_segmentation(taken: SegmentationFile) -> None:
         with _sentences(folder):
             write_nrrd(
-                beside / SEGMENTS_FILE, layer_array(taken), taken.affine, taken.header, first_axis="list",
+                result.beside / SEGMENTS_FILE, layer_array(taken), taken.affine, taken.header, first_axis="list",
                 written=lambda share: report(MAPS + (SEGMENTS - MAPS) * share, f"Writing {SEGMENTS_FILE}"),
             )  # fmt: skip
 
     def write_rest() -> list[Path]:
         with _sentences(folder):
             if rows is not None:
-                with (beside / "measurements.csv").open("w", encoding="utf-8", newline="") as file:
+                with (result.beside / TABLE_FILE).open("w", encoding="utf-8", newline="") as file:
                     csv.writer(file).writerows(rows)
             text = json.dumps(facts, indent=2, allow_nan=False)
-            (beside / FACTS).write_text(f"{text}\n", encoding="utf-8")
-            names = [file.name for file in sorted(beside.iterdir())]
+            (result.beside / FACTS).write_text(f"{text}\n", encoding="utf-8")
             report(1.0, "Putting the files in place")
-            for name in names:
-                (beside / name).replace(folder / name)
-            return [folder / name for name in names]
+            return result.put_in_place()
 
     try:
         yield write_maps
+        (result,) = begun
         if taken is not None:
             yield lambda: write_segmentation(taken)
         elif segmentation is not None:  # layers on different grids are Slicer's own business
-            save_segmentation(segmentation, beside / SEGMENTS_FILE)
+            save_segmentation(segmentation, result.beside / SEGMENTS_FILE)
         background = volume or heatmap
         drawn = [node for node in (background, heatmap, segmentation) if node is not None]
-        report(SEGMENTS, "Drawing overlay.png")
+        report(SEGMENTS, f"Drawing {PICTURE_FILE}")
         try:
-            picture = slice_picture_steps(beside / "overlay.png", background, heatmap, segmentation, opacity=opacity)
+            picture = slice_picture_steps(
+                result.beside / PICTURE_FILE, background, heatmap, segmentation, opacity=opacity
+            )
             yield from _while_there(drawn, picture)
         except SceneError as problem:  # matplotlib is not part of 3D Slicer, and a picture not worth failing for
+            if isinstance(problem.__cause__, WritingError):
+                raise
             left_out.append(problem.sentence)
         return Exported((yield write_rest), left_out)
     finally:
-        shutil.rmtree(beside, ignore_errors=True)
+        for one in begun:
+            one.close()
 
 
 def _while_there(nodes: list[Any], steps: Steps) -> Steps:
@@ -158,7 +163,7 @@ def _while_there(nodes: list[Any], steps: Steps) -> Steps:
         for node in nodes:
             if node.GetScene() is None:
                 steps.close()
-                sentence = f"{node.GetName()} was removed meanwhile."
+                sentence = f"'{node.GetName()}' was deleted while it was being exported."
                 raise SceneError(sentence)
         try:
             work = steps.send(given)
@@ -172,8 +177,18 @@ def _sentences(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as problem:
-        sentence = f"{folder} cannot be written to ({problem.strerror}): choose another folder, or free some space on the disk."
-        raise SceneError(sentence) from problem
+        raise cannot_write(folder, problem) from problem
+
+
+def _files_of(scene: vtkMRMLScene) -> list[Path]:
+    """The files that a scene's nodes were loaded from or saved to."""
+    count = 0 if scene is None else scene.GetNumberOfNodesByClass("vtkMRMLStorageNode")
+    nodes = [scene.GetNthNodeByClass(number, "vtkMRMLStorageNode") for number in range(count)]
+    names = [node.GetFullNameFromFileName() for node in nodes]
+    names += [
+        node.GetFullNameFromNthFileName(number) for node in nodes for number in range(node.GetNumberOfFileNames())
+    ]
+    return [Path(name) for name in names if name]
 
 
 def _facts(heatmap: vtkMRMLScalarVolumeNode) -> dict[str, Any]:

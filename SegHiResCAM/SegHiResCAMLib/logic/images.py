@@ -31,8 +31,8 @@ def voxels_of(volume: vtkMRMLScalarVolumeNode, further: Sequence[vtkMRMLScalarVo
         aligned = other.shape == array.shape and distance(where, affine, array.shape) < SAME_PLACE
         if not aligned or node.GetTransformNodeID() != volume.GetTransformNodeID():
             sentence = (
-                f"{node.GetName()} lies on another grid than {volume.GetName()}: resample it to that volume, "
-                "with the module Resample Scalar/Vector/DWI Volume, and choose the result."
+                f"'{node.GetName()}' lies on another grid than '{volume.GetName()}'. Resample it to that volume with the module Resample "
+                "Scalar/Vector/DWI Volume, then choose the result."
             )
             raise SceneError(sentence)
         channels.append(other)

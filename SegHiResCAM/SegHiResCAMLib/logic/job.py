@@ -1,4 +1,4 @@
-"""A request under way, and what becomes of it: told by the worker, then finished here, in turns between a thread and the application."""
+"""A request under way and its result: computed by the worker, then finished here, in turns between a thread and the application."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from SegHiResCAMLib.steps import Steps, resume
-from SegHiResCAMLib.worker.protocol import Error, Progress, Result
+from SegHiResCAMLib.worker.protocol import Error, Progress, Result, unexpected
 
 Report = Callable[[float, str], None]
-"""Tell how far a job is: fraction and a short text. It may be called in any thread, and raises `GivenUp` when nobody waits any more."""
+"""Report how far a job is: fraction and a short text. It may be called in any thread, and raises `GivenUp` once the job is cancelled."""
 
 
 class ExplainerError(Exception):
-    """Something the user can understand and mend: a code for programs, a sentence for the user."""
+    """Something the user can understand and mend: a code for programs, a message for the user."""
 
     def __init__(self, error: Error) -> None:
         super().__init__(error.sentence)
@@ -43,7 +43,7 @@ class Job:
         done: Whether it has ended.
         result: Once it has ended well.
         error: Once it has failed.
-        facts: What the worker told with its result; "reused" lists what it did not have to do again.
+        facts: What the worker reported with its result; "reused" lists what it did not have to do again.
         in_thread: What a thread does for it now, None for nothing.
     """
 
@@ -83,15 +83,15 @@ class Job:
                 self.on_done(self.result)
             return True
         if self._reported and self.on_progress:
-            told, self._reported = self._reported, None
-            self.on_progress(*told, None)
+            reported, self._reported = self._reported, None
+            self.on_progress(*reported, None)
         if self.in_thread is not None and not self.in_thread.done():
             return False
         try:
             work = resume(self._running, self.in_thread.result if self.in_thread else None)
             self.in_thread = background.submit(work) if work else None
         except StopIteration as end:
-            # Told a poll later: to show a result may take as long as to make it.
+            # Reported a poll later: to show a result may take as long as to make it.
             self._ended, self.result = True, end.value
         except Exception as problem:  # noqa: BLE001 - as when the worker itself fails
             self._running.close()
@@ -110,11 +110,11 @@ class Job:
             self._fail(Error("cancelled", "Cancelled."))
 
     def abandon(self) -> None:
-        """Stop without telling anybody. Then `let_go`."""
+        """Stop without calling back. Then `let_go`."""
         self._given_up = True
 
     def let_go(self) -> bool:
-        """Take back what the steps of a job that was given up have begun; False while the thread still works for it.
+        """Take back what the steps of a cancelled job have begun; False while the thread still works for it.
 
         To be called in the application's thread: the steps hold nodes of the scene.
         """
@@ -137,4 +137,4 @@ class Job:
 
 def _failed(problem: Exception) -> Error:
     sentence = getattr(problem, "sentence", None)
-    return Error("scene", sentence or f"This should not have happened ({type(problem).__name__}: {problem}).")
+    return Error("scene", sentence) if sentence else unexpected(problem)

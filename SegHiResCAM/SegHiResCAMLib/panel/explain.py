@@ -18,7 +18,7 @@ from SegHiResCAMLib.panel.segments import SegmentList
 from SegHiResCAMLib.panel.state import State
 from SegHiResCAMLib.panel.widgets import chosen_in, fill_combo
 from SegHiResCAMLib.scene.errors import SceneError
-from SegHiResCAMLib.scene.heatmap import heatmap_provenance, peak_position, remove_heatmap
+from SegHiResCAMLib.scene.heatmap import heatmap_provenance, heatmap_units, peak_position, remove_heatmap
 from SegHiResCAMLib.scene.overlay import jump_slices
 from SegHiResCAMLib.scene.places import mouse_position, points_at, start_placing
 
@@ -165,7 +165,7 @@ class ExplainSection:
                 segment=" ".join(filter(None, [facts["segment"], _contrast(facts)])),
                 layer=facts["layer"],
                 peak=f"{float(facts['maximum']):.3g}",
-                units=facts.get("units", "logit units").replace("share of", "of"),
+                units=heatmap_units(heatmap).replace("share of", "of"),
             )
         )
 

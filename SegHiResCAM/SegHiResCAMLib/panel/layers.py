@@ -110,7 +110,7 @@ class LayerTable:
 
     def _marks(self, layer: dict[str, Any], suggested: bool) -> str:
         titles = {
-            "tail-trivial": _("the map is the segment itself"),
+            "tail-trivial": _("the map is the explained region"),
             "feeds-normalisation": _("no Seg-Grad CAM here"),
             "grid-too-coarse": _("coarser than the segment"),
         }

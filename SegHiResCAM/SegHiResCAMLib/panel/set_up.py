@@ -109,7 +109,7 @@ class SetUpSection:
         self._replaced = {one.package.module for one in missing if one.package.module in sys.modules}
         self._log.clear()
         self._said = ""
-        by_extension = any(one.package.name == "torch" for one in missing) and self._install_torch_by_extension()
+        by_extension = self._extension_is_asked() and self._install_torch_by_extension()
         self._steps = pip_steps(self.report, torch=not by_extension)
         self._installing = True
         self._next_step()
@@ -127,14 +127,18 @@ class SetUpSection:
         if failure:
             self._steps = []
             cancelled = failure == CANCELLED
-            self._said = _("Cancelled: nothing more is installed.") if cancelled else why_pip_failed(self._heard)
+            reason = _("Cancelled: nothing more is installed.") if cancelled else why_pip_failed(self._heard)
+            self._said = "\n".join([*filter(None, [self._said]), reason])
         self._next_step()
 
+    def _extension_is_asked(self) -> bool:
+        """Whether the extension PyTorch chooses torch's build: it does so on the internet, and knows no wheelhouse."""
+        is_missing = any(one.package.name == "torch" for one in self.report.missing)
+        return is_missing and not self.report.offline and _pytorch_extension() is not None
+
     def _install_torch_by_extension(self) -> bool:
-        """Have the extension PyTorch choose the build that fits the GPU. Returns whether there is that extension."""
+        """Have the extension PyTorch choose the build that fits the GPU. Returns whether it did: where not, pip is next."""
         logic = _pytorch_extension()
-        if logic is None:
-            return False
         torch = next(one for one in self.report.missing if one.package.name == "torch")
         try:
             if torch.version is not None or torch.broken:
@@ -143,6 +147,7 @@ class SetUpSection:
         except Exception as problem:  # noqa: BLE001 - it passes on whatever pip and the network do
             self._log.append(str(problem))
             self._said = _("The extension PyTorch could not install torch: {problem}").format(problem=problem)
+            return False
         return True
 
     def _start(self, command: list[str], then: Callable[[str], None], limit: float | None = None) -> None:
@@ -223,8 +228,13 @@ class SetUpSection:
         if replaced:
             lines.append(_("It replaces {names}, for all of 3D Slicer.").format(names=", ".join(replaced)))
         if any(finding.package.name == "torch" for finding in missing):
-            lines.append(_("PyTorch downloads up to 3 GB."))
-            if _pytorch_extension() is None:
+            if self.report.offline:
+                lines.append(
+                    _("pip is told to ask no server, so PyTorch comes from the folder that it is told to look in.")
+                )
+            else:
+                lines.append(_("PyTorch downloads up to 3 GB."))
+            if not self.report.offline and _pytorch_extension() is None:
                 lines.append(
                     _(
                         "For an NVIDIA GPU, cancel and install the extension PyTorch first: it chooses the build that fits."

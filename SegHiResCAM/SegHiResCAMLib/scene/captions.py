@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from SegHiResCAMLib.scene.canvas import DIM, WARNING, Canvas, number
-from SegHiResCAMLib.scene.heatmap import heatmap_diagnoses, heatmap_provenance, peak_position
+from SegHiResCAMLib.scene.heatmap import heatmap_diagnoses, heatmap_provenance, heatmap_units, peak_position
 from SegHiResCAMLib.scene.panels import Outline, anatomical
 from SegHiResCAMLib.scene.save import written_beside
 
@@ -38,7 +38,7 @@ def legend(page: Canvas, heatmap: vtkMRMLScalarVolumeNode, left: int, top: int, 
         return
     upper, hidden = shown
     peak = peak_position(heatmap)
-    units = heatmap_provenance(heatmap).get("units", "logit units")
+    units = heatmap_units(heatmap)
     where = ", ".join(anatomical(peak.position, axis) for axis in range(3))
     lines = [
         f"contribution to the score, {units}",

@@ -6,8 +6,6 @@ a sentence. Import the other modules inside the `with` block.
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,10 +13,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from SegHiResCAMLib.scene.errors import SceneError
+from SegHiResCAMLib.writing.temporary import temporary_folder
 
 if TYPE_CHECKING:
     from types import ModuleType
 
+    from matplotlib.cm import ColormapRegistry
     from slicer import (
         vtkMRMLAbstractLogic,
         vtkMRMLApplicationLogic,
@@ -63,16 +63,23 @@ def headless_application() -> Iterator[HeadlessApplication]:
         SceneError: slicer-core is missing or hidden by another package called `slicer`, or matplotlib is missing.
     """
     slicer = _slicer_core()
-    folder = Path(tempfile.mkdtemp(prefix="seghirescam-scene-"))
-    try:
+    with temporary_folder("scene") as folder:
         _write_color_tables(folder / "share" / "ColorFiles")
         application = _application(slicer, folder)
         try:
             yield application[0]
         finally:
             _take_down(*application)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+
+
+def missing_packages() -> str:
+    """Why there can be no scene here, as a sentence; empty where there can be one."""
+    try:
+        _slicer_core()
+        _color_maps()
+    except SceneError as problem:
+        return problem.sentence
+    return ""
 
 
 def _slicer_core() -> ModuleType:
@@ -96,17 +103,22 @@ def _slicer_core() -> ModuleType:
 
 def _write_color_tables(folder: Path) -> None:
     """Write the tables in Slicer's own format, so that node IDs, and saved scenes, equal the desktop's."""
-    try:
-        from matplotlib import colormaps
-    except ImportError as problem:
-        sentence = "Colour tables outside 3D Slicer need matplotlib: install it with `pip install seghirescam[scene]`."
-        raise SceneError(sentence) from problem
+    colormaps = _color_maps()
     folder.mkdir(parents=True)
     for name in COLOR_TABLES:
         rgb = (colormaps[name.lower()](range(256))[:, :3] * 255).round().astype(int)
         lines = [f"# Color table file {name}.txt", "# 256 values"]
         lines += [f"{index} {index} {r} {g} {b} 255" for index, (r, g, b) in enumerate(rgb)]
         (folder / f"{name}.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def _color_maps() -> ColormapRegistry:
+    try:
+        from matplotlib import colormaps
+    except ImportError as problem:
+        sentence = "Colour tables outside 3D Slicer need matplotlib: install it with `pip install seghirescam[scene]`."
+        raise SceneError(sentence) from problem
+    return colormaps
 
 
 def _application(

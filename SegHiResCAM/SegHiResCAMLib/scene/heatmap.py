@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import slicer
 
+from SegHiResCAMLib.provenance import PREFIX
 from SegHiResCAMLib.scene.errors import SceneError
 from SegHiResCAMLib.scene.placement import place_beside
 from SegHiResCAMLib.scene.volumes import Array, image_of, set_image, to_world, volume_array
@@ -27,7 +28,6 @@ LOWER_FRACTION = 0.15
 INPUT_VOLUME = "SegHiResCAM.inputVolume"  # node reference roles
 SEGMENTATION = "SegHiResCAM.segmentation"
 MEASUREMENTS = "SegHiResCAM.measurements"
-PREFIX = "SegHiResCAM."  # of the node attributes that hold the provenance
 METHOD = f"{PREFIX}method"  # a node with this attribute is a heat map
 
 
@@ -49,7 +49,7 @@ def prepare_map(array: Array) -> PreparedMap:
     """Do everything that takes time; may run in any thread.
 
     Args:
-        array: (i, j, k) raw values, in logit units.
+        array: (i, j, k) raw values, in the units that the provenance names.
 
     Raises:
         SceneError: The map has values that are no numbers.
@@ -76,7 +76,7 @@ def add_heatmap(
 
     Args:
         scene: The vtkMRMLScene.
-        array: (i, j, k) raw values, in logit units; or what `prepare_map` has made of them.
+        array: (i, j, k) raw values, in the units that the provenance names; or what `prepare_map` has made of them.
         affine: (4, 4) from (i, j, k) to RAS millimetres.
         provenance: How the map was made, kept as node attributes and read back by `heatmap_provenance`. "method",
             "segment" and "model" make the node's name. "maximum" is added: the map's own.
@@ -106,23 +106,6 @@ def add_heatmap(
     set_display_range(node, prepared.maximum or 1.0, lower_fraction)
     _add_legend(node, provenance)
     return node
-
-
-def node_facts(facts: Mapping[str, Any]) -> dict[str, str]:
-    """What a heat map's node is told of its explanation, whose facts are given as `Explanation.as_dict` has them.
-
-    The provenance, the numbers that make maps comparable, and as "diagnoses", a JSON list of sentences, what to know before believing
-    the map.
-    """
-    return {
-        **facts["provenance"],
-        "score": repr(facts["score"]),
-        "maximum": repr(facts["maximum"]),
-        "minimum": repr(facts["minimum"]),
-        "peakRas": " ".join(f"{coordinate:.3f}" for coordinate in facts["peak_ras_mm"]),
-        "pixelCount": str(facts["pixel_count"]),
-        "diagnoses": json.dumps([one["sentence"] for one in facts["diagnoses"]], ensure_ascii=False),
-    }
 
 
 def remove_heatmap(node: vtkMRMLScalarVolumeNode) -> None:
@@ -167,6 +150,11 @@ def heatmap_provenance(node: vtkMRMLScalarVolumeNode) -> dict[str, str]:
     """How a heat map was made, as `add_heatmap` was told, with its "maximum"; empty for any other node."""
     names = [name for name in node.GetAttributeNames() if name.startswith(PREFIX)]
     return {name.removeprefix(PREFIX): node.GetAttribute(name) for name in names}
+
+
+def heatmap_units(node: vtkMRMLScalarVolumeNode) -> str:
+    """The units of a heat map's values, as its provenance has them; maps of early versions do not say, and were all in logit units."""
+    return heatmap_provenance(node).get("units", "logit units")
 
 
 def heatmap_diagnoses(node: vtkMRMLScalarVolumeNode) -> list[str]:

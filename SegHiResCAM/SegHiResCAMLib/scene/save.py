@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
+from zipfile import is_zipfile
 
 import slicer
 
 from SegHiResCAMLib.scene.errors import SceneError
+from SegHiResCAMLib.writing.errors import WritingError, no_space
+from SegHiResCAMLib.writing.whole_file import whole_file
 
 if TYPE_CHECKING:
     from slicer import vtkMRMLScene, vtkMRMLSegmentationNode
@@ -24,9 +26,8 @@ def save_scene(scene: vtkMRMLScene, path: Path) -> None:
     """
     _check_ending(path, ".mrb", "scene")
     with written_beside(path) as beside:
-        if not scene.WriteToMRB(str(beside)):
-            sentence = f"{path} cannot be written: is there enough space on the disk?"
-            raise SceneError(sentence)
+        if not scene.WriteToMRB(str(beside)) or not is_zipfile(beside):
+            raise no_space(path)
 
 
 def save_segmentation(node: vtkMRMLSegmentationNode, path: Path) -> None:
@@ -42,28 +43,21 @@ def save_segmentation(node: vtkMRMLSegmentationNode, path: Path) -> None:
     with written_beside(path) as beside:
         storage.SetFileName(str(beside))
         if not storage.WriteData(node):
-            reason = storage.GetUserMessages().GetAllMessagesAsString().strip()
-            sentence = f"{path} cannot be written: {reason or 'is there enough space on the disk?'}"
-            raise SceneError(sentence)
+            raise no_space(path)
 
 
 @contextmanager
 def written_beside(path: Path) -> Iterator[Path]:
-    """Lend a file of the same name in a private folder beside `path`, and put it in place when the block succeeds.
-
-    The name stays the same since a bundle names its inner folder after its file.
+    """`whole_file`, with the scene's own error.
 
     Raises:
-        SceneError: The folder does not exist or cannot be written to.
+        SceneError: The folder does not exist or cannot be written to, or the disk is full.
     """
     try:
-        with tempfile.TemporaryDirectory(dir=path.absolute().parent, prefix=".seghirescam-") as folder:
-            beside = Path(folder) / path.name
+        with whole_file(path) as beside:
             yield beside
-            beside.replace(path)
-    except OSError as problem:
-        sentence = f"{path} cannot be written ({problem.strerror}): choose another folder or name."
-        raise SceneError(sentence) from problem
+    except WritingError as problem:
+        raise SceneError(problem.sentence) from problem
 
 
 def _check_ending(path: Path, ending: str, what: str) -> None:

@@ -6,8 +6,6 @@ Slicer's own writer says how a segmentation is described: it is given a copy of 
 from __future__ import annotations
 
 import re
-import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -17,6 +15,7 @@ import vtk
 from SegHiResCAMLib.scene.save import save_segmentation
 from SegHiResCAMLib.scene.segments import BINARY_LABELMAP, image_affine, image_voxels, segment_ids
 from SegHiResCAMLib.scene.volumes import Array
+from SegHiResCAMLib.writing.temporary import temporary_folder
 
 if TYPE_CHECKING:
     from slicer import vtkMRMLSegmentationNode, vtkOrientedImageData
@@ -99,8 +98,8 @@ def _on_one_grid(image: vtkOrientedImageData, other: vtkOrientedImageData) -> bo
 
 def _header(node: vtkMRMLSegmentationNode, start: Array, stop: Array) -> dict[str, str]:
     """What Slicer writes of such a segmentation, with the true extent in place of that of one voxel."""
-    with tempfile.TemporaryDirectory(prefix="seghirescam-") as folder:
-        path = Path(folder) / "header.seg.nrrd"
+    with temporary_folder("header") as folder:
+        path = folder / "header.seg.nrrd"
         save_segmentation(_of_one_voxel(node), path)
         head = path.read_bytes().partition(b"\n\n")[0].decode("utf-8", "replace")
     pairs = dict(line.split(":=", 1) for line in head.splitlines() if ":=" in line)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
@@ -12,10 +11,11 @@ import slicer
 import vtk
 from vtk.util.numpy_support import vtk_to_numpy
 
+from SegHiResCAMLib.naming import identifier, unique
 from SegHiResCAMLib.scene.errors import SceneError
 from SegHiResCAMLib.scene.placement import place_beside
 from SegHiResCAMLib.scene.volumes import Array, image_of, volume_array
-from SegHiResCAMLib.terminology import Code, Terminology
+from SegHiResCAMLib.terminology import Terminology, terminology_entry
 
 if TYPE_CHECKING:
     from slicer import (
@@ -30,8 +30,6 @@ if TYPE_CHECKING:
 
 _MODEL, _SHA256 = "SegHiResCAM.model", "SegHiResCAM.modelSha256"
 BINARY_LABELMAP = "Binary labelmap"  # vtkSegmentationConverter's name of the representation
-_CATEGORIES = "Segmentation category and type - DICOM master list"
-_REGIONS = "Anatomic codes - DICOM master list"
 
 
 @dataclass(frozen=True)
@@ -43,7 +41,7 @@ class Segment:
         value: Its value in the label array, at least 1.
         color: Red, green, blue, 0 to 1.
         terminology: What it is in coded terms; None if unknown.
-        id: Stable identifier in the segmentation node; made from the name if left empty.
+        id: Stable identifier in the segmentation node; made from the name if left empty. A second one of the same id gets a number.
     """
 
     name: str
@@ -54,7 +52,7 @@ class Segment:
 
     def __post_init__(self) -> None:
         if not self.id:
-            object.__setattr__(self, "id", re.sub(r"\W+", "-", self.name.lower()).strip("-") or f"segment-{self.value}")
+            object.__setattr__(self, "id", identifier(self.name, self.value))
 
 
 def prepare_labels(labels: Array, affine: Array, segments: Sequence[Segment]) -> vtkOrientedImageData:
@@ -69,7 +67,7 @@ def prepare_labels(labels: Array, affine: Array, segments: Sequence[Segment]) ->
         A vtkOrientedImageData, for `add_segmentation`.
 
     Raises:
-        SceneError: The labels are no integers in three axes, or two segments share an id or a value.
+        SceneError: The labels are no integers in three axes, or two segments share a value.
     """
     _check(labels, segments)
     named = [segment.value for segment in segments]
@@ -107,7 +105,7 @@ def add_segmentation(
         The vtkMRMLSegmentationNode.
 
     Raises:
-        SceneError: The labels are no integers in three axes, or two segments share an id or a value.
+        SceneError: The labels are no integers in three axes, or two segments share a value.
     """
     layer = prepare_labels(labels, affine, segments) if isinstance(labels, np.ndarray) else labels
     node = scene.AddNewNodeByClass("vtkMRMLSegmentationNode", name)
@@ -115,8 +113,8 @@ def add_segmentation(
     node.SetReferenceImageGeometryParameterFromVolumeNode(reference_volume)
     segmentation = node.GetSegmentation()
     segmentation.SetSourceRepresentationName(BINARY_LABELMAP)
-    for description in segments:
-        segmentation.AddSegment(_vtk_segment(description, layer), description.id)
+    for description, segment_id in zip(segments, unique(segment.id for segment in segments), strict=True):
+        segmentation.AddSegment(_vtk_segment(description, layer), segment_id)
     place_beside(scene, node, reference_volume)
     return node
 
@@ -131,7 +129,8 @@ def add_segment(node: vtkMRMLSegmentationNode, mask: Array, affine: Array, segme
         segment: Its value is that of the mask, 1.
     """
     layer = prepare_labels(mask.astype(np.uint8), affine, [segment])
-    node.GetSegmentation().AddSegment(_vtk_segment(segment, layer), segment.id)
+    (segment_id,) = unique([segment.id], segment_ids(node))
+    node.GetSegmentation().AddSegment(_vtk_segment(segment, layer), segment_id)
 
 
 def segment_array(node: vtkMRMLSegmentationNode, segment_id: str, reference_volume: vtkMRMLScalarVolumeNode) -> Array:
@@ -233,28 +232,16 @@ def image_affine(image: vtkOrientedImageData) -> Array:
     return np.asarray(slicer.util.arrayFromVTKMatrix(to_world))
 
 
-def terminology_entry(terminology: Terminology) -> str:
-    """Write a terminology as Slicer does: context~category~type~modifier~region context~region~region modifier."""
-    codes = [terminology.category, terminology.type, terminology.modifier]
-    regions = [terminology.region, None]
-    return "~".join([_CATEGORIES, *map(_code, codes), _REGIONS, *map(_code, regions)])
-
-
-def _code(code: Code | None) -> str:
-    return f"{code.scheme}^{code.value}^{code.meaning}" if code else "^^"
-
-
 def _check(labels: Array, segments: Sequence[Segment]) -> None:
     if labels.ndim != 3 or labels.dtype.kind not in "iu":
         sentence = (
             f"A label map holds integers in three axes, but this array is {labels.dtype} of shape {labels.shape}."
         )
         raise SceneError(sentence)
-    for what in ("id", "value"):
-        values = [getattr(segment, what) for segment in segments]
-        if len(set(values)) < len(values):
-            sentence = f"Two segments share the same {what} ({values}): give each its own."
-            raise SceneError(sentence)
+    values = [segment.value for segment in segments]
+    if len(set(values)) < len(values):
+        sentence = f"Two segments share the same value ({values}): give each its own."
+        raise SceneError(sentence)
     if any(segment.value < 1 for segment in segments):
         sentence = "A segment has the value 0 or less, which is the background's: number segments from 1."
         raise SceneError(sentence)

@@ -25,6 +25,7 @@ from SegHiResCAMLib.engine.inference.slicing import Axis
 from SegHiResCAMLib.engine.models import SegmentationModel, open_model
 from SegHiResCAMLib.engine.models.catalogue import catalogue
 from SegHiResCAMLib.engine.progress import Progress
+from SegHiResCAMLib.worker.arrays import load_array
 from SegHiResCAMLib.worker.protocol import Explain, GetModel, Layers, OpenModel, Segment, Voxels
 
 Arrays = dict[str, npt.NDArray[Any]]
@@ -106,11 +107,11 @@ def _layers(request: Layers, kept: Kept, progress: Progress) -> Answer:
         layers = model_layers(model)
     else:
         progress(0.1, "Preparing the volume")
-        prepared = _prepared(request, request.volume, model, kept)
+        prepared = _prepared(request, request.volume, model, kept, progress)
         layers = volume_layers(model, prepared, cast("Axis", request.axis))
     suggested, reason = suggest_layer(layers)
-    told = [layer.as_dict(request.extent_mm) for layer in layers]
-    return {"layers": told, "suggested": suggested.name, "reason": reason}, {}
+    listed = [layer.as_dict(request.extent_mm) for layer in layers]
+    return {"layers": listed, "suggested": suggested.name, "reason": reason}, {}
 
 
 def _segment(request: Segment, kept: Kept, progress: Progress) -> Answer:
@@ -122,14 +123,14 @@ def _segment(request: Segment, kept: Kept, progress: Progress) -> Answer:
 
 def _explain(request: Explain, kept: Kept, progress: Progress) -> Answer:
     model = _model(request.model, kept)
-    model.label(request.segment)  # a wrong name is told before minutes of computing
-    handed_on = {one.name: getattr(request, one.name) for one in fields(request)}
+    model.label(request.segment)  # a wrong name is refused before minutes of computing
+    passed_on = {one.name: getattr(request, one.name) for one in fields(request)}
     question = ExplainRequest(
-        **handed_on
+        **passed_on
         | {
-            "volume": _volume(request.volume, kept),
+            "volume": _volume(request.volume, kept, progress),
             "model": model,
-            "mask": request.mask and _load(request.mask, kept.folder, "The mask"),
+            "mask": request.mask and _load(request.mask, kept.folder, "The mask", progress),
             "pixel_set": request.pixel_set and pixel_set_from_json(request.pixel_set),
         }
     )
@@ -165,16 +166,17 @@ def _fingerprint(path: Path) -> Hashable:
     return str(path), tuple((name, stat.st_size, stat.st_mtime_ns) for name, stat in stats)
 
 
-def _volume(voxels: Voxels, kept: Kept) -> MetaTensor:
-    return kept.get("volume", voxels.key, lambda: _load(voxels, kept.folder, "The volume"))
+def _volume(voxels: Voxels, kept: Kept, progress: Progress) -> MetaTensor:
+    return kept.get("volume", voxels.key, lambda: _load(voxels, kept.folder, "The volume", progress))
 
 
-def _load(voxels: Voxels, folder: Path, name: str) -> MetaTensor:
-    return volume_from_array(np.load(folder / voxels.file, allow_pickle=False), np.array(voxels.affine), name)
+def _load(voxels: Voxels, folder: Path, name: str, progress: Progress) -> MetaTensor:
+    array = load_array(folder / voxels.file, lambda: progress(0.0, "Receiving the voxels"))
+    return volume_from_array(array, np.array(voxels.affine), name)
 
 
 def _segmentation(request: Segment, model: SegmentationModel, kept: Kept, progress: Progress) -> Segmentation:
-    volume = _volume(request.volume, kept)
+    volume = _volume(request.volume, kept, progress)
     options: dict[str, Any] = {name: getattr(request, name) for name in ("mode", "axis", "device")}
     found = kept.get(
         "segmentation", _segmentation_key(request), lambda: segment(model, volume, progress=progress, **options)
@@ -187,8 +189,10 @@ def _segmentation_key(request: Segment | Explain) -> Hashable:
     return _fingerprint(Path(request.model)), request.volume.key, request.mode, request.axis, request.device
 
 
-def _prepared(request: Layers, voxels: Voxels, model: SegmentationModel, kept: Kept) -> PreparedVolume:
-    volume = _volume(voxels, kept)
+def _prepared(
+    request: Layers, voxels: Voxels, model: SegmentationModel, kept: Kept, progress: Progress
+) -> PreparedVolume:
+    volume = _volume(voxels, kept, progress)
     of = _fingerprint(Path(request.model)), voxels.key
     return kept.get("prepared", of, lambda: prepare(model, volume))
 

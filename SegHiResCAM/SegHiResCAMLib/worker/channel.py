@@ -19,7 +19,7 @@ class Channel:
     """Requests in, events out.
 
     Args:
-        folder: Private folder of both ends. When the client goes, and with it the pipe, the folder is removed and the process ends.
+        folder: Private folder of both ends. When the client ends, and with it the pipe, the folder is removed and the process ends.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -36,7 +36,7 @@ class Channel:
             yield self._requests.get()
 
     def send(self, identifier: int, event: Event) -> None:
-        """Tell the client."""
+        """Send an event to the client."""
         line = encode(identifier, event)
         try:
             with self._writing:
@@ -46,7 +46,7 @@ class Channel:
             self._end()
 
     def is_cancelled(self, identifier: int) -> bool:
-        """Whether the client gave this request up."""
+        """Whether the client has cancelled this request."""
         return identifier in self._cancelled
 
     def _listen(self) -> None:

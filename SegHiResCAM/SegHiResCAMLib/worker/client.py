@@ -1,23 +1,21 @@
-"""The client of the worker: never blocks, never raises for what happens over there, and leaves nothing behind.
+"""The client of the worker: never blocks, never raises for what happens in the worker, and leaves nothing behind.
 
     client = Client()
     request = client.submit(Explain("kits-unet", Voxels.of(array, affine), "tumour"))
     for identifier, event in client.poll():   # from a timer
         ...
 
-One thread does everything that takes time: it starts the worker, stores arrays, listens and loads results. Requests wait in line, so
+Threads do everything that takes time: start the worker, store arrays, write requests, listen, load results. Requests wait in line, so
 the worker has one at a time; when it dies, that one fails and the next one starts a new worker.
 """
 
 from __future__ import annotations
 
-import queue
 import sys
 import time
 import weakref
 from collections import deque
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from pathlib import Path
 
 from SegHiResCAMLib.worker.protocol import Error, Progress, Result
@@ -77,7 +75,7 @@ class Client:
             self._inbox.extendleft(reversed(others))
 
     def cancel(self, identifier: int) -> None:
-        """Give a request up, waiting or running; its `Error` has the code "cancelled" and comes within the grace."""
+        """Cancel a request, waiting or running, without waiting; its `Error` has the code "cancelled" and comes within the grace."""
         self._supervisor.cancel(identifier)
 
     def log_tail(self) -> str:
@@ -96,14 +94,13 @@ class Client:
         return self._supervisor.worker.folder if self._supervisor.worker else None
 
     def close(self) -> None:
-        """End the worker, whatever it does, and remove its folder. Requests not done get an `Error`, "closed"."""
+        """End the worker, whatever it does, and remove its folder, within two seconds. Requests not done get an `Error`, "closed"."""
         self._finalizer()
 
     def _listen(self) -> None:
         time.sleep(0.001)  # in an application whose event loop keeps Python to itself, the thread gets its turn now
-        with suppress(queue.Empty):
-            while True:
-                self._inbox.append(self._supervisor.events.get_nowait())
+        for _ in range(self._supervisor.events.qsize()):  # not until it is empty: a worker may say more in the meantime
+            self._inbox.append(self._supervisor.events.get())
 
 
 def worker_command(python: str) -> list[str]:

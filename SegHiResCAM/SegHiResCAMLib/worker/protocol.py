@@ -2,21 +2,23 @@
 
 A line is {"id": 3, "kind": "explain", "body": {...}}. Requests go to the worker's stdin, one at a time; it answers on its stdout with any
 number of `Progress` and then one `Result` or `Error` of the same id. `Ready` comes first, unasked, with id 0. `Cancel` names no request of
-its own: its id is that of the request to give up.
+its own: its id is that of the request to cancel.
 """
 
 from __future__ import annotations
 
 import json
+import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
-from hashlib import blake2b
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import numpy as np
 import numpy.typing as npt
+
+from SegHiResCAMLib.out_of_memory import is_out_of_memory, out_of_memory_message
+from SegHiResCAMLib.worker.arrays import digest, go_on, save_array
 
 VERSION = 3
 """Raised whenever a message changes its meaning; client and worker of different versions do not talk."""
@@ -41,15 +43,17 @@ class Voxels:
         """From numpy arrays."""
         return cls(tuple(tuple(float(value) for value in row) for row in affine), array)
 
-    def stored(self, folder: Path) -> Voxels:
-        """The same as a file in `folder`, which is written only where it is not there yet."""
+    def stored(self, folder: Path, check: Callable[[], None] = go_on) -> Voxels:
+        """The same as a file in `folder`, which is written only where it is not there yet; what `check` raises stops it.
+
+        Raises:
+            OSError: It cannot be written; `DiskFull` where there is no room.
+        """
         array = np.asarray(self.array() if callable(self.array) else self.array)
-        # MRML's arrays are in Fortran order: their bytes are hashed where they are, without a copy.
-        contiguous = np.ascontiguousarray(array.T if array.flags.f_contiguous else array)
-        head = f"{array.shape} {array.dtype.str} {array.flags.f_contiguous}".encode()
-        name = f"volume-{blake2b(contiguous.data, key=head[:64], digest_size=16).hexdigest()}.npy"
+        check()
+        name = f"volume-{digest(array, check)}.npy"
         if not (folder / name).exists():
-            save_array(array, folder / name)
+            save_array(array, folder / name, check)
         return Voxels(self.affine, file=name)
 
     @property
@@ -84,7 +88,7 @@ class Layers:
 
 @dataclass(frozen=True)
 class Segment:
-    """Outline in a volume what a model knows; the result has the array "labels"."""
+    """Segment the volume with the model; the result has the array "labels"."""
 
     model: str
     volume: Voxels
@@ -121,7 +125,7 @@ class Explain:
 
 @dataclass(frozen=True)
 class Cancel:
-    """Give up the request of this id."""
+    """Cancel the request of this id."""
 
 
 @dataclass(frozen=True)
@@ -138,7 +142,7 @@ class Ready:
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a request is: fraction 0 to 1, a short text, and the seconds that remain where they can be told."""
+    """How far a request is: fraction 0 to 1, a short text, and the seconds that remain where they can be estimated."""
 
     fraction: float
     text: str
@@ -220,14 +224,16 @@ def decode(line: str) -> tuple[int, Any]:
         raise NotAMessage(line.rstrip()) from problem
 
 
-def save_array(array: npt.NDArray[Any], path: Path) -> None:
-    """Write a .npy file, whole or not at all."""
-    beside = path.with_name(f".{uuid4().hex}.npy")
-    try:
-        np.save(beside, array, allow_pickle=False)
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
+def unexpected(problem: Exception) -> Error:
+    """What is reported of a problem that nobody has foreseen, or of memory that ran out."""
+    trace = "".join(traceback.format_exception(problem))
+    if is_out_of_memory(problem):
+        return Error("memory", out_of_memory_message(problem), trace)
+    return Error(
+        "internal",
+        f"An unexpected error occurred ({type(problem).__name__}: {problem}). The log has the details.",
+        trace,
+    )
 
 
 def _plain(value: Any) -> Any:
@@ -240,7 +246,7 @@ def _of_numpy(value: Any) -> Any:
     """Positions and options that a script has computed."""
     if isinstance(value, np.ndarray | np.generic):
         return value.tolist()
-    raise TypeError(f"{value!r} cannot be told in JSON")
+    raise TypeError(f"{value!r} cannot be written as JSON")
 
 
 def _from_plain(name: str, value: Any) -> Any:

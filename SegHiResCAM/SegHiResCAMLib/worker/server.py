@@ -8,8 +8,9 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+from SegHiResCAMLib.out_of_memory import is_out_of_memory
 from SegHiResCAMLib.worker.channel import Channel
-from SegHiResCAMLib.worker.protocol import VERSION, Error, Ready
+from SegHiResCAMLib.worker.protocol import VERSION, Error, Ready, unexpected
 
 
 def main() -> None:
@@ -32,9 +33,11 @@ def main() -> None:
 
 
 def missing_engine(problem: Exception) -> Error:
-    """What to tell when the engine cannot be imported."""
+    """What is reported when the engine cannot be imported."""
+    if is_out_of_memory(problem):
+        return unexpected(problem)
     what = getattr(problem, "name", None) or "PyTorch or MONAI"
-    sentence = f"{what} cannot be imported by {sys.executable}: install PyTorch and MONAI there, then try again."
+    sentence = f"'{what}' cannot be imported by '{sys.executable}'. Install PyTorch and MONAI there, then try again."
     if what.startswith("SegHiResCAMLib"):
-        sentence = f"SegHiResCAM is not installed as a whole ({problem}): install it again."
+        sentence = f"The installation of SegHiResCAM is incomplete ({problem}). Install it again."
     return Error("engine-missing", sentence, "".join(traceback.format_exception(problem)))

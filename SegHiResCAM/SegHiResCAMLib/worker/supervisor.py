@@ -9,13 +9,11 @@ import itertools
 import queue
 import threading
 from collections import deque
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
+from SegHiResCAMLib.worker.arrays import DiskFull, load_array
 from SegHiResCAMLib.worker.folder import remove_stale_folders
 from SegHiResCAMLib.worker.process import WorkerProcess
 from SegHiResCAMLib.worker.protocol import (
@@ -31,6 +29,7 @@ from SegHiResCAMLib.worker.protocol import (
     Result,
     Segment,
     Voxels,
+    unexpected,
 )
 
 LOG_LINES = 400
@@ -45,25 +44,23 @@ class _Job:
     request: Question
 
 
-class _Failure(Exception):  # noqa: N818 - carries what is told to the client
+class _Failure(Exception):  # noqa: N818 - carries what is reported to the client
     def __init__(self, code: str, sentence: str, trace: str = "") -> None:
         super().__init__(sentence)
         self.error = Error(code, sentence, trace)
 
 
 _CLOSED = ("closed", "The program is closing.")
+_CANCELLED = ("cancelled", "Cancelled.")
 
-
-def _closed() -> Error:
-    return Error(*_CLOSED)
-
-
-def _cancelled() -> Error:
-    return Error("cancelled", "Cancelled.")
+CLOSES = 1.5
+"""Seconds that `close` waits at most; what is left then ends with the program, or is swept by the next one."""
 
 
 class Supervisor:
     """One thread and at most one worker. It knows nothing of its client, so that a forgotten client can go.
+
+    `submit`, `cancel` and `close` are called by the application, so nothing that takes time is done while the lock is held.
 
     Args:
         command: Starts the worker, without its last argument, the folder.
@@ -83,10 +80,11 @@ class Supervisor:
         self._grace = grace
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._numbers = itertools.count(1)
-        self._cancelled: set[int] = set()
+        self._waiting: set[int] = set()
         self._running: int | None = None
+        self._given_up = False  # the running request
         self._closing = False
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a forgotten client may be closed by whichever thread collects garbage
         self._thread: threading.Thread | None = None
 
     def submit(self, request: Question) -> int:
@@ -94,8 +92,9 @@ class Supervisor:
         identifier = next(self._numbers)
         with self._lock:
             if self._closing:
-                self.events.put((identifier, _closed()))
+                self.events.put((identifier, Error(*_CLOSED)))
                 return identifier
+            self._waiting.add(identifier)
             if self._thread is None:
                 self._thread = threading.Thread(target=self._work, daemon=True)
                 self._thread.start()
@@ -105,12 +104,14 @@ class Supervisor:
     def cancel(self, identifier: int) -> None:
         """Give a request up; kill the worker if it has not ended it after the grace."""
         with self._lock:
-            self._cancelled.add(identifier)
+            if identifier in self._waiting:
+                self._waiting.remove(identifier)
+                self.events.put((identifier, Error(*_CANCELLED)))
             if self._running != identifier:
                 return
+            self._given_up = True
             if self.worker:
-                with suppress(BrokenPipeError):
-                    self.worker.send(identifier, Cancel())
+                self.worker.send(identifier, Cancel())
         timer = threading.Timer(self._grace, self._kill_if_running, [identifier])
         timer.daemon = True
         timer.start()
@@ -119,40 +120,41 @@ class Supervisor:
         """End the worker and the thread; what is in line gets the error `closed`."""
         with self._lock:
             self._closing = True
-            if self.worker:
-                self.worker.kill()
+            worker = self.worker
+        if worker:
+            worker.kill()
         self._jobs.put(None)
-        if self._thread:
-            self._thread.join(timeout=5)
+        if self._thread and self._thread is not threading.current_thread():
+            self._thread.join(timeout=CLOSES)
 
     def _work(self) -> None:
         remove_stale_folders()
         while (job := self._jobs.get()) is not None:
             with self._lock:
-                self._running = job.identifier
+                if job.identifier not in self._waiting:
+                    continue
+                self._waiting.remove(job.identifier)
+                self._running, self._given_up = job.identifier, False
             try:
                 event: Answer = self._answer(job)
             except _Failure as failure:
                 event = failure.error
             except Exception as problem:  # noqa: BLE001 - or requests would wait for ever
-                event = Error("internal", f"This should not have happened ({type(problem).__name__}: {problem}).")
+                event = unexpected(problem)
             with self._lock:
                 self._running = None
                 if self._closing:
-                    event = _closed()
+                    event = Error(*_CLOSED)
             if isinstance(event, Error) and event.trace:
                 self.log.extend(event.trace.splitlines())
             self.events.put((job.identifier, event))
         self._dispose()
 
     def _answer(self, job: _Job) -> Result | Error:
-        if job.identifier in self._cancelled:
-            return _cancelled()
         worker = self._ready_worker(job)
         try:
             request = self._stored(job.request, worker.folder)
-            if job.identifier in self._cancelled:
-                return _cancelled()
+            self._check()
             worker.send(job.identifier, request)
             for identifier, event in worker.messages():
                 if identifier != job.identifier:
@@ -163,16 +165,22 @@ class Supervisor:
                     return self._loaded(event, worker.folder)
                 elif isinstance(event, Error):
                     return event
-        except BrokenPipeError:
-            pass  # it died as it was asked
+        except DiskFull as problem:
+            raise _Failure("disk", str(problem.strerror)) from problem
         except (OSError, EOFError) as problem:
             self._dispose()  # the next request gets a new folder
-            if job.identifier in self._cancelled:
-                return _cancelled()
+            self._check()
             reason = getattr(problem, "strerror", None) or "a file in it is not whole"
-            sentence = f"The temporary folder {worker.folder.parent} cannot be used ({reason}): free some disk space and try again."
+            sentence = f"The temporary folder '{worker.folder.parent}' cannot be used ({reason}). Check that it can be written to, then try again."
             raise _Failure("disk", sentence) from problem
-        raise self._died(job)
+        raise self._died()
+
+    def _check(self) -> None:
+        """Stop where nobody waits for the running request any more."""
+        if self._closing:
+            raise _Failure(*_CLOSED)
+        if self._given_up:
+            raise _Failure(*_CANCELLED)
 
     def _ready_worker(self, job: _Job) -> WorkerProcess:
         """The worker that runs, or a new one."""
@@ -181,13 +189,18 @@ class Supervisor:
         self._dispose()
         self.events.put((job.identifier, Progress(0.0, "Starting")))
         try:
-            with self._lock:
-                if self._closing:
-                    raise _Failure(*_CLOSED)
-                self.worker = worker = WorkerProcess(self._command, self.log)
+            worker = WorkerProcess(self._command, self.log)
         except OSError as problem:
-            sentence = f"{self._command[0]} cannot be started ({problem.strerror}): is the installation complete?"
+            sentence = (
+                f"'{self._command[0]}' cannot be started ({problem.strerror}). Check that the installation is complete."
+            )
             raise _Failure("worker-missing", sentence) from problem
+        with self._lock:
+            self.worker = worker
+            unwanted = self._closing or self._given_up  # while it was started, nobody could kill it
+        if unwanted:
+            self._dispose()
+            self._check()
         for _, message in worker.messages():
             if not isinstance(message, Ready):
                 continue
@@ -195,20 +208,21 @@ class Supervisor:
                 return worker
             self._dispose()
             sentence = (
-                f"The computing process speaks version {message.version} of the protocol, this program version {VERSION}: "
-                "restart the program, and install it again if that does not help."
+                f"The computing process speaks version {message.version} of the protocol, this program version {VERSION}. "
+                "Restart the program, and install it again if that does not help."
             )
             raise _Failure("worker-version", sentence)
         code = self._dispose()
-        if job.identifier in self._cancelled:
-            raise _Failure("cancelled", "Cancelled.")
-        sentence = f"{self._command[0]} ended before it was ready (exit code {code}). The log says why: is the installation complete?"
+        self._check()
+        sentence = f"'{self._command[0]}' ended before it was ready ({_how(code)}). The log says why. Check that the installation is complete."
         raise _Failure("worker-missing", sentence)
 
     def _stored(self, request: Question, folder: Path) -> Question:
-        """The request with its arrays in files; files of earlier requests go."""
+        """The request with its arrays in files; files of earlier requests are deleted."""
         arrays: dict[str, Any] = {
-            name: value.stored(folder) for name, value in vars(request).items() if isinstance(value, Voxels)
+            name: value.stored(folder, self._check)
+            for name, value in vars(request).items()
+            if isinstance(value, Voxels)
         }
         keep = {voxels.file for voxels in arrays.values()}
         for file in folder.glob("volume-*.npy"):
@@ -217,28 +231,39 @@ class Supervisor:
         return replace(request, **arrays)
 
     def _loaded(self, result: Result, folder: Path) -> Result:
-        arrays = {name: np.load(folder / file, allow_pickle=False) for name, file in result.arrays.items()}
-        for file in result.arrays.values():
-            (folder / file).unlink(missing_ok=True)
+        try:
+            arrays = {name: load_array(folder / file, self._check) for name, file in result.arrays.items()}
+        finally:
+            for file in result.arrays.values():
+                (folder / file).unlink(missing_ok=True)
         return replace(result, arrays=arrays)
 
-    def _died(self, job: _Job) -> _Failure:
+    def _died(self) -> _Failure:
         code = self._dispose()
-        if job.identifier in self._cancelled:
-            return _Failure("cancelled", "Cancelled.")
-        how = f"signal {-code}" if code < 0 else f"exit code {code}"
-        sentence = (
-            f"The computing process ended unexpectedly ({how}), most likely for want of memory. Nothing has changed; "
-            "try again, on the device cpu or with a smaller volume if it happens again."
-        )
-        return _Failure("worker-died", sentence)
+        self._check()
+        return _Failure("worker-died", _ending(code))
 
     def _kill_if_running(self, identifier: int) -> None:
         with self._lock:
-            if self._running == identifier and self.worker:
-                self.worker.kill()
+            worker = self.worker if self._running == identifier else None
+        if worker:
+            worker.kill()
 
     def _dispose(self) -> int:
         with self._lock:
             worker, self.worker = self.worker, None
         return worker.dispose() if worker else 0
+
+
+def _how(code: int) -> str:
+    return f"signal {-code}" if code < 0 else f"exit code {code}"
+
+
+def _ending(code: int) -> str:
+    """How a worker has ended, as far as its exit code says, and what to do."""
+    if code == -9:
+        return (
+            "The operating system ended the computing process (signal 9), as it does when memory runs out. Nothing was changed. Close other "
+            "programs, crop the volume, or use a model with smaller windows, then try again."
+        )
+    return f"The computing process ended unexpectedly ({_how(code)}). Nothing was changed. Try again; the log may say why it ended."

@@ -1,4 +1,4 @@
-"""What the user is told of a map that is blank or cannot be trusted."""
+"""What to know before believing a map: that it is blank, why it cannot be trusted, what it does not show."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 import torch
 
-from SegHiResCAMLib.engine.cam.layers import Layer
+from SegHiResCAMLib.engine.cam.layers import Layer, coarser_than
 from SegHiResCAMLib.engine.cam.methods import Method
+from SegHiResCAMLib.engine.cam.probability import Activation
 
 BALANCED_GRADIENT = 1e-4
 """|sum G| / sum |G| below which a mean gradient is rounding."""
@@ -34,13 +35,18 @@ class Facts:
 
     Attributes:
         values: The raw signed map.
-        not_finite: How many of its values were no numbers.
+        not_finite: How many of its values were NaN or infinite.
         method: The method.
         layers: What was explained.
         balances: |sum G| / sum |G| at each layer; None where there was no gradient.
-        subject: What is explained, for people: "cyst", "sphere".
+        segment: Name of the explained segment: "cyst".
+        region: What the pixel set is, for people: "cyst", "sphere".
         extent_mm: Diameter of the ball, or the disc in a slice, of the pixel set's size; 0 where it is empty.
         score: S.
+        mean_probability: Of the segment over the pixel set; None where it is empty or not finite.
+        activation: What makes probabilities of the model's logits.
+        contrast: Name of the contrast class; None for none.
+        is_predicted: Whether the pixel set is what the model itself predicts as the segment.
     """
 
     values: torch.Tensor
@@ -48,9 +54,14 @@ class Facts:
     method: Method
     layers: tuple[Layer, ...]
     balances: tuple[float | None, ...]
-    subject: str
+    segment: str
+    region: str
     extent_mm: float
     score: float
+    mean_probability: float | None
+    activation: Activation
+    contrast: str | None
+    is_predicted: bool
 
 
 def diagnose(facts: Facts) -> tuple[Diagnosis, ...]:
@@ -72,34 +83,33 @@ def extent_of(pixel_set: torch.Tensor, spacing: tuple[float, ...]) -> float:
 
 def _found(facts: Facts) -> Iterator[Diagnosis]:
     if facts.not_finite:
+        counted = "1 value was" if facts.not_finite == 1 else f"{facts.not_finite} values were"
         yield Diagnosis(
             "not-finite",
-            f"{facts.not_finite} values of the map were no numbers and are shown as 0: the network overflowed. Do not trust this map; "
-            "compute it in full precision.",
+            f"{counted} NaN or infinite and shown as 0 (numerical overflow). Do not rely on this map. Compute it in full precision.",
         )
     if facts.extent_mm == 0:
         yield Diagnosis(
             "pixel-set-empty",
-            "The pixel set is empty, so there is nothing to explain; a map that is not blank would not depend on it.",
+            "The pixel set is empty, so there is nothing to explain. A map that is not blank would not depend on the pixel set.",
         )
     for layer, balance in zip(facts.layers, facts.balances, strict=True):
         if facts.method.pools_gradient and balance is not None and balance < BALANCED_GRADIENT:
             yield Diagnosis(
                 "feeds-normalisation",
-                f"Layer '{layer.name}' feeds a normalisation, so the gradients of every channel add up to zero and {facts.method.title} shows "
-                "rounding errors. Choose the output of a block, or seg-hires-grad-cam.",
+                f"The output of layer '{layer.name}' goes straight into a normalisation layer, so its mean gradients vanish and "
+                f"{facts.method.title} shows rounding errors. Choose the output of a block, or Seg-HiRes-Grad CAM.",
             )
         if layer.tail_is_trivial and facts.extent_mm:
             yield Diagnosis(
                 "tail-trivial",
-                f"What follows layer '{layer.name}' looks at every position alone, so the map can show nothing but the pixel set itself. "
-                "Choose a deeper layer.",
+                f"Only {layer.pointwise} operations follow layer '{layer.name}', so its map can only reproduce the explained region. Choose a deeper layer.",
             )
         if facts.extent_mm and layer.is_coarser_than(facts.extent_mm):
             yield Diagnosis(
                 "grid-too-coarse",
-                f"One position of layer '{layer.name}' is {max(layer.mm):.0f} mm, the {facts.subject} is {facts.extent_mm:.0f} mm: the map "
-                "cannot show detail inside it. Choose a layer with a finer grid.",
+                f"The grid spacing of layer '{layer.name}' is {coarser_than(layer, facts.extent_mm, f'the {facts.region}')}. Choose a layer with "
+                "a finer grid.",
             )
     if facts.extent_mm:
         yield from _of_signs(facts)
@@ -110,16 +120,43 @@ def _of_signs(facts: Facts) -> Iterator[Diagnosis]:
     if highest <= 0 and lowest < 0:
         yield Diagnosis(
             "all-negative",
-            f"Everything in this map speaks against the {facts.subject}, so the heat map is blank. Look at the signed map.",
+            f"All evidence in this map is negative for the {facts.segment}, so the heat map is blank. See the signed map.",
         )
     elif highest == lowest == 0:
         yield Diagnosis(
             "all-zero",
-            f"Nothing at this layer has any influence on the {facts.subject} by this method. Choose another layer.",
+            f"By this method, nothing at this layer influences the {facts.segment}. Choose another layer.",
         )
-    if facts.score < 0:
+    yield from _of_confidence(facts)
+
+
+def _of_confidence(facts: Facts) -> Iterator[Diagnosis]:
+    """Whether the network predicts what is explained. The logits of a softmax have no zero, so there the probability alone decides."""
+    if facts.contrast is not None:
+        if facts.score < 0:
+            yield Diagnosis(
+                "score-negative",
+                f"In sum, the logits of the {facts.segment} minus the weighted logits of the contrast class '{facts.contrast}' are negative here "
+                f"(score {facts.score:.4g}): the network prefers '{facts.contrast}' in this region. The map shows the evidence in favour of the "
+                f"{facts.segment}, which did not prevail.",
+            )
+        return
+    mean = facts.mean_probability
+    if mean is None or (facts.score >= 0 if facts.activation == "sigmoid" else mean >= 0.5):
+        return
+    code = "score-negative" if facts.activation == "sigmoid" else "probability-low"
+    said = f"Mean probability of the {facts.segment} here is {_percent(mean)}"
+    if facts.is_predicted or mean >= 0.5:
+        yield Diagnosis(code, f"{said}: the network is not certain of it in this region.")
+    else:
         yield Diagnosis(
-            "score-negative",
-            f"The logits of the {facts.subject} add up to {facts.score:.4g}, below zero: the network is not sure of what is explained here, and "
-            "the map shows what held it up, not what convinced it.",
+            code,
+            f"{said}: the network does not predict it in this region. The map shows the evidence in favour, which did not prevail.",
         )
+
+
+def _percent(probability: float) -> str:
+    """A whole number, but neither 0 % nor 50 % of what is not."""
+    if 0 < probability < 0.005:
+        return "below 1 %"
+    return f"{probability:.0%}".replace("%", " %") if not 0.495 <= probability < 0.5 else "just below 50 %"

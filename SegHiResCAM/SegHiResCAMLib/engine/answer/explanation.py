@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,7 @@ import torch
 from monai.data import MetaTensor
 
 from SegHiResCAMLib.engine.answer.diagnoses import Diagnosis
-from SegHiResCAMLib.engine.answer.measurements import Measurements, measure
+from SegHiResCAMLib.engine.answer.measurements import Measurements
 from SegHiResCAMLib.engine.answer.pixel_sets import Mask, PixelSet, PredictedSegment
 from SegHiResCAMLib.engine.cam.layers import Layer
 from SegHiResCAMLib.engine.cam.refine import Combination
@@ -25,7 +24,7 @@ from SegHiResCAMLib.engine.models.model import Label, SegmentationModel
 
 @dataclass(frozen=True)
 class ExplainRequest:
-    """Why did `model` outline `segment` in `volume`?
+    """Why did `model` segment `segment` in `volume`?
 
     Attributes:
         volume: (C, i, j, k) with RAS affine in mm, from `read_volume`.
@@ -37,14 +36,14 @@ class ExplainRequest:
         axis: Of slices, for 2D networks.
         device: "auto", "cuda", "mps" or "cpu".
         mask: Voxels to explain (1, i, j, k) in any geometry, 0 and 1 or how much each one counts.
-        pixel_set: Which positions are explained; None takes the mask where there is one, else what the model outlined.
+        pixel_set: Which positions are explained; None takes the mask where there is one, else what the model predicts.
         method_options: Of the method, by name, as `Method.options` lists them.
-        contrast: A segment, or "background", that this one is set against: why this rather than that? None for none.
-        contrast_weight: How much the other one counts.
+        contrast: The contrast class, a segment or "background": why this one and not that one? None for none.
+        contrast_weight: How much the contrast class counts.
         refine_with: Further layers, whose maps are combined with that of `layer`.
         refine: How they are combined: their "product" or their "mean".
-        precision: "full", or "mixed": convolutions in a shorter type of numbers, faster on graphics processors, for a preview. The map then
-            differs a little (0.3 % of its maximum, measured with bfloat16 on a kidney network). What is outlined is always decided in full
+        precision: "full", or "mixed": convolutions in a shorter type of numbers, faster on GPUs, for a preview. The map then
+            differs a little (0.3 % of its maximum, measured with bfloat16 on a kidney network). The segmentation is always computed in full
             precision.
         deterministic: Whether the same request gives the same numbers bit for bit every time, on one machine. That may take longer.
     """
@@ -78,10 +77,11 @@ class Explanation:
     """The answer.
 
     Attributes:
-        signed_map: Raw map before ReLU (1, i, j, k), float32, on the volume's own grid, in logit units.
-        segmentation: What the model outlined; None where the pixel set did not need it and nobody asked for it.
+        signed_map: Raw map before ReLU (1, i, j, k), float32, on the volume's own grid, in the units that the provenance names.
+        segmentation: The model's; None where the pixel set did not need it and nobody asked for it.
         label: The label explained.
         score: S, the sum of the label's logits over the pixel set.
+        mean_probability: Of the label over the pixel set, in the network's blended prediction, 0 to 1; None for an empty set.
         pixel_count: Positions of the pixel set on the model's grid.
         layer: The layer explained.
         layer_reason: Why that layer.
@@ -91,19 +91,22 @@ class Explanation:
         timings: Seconds of each step.
         provenance: What is needed to do it again: model, SHA-256, method, layer, pixel set, versions. Nothing of the patient.
         diagnoses: What to know before believing the map, the gravest first.
-        chosen: The explained voxels (1, i, j, k), uint8, on the volume's own grid, where they are not simply what the model outlined.
+        measurements: Where the heat map lies, in and around the explained voxels.
+        chosen: The explained voxels (1, i, j, k), uint8, on the volume's own grid, where they are not simply the predicted segment.
     """
 
     signed_map: MetaTensor
     segmentation: Segmentation | None
     label: Label
     score: float
+    mean_probability: float | None
     pixel_count: int
     layer: Layer
     layer_reason: str
     window_grid: tuple[int, ...]
     windows: int
     windows_touched: int
+    measurements: Measurements
     timings: dict[str, float] = field(default_factory=dict)
     provenance: dict[str, str] = field(default_factory=dict)
     diagnoses: tuple[Diagnosis, ...] = ()
@@ -112,20 +115,11 @@ class Explanation:
     @property
     def explained_voxels(self) -> torch.Tensor:
         """What was explained, on the volume's own grid: (1, i, j, k), boolean."""
-        if self.chosen is not None:
-            return self.chosen.as_tensor() > 0
-        if self.segmentation is None:
-            return torch.zeros(self.signed_map.shape, dtype=torch.bool)
-        return self.segmentation.labels.as_tensor() == self.label.value
-
-    @cached_property
-    def measurements(self) -> Measurements:
-        """Where the heat map lies, in and around the explained voxels; takes a second on a large volume, and is kept."""
-        return measure(self.signed_map, self.explained_voxels)
+        return voxels_of(self.chosen, self.segmentation, self.label, self.signed_map)
 
     @property
     def heatmap(self) -> MetaTensor:
-        """ReLU of the signed map: the evidence for the segment, raw, in logit units."""
+        """ReLU of the signed map: the positive evidence for the segment, raw, in the units that the provenance names."""
         return self.signed_map.clamp(min=0)
 
     @property
@@ -143,6 +137,7 @@ class Explanation:
             "segment": self.label.name,
             "method": self.provenance["methodId"],
             "score": self.score if math.isfinite(self.score) else None,  # JSON knows no other numbers
+            "mean_probability": self.mean_probability,
             "pixel_count": self.pixel_count,
             "maximum": maximum,
             "minimum": float(self.signed_map.min()),
@@ -162,3 +157,14 @@ class Explanation:
             "provenance": self.provenance,
             "diagnoses": [{"code": one.code, "sentence": one.sentence} for one in self.diagnoses],
         }
+
+
+def voxels_of(
+    chosen: MetaTensor | None, segmentation: Segmentation | None, label: Label, signed_map: MetaTensor
+) -> torch.Tensor:
+    """See `Explanation.explained_voxels`."""
+    if chosen is not None:
+        return chosen.as_tensor() > 0
+    if segmentation is None:
+        return torch.zeros(signed_map.shape, dtype=torch.bool)
+    return segmentation.labels.as_tensor() == label.value

@@ -1,7 +1,7 @@
 """Numbers that say where a heat map lies: how much of it in and around the segment, its peak, its effective volume.
 
 "Within 5 mm" is Euclidean distance in the patient, from voxel centre to the nearest voxel centre of the segment. A voxel is within r of the
-segment where a ball of radius r drawn round it in patient space meets the segment, so on the grid this is a dilation by that ball's voxels. It is
+segment where a ball of radius r around it in patient space meets the segment, so on the grid this is a dilation by that ball's voxels. It is
 exact on any grid, anisotropic, oblique or sheared, where distance maps know orthogonal grids only.
 """
 
@@ -17,6 +17,7 @@ from monai.data import MetaTensor
 from scipy.signal import fftconvolve
 
 from SegHiResCAMLib.engine.errors import EngineError
+from SegHiResCAMLib.engine.progress import Progress, part, silent
 
 NEAR_MM, AROUND_MM = 5.0, 10.0
 
@@ -24,6 +25,9 @@ ROUNDING_MM = 1e-6
 """Of affines: a voxel 5 mm away must not be lost to the last digit of 10 x 0.5 mm."""
 
 ML_PER_MM3 = 1e-3
+
+AT_ONCE = 2**24
+"""Voxels that are dilated at once: a second's work, and some hundred megabytes."""
 
 
 @dataclass(frozen=True)
@@ -54,12 +58,13 @@ class Measurements:
         return asdict(self) | {"peak_ras_mm": self.peak_ras_mm and list(self.peak_ras_mm)}
 
 
-def measure(heatmap: MetaTensor, segment_mask: torch.Tensor) -> Measurements:
+def measure(heatmap: MetaTensor, segment_mask: torch.Tensor, progress: Progress = silent) -> Measurements:
     """Measure a heat map against a segment.
 
     Args:
         heatmap: (1, i, j, k) with RAS affine in mm, signed or not: what is negative counts as 0.
         segment_mask: (1, i, j, k) or (i, j, k) on the same grid; what is not 0 is the segment.
+        progress: Called every second or so, may raise `Cancelled`.
 
     Raises:
         EngineError: `measure-shape`, the mask has another shape than the map.
@@ -80,8 +85,12 @@ def measure(heatmap: MetaTensor, segment_mask: torch.Tensor) -> Measurements:
     peak = np.unravel_index(int(values.argmax()), values.shape)
     inside = near = around = None
     if total > 0 and mask.any():
-        regions = (mask, *(_within(mask, affine[:3, :3], radius) for radius in (NEAR_MM, AROUND_MM)))
-        inside, near, around = (float(values[region].sum(dtype=np.float64)) / total for region in regions)
+        halves = part(progress, 0.0, 0.5), part(progress, 0.5, 1.0)
+        near, around = (
+            _sum_within(values, mask, affine[:3, :3], radius, report) / total
+            for radius, report in zip((NEAR_MM, AROUND_MM), halves, strict=True)
+        )
+        inside = float(values[mask].sum(dtype=np.float64)) / total
     return Measurements(
         share_inside=inside,
         share_within_5_mm=near,
@@ -93,18 +102,33 @@ def measure(heatmap: MetaTensor, segment_mask: torch.Tensor) -> Measurements:
     )
 
 
-def _within(mask: npt.NDArray[np.bool_], axes: npt.NDArray[np.float64], radius: float) -> npt.NDArray[np.bool_]:
-    """The voxels up to `radius` mm away from those of the mask; the columns of `axes` are the voxels' edges in mm."""
+def _sum_within(
+    values: npt.NDArray[np.float32],
+    mask: npt.NDArray[np.bool_],
+    axes: npt.NDArray[np.float64],
+    radius: float,
+    progress: Progress,
+) -> float:
+    """The sum of the voxels up to `radius` mm away from those of the mask; the columns of `axes` are the voxels' edges in mm."""
     ball = _ball(axes, radius)
-    margins = np.array(ball.shape) // 2
-    found = np.argwhere(mask)
-    low = np.maximum(found.min(axis=0) - margins, 0)
-    high = np.minimum(found.max(axis=0) + margins + 1, mask.shape)
-    box = tuple(slice(start, stop) for start, stop in zip(low, high, strict=True))
-    hits = fftconvolve(mask[box].astype(np.float32), ball.astype(np.float32), mode="same")
-    grown = np.zeros_like(mask)
-    grown[box] = hits > 0.5  # whole numbers, but for rounding
-    return grown
+    margins = [length // 2 for length in ball.shape]
+    low, high = [], []
+    for axis, margin in enumerate(margins):
+        there = np.flatnonzero(mask.any(axis=tuple(other for other in range(3) if other != axis)))
+        low.append(max(int(there[0]) - margin, 0))
+        high.append(min(int(there[-1]) + margin + 1, mask.shape[axis]))
+    inside = tuple(slice(*ends) for ends in zip(low[1:], high[1:], strict=True))
+    plane = (high[1] - low[1]) * (high[2] - low[2])
+    step = max(AT_ONCE // plane - 2 * margins[0], margins[0], 1)
+    total = 0.0
+    for start in range(low[0], high[0], step):  # some planes at a time, with those around that reach into them
+        progress((start - low[0]) / (high[0] - low[0]), "Measuring")
+        stop = min(start + step, high[0])
+        first, last = max(start - margins[0], 0), min(stop + margins[0], mask.shape[0])
+        hits = fftconvolve(mask[(slice(first, last), *inside)].astype(np.float32), ball.astype(np.float32), mode="same")
+        grown = hits[start - first : stop - first] > 0.5  # whole numbers, but for rounding
+        total += float(values[(slice(start, stop), *inside)][grown].sum(dtype=np.float64))
+    return total
 
 
 def _ball(axes: npt.NDArray[np.float64], radius: float) -> npt.NDArray[np.bool_]:

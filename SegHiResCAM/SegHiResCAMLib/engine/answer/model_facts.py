@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from SegHiResCAMLib.engine.answer.model_layers import model_layers, nominal_spacing
+from SegHiResCAMLib.engine.answer.preparation import intensities_of, orientation_of
 from SegHiResCAMLib.engine.cam.layers import suggest_layer
 from SegHiResCAMLib.engine.errors import EngineError
 from SegHiResCAMLib.engine.models import FORMATS, Label, SegmentationModel
@@ -31,6 +32,8 @@ def model_facts(model: SegmentationModel) -> dict[str, Any]:
         "overlap": model.window.overlap if model.window.size else None,
         "multiple": model.window.multiple,
         "largest_component": model.largest_component,
+        "orientation": orientation_of(model),
+        "intensities": intensities_of(model),
         "preprocessing": [type(step).__name__ for step in model.preprocessing.transforms],
         **_layer_facts(model),
         "licence": model.licence,

@@ -6,9 +6,10 @@ from monai.transforms import Orientationd, Resized, Spacingd, Zoomd
 
 from SegHiResCAMLib.engine.cam.layers import Layer, list_layers
 from SegHiResCAMLib.engine.errors import EngineError
+from SegHiResCAMLib.engine.inference.fitting import nominal_window, windows_of
 from SegHiResCAMLib.engine.inference.preprocessing import PreparedVolume
 from SegHiResCAMLib.engine.inference.slicing import Axis, slice_axis, to_stack
-from SegHiResCAMLib.engine.inference.windows import Windows, plan_windows
+from SegHiResCAMLib.engine.inference.windows import Windows
 from SegHiResCAMLib.engine.models.model import SegmentationModel
 from SegHiResCAMLib.engine.models.nnunet.crop_and_resample import Resampled
 
@@ -23,8 +24,7 @@ def model_layers(
     """
     check_layers(model)
     if windows is None:
-        size = model.window.size or (nominal_size(model),) * model.spatial_dims
-        return list_layers(model.network, model.in_channels, size, nominal_spacing(model))
+        return list_layers(model.network, model.in_channels, nominal_window(model), nominal_spacing(model))
     return list_layers(model.network, model.in_channels, windows.size, spacing)
 
 
@@ -36,11 +36,6 @@ def check_layers(model: SegmentationModel) -> None:
     """
     if model.layers_hidden:
         raise EngineError("layers-hidden", model.layers_hidden)
-
-
-def nominal_size(model: SegmentationModel) -> int:
-    """Positions along an axis for a model whose window is the whole image: 128, rounded up to what the network takes."""
-    return -(-128 // model.window.multiple) * model.window.multiple
 
 
 def nominal_spacing(model: SegmentationModel) -> tuple[float, ...] | None:
@@ -71,7 +66,7 @@ def volume_layers(model: SegmentationModel, prepared: PreparedVolume, axis: Axis
         prepared: From `prepare`.
         axis: Of slices, for a 2D network.
     """
-    windows = plan_windows(tuple(to_stack(model, prepared.image, axis).shape[2:]), model.window)
+    windows = windows_of(model, tuple(to_stack(model, prepared.image, axis).shape[2:]))
     return model_layers(model, windows, stack_spacing(model, prepared, axis))
 
 

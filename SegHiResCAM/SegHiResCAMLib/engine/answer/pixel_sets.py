@@ -138,10 +138,10 @@ class Mask:
 
     def weights(self, around: Surroundings) -> torch.Tensor:  # noqa: D102
         if around.mask is None:
-            raise EngineError("mask-missing", "A mask is to be explained, but none was given. Give one.")
+            raise EngineError("mask-missing", "A mask is to be explained, but none was given. Give one with --mask.")
         weights = onto_model_grid(around.mask, around.prepared)
         if not torch.isfinite(weights).all():
-            raise EngineError("mask-not-finite", "The mask holds values that are no numbers. Draw or export it again.")
+            raise EngineError("mask-not-finite", "The mask holds NaN or infinite values. Draw or export it again.")
         return weights
 
 
@@ -158,7 +158,7 @@ class Component:
         if parts[position] == 0:
             raise EngineError(
                 "point-outside-segment",
-                f"The point {_written(self.point)} is not in the {around.label.name} that '{around.model.name}' outlined. "
+                f"The point {_written(self.point)} is not in the '{around.label.name}' that '{around.model.name}' predicts. "
                 "Choose a point inside.",
             )
         return torch.from_numpy(parts == parts[position])
@@ -274,7 +274,7 @@ def _position(point: Point, around: Surroundings) -> tuple[int, int, int]:
     if not all(0 <= number < length for number, length in zip(index, shape, strict=True)):
         raise EngineError(
             "point-outside-volume",
-            f"The point {_written(point)} is outside the part of the volume that the model looks at. Choose a point inside.",
+            f"The point {_written(point)} is outside the part of the volume that the model processes. Choose a point inside.",
         )
     return index[0], index[1], index[2]
 

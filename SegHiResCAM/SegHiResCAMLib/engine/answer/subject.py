@@ -36,14 +36,14 @@ def target_of(request: ExplainRequest, label: Label) -> Target:
     """
     if not math.isfinite(request.contrast_weight):
         raise EngineError(
-            "contrast-weight", f"A contrast cannot weigh {request.contrast_weight}: give a finite number."
+            "contrast-weight", f"The contrast weight cannot be {request.contrast_weight}. Give a finite number."
         )
     return Target(label.channel, _contrast_channel(request, label), request.contrast_weight)
 
 
 def has_background(model: SegmentationModel) -> bool:
-    """Whether a segment can be set against the background: channel 0 of a softmax that no label has."""
-    return model.activation == "softmax" and all(label.channel for label in model.labels)
+    """Whether a segment can be contrasted with the background: the one channel of a softmax that no label has."""
+    return model.background is not None
 
 
 def pixel_set_of(
@@ -71,7 +71,7 @@ def pixel_set_of(
 
 
 def refuse_empty(request: ExplainRequest, label: Label, pixel_set: torch.Tensor) -> None:
-    """Say so where there is nothing to explain.
+    """Refuse where there is nothing to explain.
 
     Raises:
         EngineError: `pixel-set-empty`.
@@ -81,15 +81,15 @@ def refuse_empty(request: ExplainRequest, label: Label, pixel_set: torch.Tensor)
         return
     if isinstance(chosen, PredictedSegment):
         sentence = (
-            f"'{model.name}' found no {label.name} in this volume, so there is no outline to explain. "
-            "Explain another segment, or give the voxels yourself as a mask."
+            f"'{model.name}' found no '{label.name}' in this volume, so there is no segment to explain. "
+            "Explain another segment, or give the voxels to explain as a mask."
         )
     elif isinstance(chosen, Mask):
-        sentence = "The mask has no voxel inside the part of the volume that the model looks at. Check that it belongs to this volume."
+        sentence = "The mask has no voxel inside the part of the volume that the model processes. Check that it belongs to this volume."
     else:
         sentence = (
-            f"The pixel set ({chosen.title}) holds no position of the part of the volume that the model looks at. "
-            "Choose it larger, or elsewhere."
+            f"The pixel set ({chosen.title}) has no voxel inside the part of the volume that the model processes. "
+            "Make it larger, or move it."
         )
     raise EngineError("pixel-set-empty", sentence)
 
@@ -122,7 +122,7 @@ class Revealed:
 
     def segmentation(self, prepared: PreparedVolume, axis: Axis) -> Segmentation:
         """What the model outlines, once every window has been taken in."""
-        return segmentation_of(self.model, from_stack(self.model, prepared.image, axis, self.labels), prepared, axis)
+        return segmentation_of(from_stack(self.model, prepared.image, axis, self.labels), prepared, axis)
 
 
 def revealed_sets(
@@ -137,15 +137,15 @@ def revealed_sets(
 
 
 def _contrast_channel(request: ExplainRequest, label: Label) -> int | None:
-    """The output channel of what the segment is set against."""
+    """The output channel of the contrast class."""
     if request.contrast is None:
         return None
     model = request.model
-    if request.contrast.casefold() == "background" and has_background(model):
-        return 0
+    if request.contrast.casefold() == "background" and model.background is not None:
+        return model.background
     channel = model.label(request.contrast).channel
     if channel == label.channel:
         raise EngineError(
-            "contrast-itself", f"'{label.name}' cannot be set against itself. Choose another segment as contrast."
+            "contrast-itself", f"'{label.name}' cannot be its own contrast class. Choose another segment."
         )
     return channel

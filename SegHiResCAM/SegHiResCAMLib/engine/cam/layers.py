@@ -25,7 +25,7 @@ CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTran
 
 @dataclass(frozen=True)
 class Mark:
-    """What to know of a layer before choosing it.
+    """A caveat of a layer, to know before choosing it.
 
     Attributes:
         code: A stable identifier in kebab-case, for programs; that of the diagnosis that a map of the layer would carry.
@@ -74,21 +74,29 @@ class Layer:
     feeds_normalisation: bool = False
     tail_is_trivial: bool = False
 
+    @property
+    def pointwise(self) -> str:
+        """How operations are called that look at every location alone: "1x1x1"."""
+        return "x".join("1" for _ in self.grid)
+
     def is_coarser_than(self, extent_mm: float) -> bool:
-        """Whether one position is larger than something of this extent, such as the segment to be explained."""
+        """Whether the grid spacing is larger than something of this extent, such as the segment to be explained."""
         return bool(self.mm) and max(self.mm) > extent_mm
 
     def marks(self, extent_mm: float | None = None) -> tuple[Mark, ...]:
-        """What speaks against this layer; `extent_mm` is the size of the segment to be explained, where one is known."""
+        """Caveats of this layer; `extent_mm` is the size of the segment to be explained, where one is known."""
         found = []
         if self.feeds_normalisation:
-            sentence = "Its output feeds a normalisation, so Seg-Grad and Seg-XGrad CAM are mathematically zero here."
-            found.append(Mark("feeds-normalisation", "feeds a normalisation", sentence))
+            sentence = (
+                "Its output goes straight into a normalisation layer: mean gradients vanish, so Seg-Grad and Seg-XGrad CAM are mathematically "
+                "zero here."
+            )
+            found.append(Mark("feeds-normalisation", "mean gradients vanish", sentence))
         if self.tail_is_trivial:
-            sentence = "What follows looks at every position alone, so the map is the segment itself."
-            found.append(Mark("tail-trivial", "tail is trivial", sentence))
+            sentence = f"Only {self.pointwise} operations follow, so the map can only reproduce the explained region."
+            found.append(Mark("tail-trivial", f"only {self.pointwise} operations follow", sentence))
         if extent_mm and self.is_coarser_than(extent_mm):
-            sentence = f"One position is {max(self.mm):.0f} mm, the segment is {extent_mm:.0f} mm: the map cannot show detail inside it."
+            sentence = f"Its grid spacing is {coarser_than(self, extent_mm, 'the segment')}."
             found.append(Mark("grid-too-coarse", "coarser than the segment", sentence))
         return tuple(found)
 
@@ -106,6 +114,11 @@ class Layer:
             "is_block": self.is_block,
             "marks": [asdict(mark) for mark in self.marks(extent_mm)],
         }
+
+
+def coarser_than(layer: Layer, extent_mm: float, what: str) -> str:
+    """For people: what it means that a layer's grid is coarser than something of this extent."""
+    return f"{max(layer.mm):.0f} mm, and {what} is {extent_mm:.0f} mm across: the map cannot show detail inside it"
 
 
 def list_layers(
@@ -143,9 +156,7 @@ def layer_named(layers: list[Layer], name: str) -> Layer:
     """
     found = [layer for layer in layers if layer.name == name or re.fullmatch(rf"{re.escape(name)}@\d+", layer.name)]
     if not found:
-        raise EngineError(
-            "layer-unknown", f"The network has no layer '{name}'. The command 'layers' lists those that there are."
-        )
+        raise EngineError("layer-unknown", f"The network has no layer '{name}'. 'seghirescam layers' lists them all.")
     if found[-1].reason:
         raise EngineError(
             "layer-unusable", f"Layer '{name}' cannot be explained: it {found[-1].reason}. Choose another."
@@ -170,10 +181,10 @@ def suggest_layer(layers: list[Layer]) -> tuple[Layer, str]:
     if readable:
         coarsest = min(math.prod(layer.grid) for layer in readable)
         chosen = max((layer for layer in readable if math.prod(layer.grid) == coarsest), key=lambda layer: layer.order)
-        why = f"the deepest block whose grid ({_times(chosen.grid)}) has at least {READABLE_GRID} positions along every axis"
+        why = f"the deepest block whose grid ({_times(chosen.grid)}) has at least {READABLE_GRID} locations along every axis"
     else:
         chosen = max(blocks, key=lambda layer: (min(layer.grid), math.prod(layer.grid), layer.order))
-        why = f"the block with the finest grid ({_times(chosen.grid)}); no grid has {READABLE_GRID} positions along every axis"
+        why = f"the block with the finest grid ({_times(chosen.grid)}); no grid has {READABLE_GRID} locations along every axis"
     return chosen, why
 
 
@@ -211,7 +222,7 @@ def _rows(path: str, module: nn.Module, found: _Found) -> list[Layer]:
     for number, call in enumerate(calls):
         name = f"{path}@{number + 1}" if len(calls) > 1 else path
         if call.handed_through or isinstance(module, nn.Identity):
-            rows.append(Layer(name, kind, reason="hands its input through"))
+            rows.append(Layer(name, kind, reason="passes its input through"))
             continue
         listed = [
             _row(name if element is None else f"{name}[{element}]", path, module, number, element, found)
@@ -255,7 +266,7 @@ def _why_not(shape: tuple[int, ...], wider: tuple[int, ...] | None, axes: int) -
         return f"returns {len(shape)} dimensions, not a map with {axes} axes"
     # Transformers keep channels last, or windows in the batch: there it is not the axes of a map that grow with the image.
     if shape[0] != 1 or (wider is not None and wider[:2] != shape[:2]):
-        return "returns no map with its channels on the first axis"
+        return "does not return a map with its channels on the first axis"
     return ""
 
 

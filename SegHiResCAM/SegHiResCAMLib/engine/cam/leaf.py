@@ -28,12 +28,12 @@ LAYER_NAME = re.compile(r"(?P<path>[^@\[\]]+)(?:@(?P<call>[1-9]\d*))?(?:\[(?P<el
 
 @dataclass(frozen=True)
 class Target:
-    """The logit that is explained: of one class, or of one class rather than another.
+    """The logit that is explained: of one class, or of one class minus a contrast class.
 
     Attributes:
         channel: Output channel of the class.
-        contrast: Output channel of the class it is set against; None for none.
-        alpha: How much the other class counts (Zhang et al., CVPR 2025, Finer-CAM): z_c - alpha z_j.
+        contrast: Output channel of the contrast class; None for none.
+        alpha: How much the contrast class counts (Zhang et al., CVPR 2025, Finer-CAM): z_c - alpha z_j.
     """
 
     channel: int
@@ -49,7 +49,8 @@ class Target:
         for channel in (self.channel, self.contrast):
             if channel is not None and not 0 <= channel < logits.shape[1]:
                 raise EngineError(
-                    "class-unknown", f"There is no class {channel}: the network has {logits.shape[1]} output channels."
+                    "class-unknown",
+                    f"The network has {logits.shape[1]} output channels, so class {channel} does not exist.",
                 )
         chosen = logits[:, self.channel]
         return chosen if self.contrast is None else chosen - self.alpha * logits[:, self.contrast]
@@ -83,7 +84,7 @@ class Leaf:
         """
         if self.activation is None:
             if self.call is not None and self.calls:
-                problem = f"was called {self.calls} time(s) in this prediction, so there is no call {self.call}"
+                problem = f"was called {self.calls} time(s) in this prediction, so it has no call {self.call}"
             else:
                 problem = "takes no part in this network's prediction"
             raise EngineError("layer-not-called", f"Layer '{self.name}' {problem}. Choose another.")
@@ -105,7 +106,7 @@ class Leaf:
             raise EngineError(
                 "layer-not-a-tensor",
                 f"Layer '{self.name}' {found}, and that is not one tensor. Choose a module inside it, or one of what it returns "
-                "where 'layers' lists them, as in name[0].",
+                "that 'seghirescam layers' lists, as in name[0].",
             )
         return chosen
 
@@ -145,7 +146,7 @@ def leaf_of(network: torch.nn.Module, name: str) -> Leaf:
         return Leaf(name, modules[parts["path"]], call, element)
     close = difflib.get_close_matches(name, [known for known in modules if known], n=3)
     hint = f" Did you mean {' or '.join(close)}?" if close else ""
-    raise EngineError("layer-unknown", f"The network has no layer '{name}'.{hint} The command 'layers' lists them all.")
+    raise EngineError("layer-unknown", f"The network has no layer '{name}'.{hint} 'seghirescam layers' lists them all.")
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from SegHiResCAMLib.engine.cam.layout import LayoutTrial
 from SegHiResCAMLib.engine.cam.leaf import Leaf, Target
 from SegHiResCAMLib.engine.cam.methods.steps import Evidence, channel_sums
 from SegHiResCAMLib.engine.cam.placement import Placement
+from SegHiResCAMLib.engine.cam.probability import Activation, MeanProbability
 from SegHiResCAMLib.engine.inference.memory import Workplace
 from SegHiResCAMLib.engine.inference.windows import Box, Windows, at
 from SegHiResCAMLib.engine.progress import Progress, part
@@ -34,17 +35,20 @@ class Question:
     Attributes:
         target: The logit.
         pixel_set: (B, *spatial), boolean or float: how much each position's logit counts.
+        activation: What makes probabilities of the logits, where the mean probability over the pixel set is asked for, too.
     """
 
     target: Target
     pixel_set: torch.Tensor
+    activation: Activation | None = None
 
 
 @dataclass
 class Tally:
-    """What the walks learn of a question by the way: S, and for every layer the sums of its gradients and of their sizes (2, K)."""
+    """What the passes learn of a question besides: S, the mean probability, and for every layer the sums of its gradients and their sizes."""
 
     score: float | None = None
+    probability: MeanProbability | None = None
     gradients: dict[int, torch.Tensor] = field(default_factory=dict)
 
     def add(self, gradients: Sequence[torch.Tensor]) -> None:
@@ -63,7 +67,11 @@ class Tally:
 
 @dataclass
 class Job:
-    """What walks share. `kept` holds the evidence of the last walk where that was over in one batch, so that the next need not compute."""
+    """What passes share.
+
+    `kept` holds the evidence of the last pass where that was over in one batch, so that the next need not compute; `cuts`, for each question,
+    what `MeanProbability.cut` gave of the windows that are being computed.
+    """
 
     workplace: Workplace
     images: torch.Tensor
@@ -72,13 +80,20 @@ class Job:
     placements: Sequence[Placement] | None
     reveal: Reveal | None
     mixed: torch.dtype | None
+    cuts: list[list[torch.Tensor]] = field(default_factory=list)
     grids: list[tuple[int, ...]] = field(default_factory=list)
     kept: tuple[Sequence[Place], bool, list[list[Evidence]]] | None = None
 
     @cached_property
     def tallies(self) -> list[Tally]:
         """One for each question."""
-        return [Tally() for _ in self.questions]
+        return [
+            Tally(
+                probability=one.activation
+                and MeanProbability(one.pixel_set, one.target.channel, one.activation, self.windows)
+            )
+            for one in self.questions
+        ]
 
     @cached_property
     def every(self) -> list[Place]:
@@ -174,6 +189,7 @@ def walk(
                 if one is not None:
                     scores[number] += one.score
                     job.tallies[number].add(one.gradients)
+            _add_probabilities(job, chunk)
             yield chunk, [None if one is None else one.formed for one in found]
     finally:
         layouts.put_back()
@@ -213,10 +229,10 @@ def _evidence(
     known = None if reveal else job.cotangents(chunk, device)
 
     def cotangents(logits: torch.Tensor) -> list[torch.Tensor]:
-        if reveal is None or known is not None:
-            return known or []
-        reveal(chunk, logits)
-        return job.cotangents(chunk, device)
+        if reveal:
+            reveal(chunk, logits)
+        job.cuts = _cuts(job, chunk, logits)
+        return job.cotangents(chunk, device) if known is None else known
 
     with layouts.batch(len(chunk)) if device.type == "cpu" else nullcontext(torch.contiguous_format) as layout:
         return explain_batch(
@@ -233,6 +249,21 @@ def _evidence(
             flip=True,
             progress=progress,
         )
+
+
+def _cuts(job: Job, chunk: Sequence[Place], logits: torch.Tensor) -> list[list[torch.Tensor]]:
+    """For each question, its part of each window's logits; none where that is known already, or not asked for."""
+    wanted = [tally.probability if tally.score is None else None for tally in job.tallies]
+    return [[one.cut(*place, own) for place, own in zip(chunk, logits, strict=True)] if one else [] for one in wanted]
+
+
+def _add_probabilities(job: Job, chunk: Sequence[Place]) -> None:
+    """Only now: a batch for which memory ran out is computed again."""
+    for tally, cuts in zip(job.tallies, job.cuts, strict=False):
+        for (image, box), cut in zip(chunk, cuts, strict=False):
+            assert tally.probability
+            tally.probability.add(image, box, cut, job.share(box))
+    job.cuts = []
 
 
 def _found(evidence: Sequence[Evidence], forms: Sequence[Form], gradient: bool) -> _Found:

@@ -22,6 +22,7 @@ from torch import nn
 from SegHiResCAMLib.engine.cam.leaf import leaf_of
 from SegHiResCAMLib.engine.cam.values import swapped_values
 from SegHiResCAMLib.engine.errors import EngineError
+from SegHiResCAMLib.engine.free_memory import refuse_out_of_memory
 
 PROBE_POSITIONS = 32
 """Of the layer, along the probed axis: enough that its middle does not feel the border."""
@@ -140,7 +141,8 @@ def _centres(network: nn.Module, layer: str, channels: int, shape: tuple[int, ..
     try:
         with torch.no_grad():
             network(probe)
-    except (RuntimeError, ValueError, AssertionError, EngineError):
+    except (RuntimeError, ValueError, AssertionError, EngineError) as error:
+        refuse_out_of_memory(error)  # an even placement in its stead would be millimetres off
         return None
     finally:
         handle.remove()

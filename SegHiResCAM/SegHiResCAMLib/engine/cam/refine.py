@@ -20,7 +20,7 @@ def check_combination(combination: str) -> None:
     """
     known = get_args(Combination)
     if combination not in known:
-        sentence = f"Layers cannot be combined by '{combination}'. It can be one of: {', '.join(known)}."
+        sentence = f"Layers cannot be combined by '{combination}'. Choose one of: {', '.join(known)}."
         raise EngineError("combination-unknown", sentence)
 
 

@@ -32,6 +32,7 @@ class StitchedMap:
     Attributes:
         values: Raw signed map (B, *spatial) on the stack's grid.
         score: S = sum over v of M(v) Y_c(v).
+        mean_probability: Of the class over the pixel set, in the blended prediction; None where it was not asked for or the set is empty.
         windows: How many windows the stack has.
         touched: How many of them the pixel set touches.
         grid: Positions of the layer along each axis of one window.
@@ -41,6 +42,7 @@ class StitchedMap:
 
     values: torch.Tensor
     score: float
+    mean_probability: float | None
     windows: int
     touched: int
     grid: tuple[int, ...]
@@ -99,6 +101,7 @@ def stitched_maps(
             StitchedMap(
                 values,
                 tally.score or 0.0,
+                tally.probability.value() if tally.probability else None,
                 len(job.every),
                 len(job.touched[number]),
                 job.grids[place],

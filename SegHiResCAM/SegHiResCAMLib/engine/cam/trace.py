@@ -11,6 +11,7 @@ from torch import nn
 from SegHiResCAMLib.engine.cam.graph import Node, consumers, in_order, operation
 from SegHiResCAMLib.engine.cam.values import swapped_values
 from SegHiResCAMLib.engine.errors import EngineError
+from SegHiResCAMLib.engine.free_memory import refuse_out_of_memory
 from SegHiResCAMLib.engine.output import main_output
 
 INSTANCE_NORMS = (nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d)
@@ -130,6 +131,7 @@ def trace(network: nn.Module, channels: int, window: tuple[int, ...]) -> Trace:
             found.users = consumers(found.order)
             return found
     except (RuntimeError, ValueError) as error:
+        refuse_out_of_memory(error)
         raise EngineError(
             "window-unfit",
             f"The network cannot take an input of {' x '.join(map(str, window))} positions: {str(error).splitlines()[0]}",

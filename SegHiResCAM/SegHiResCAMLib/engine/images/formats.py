@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import gzip
 import re
-import zlib
 from pathlib import Path
 
 from SegHiResCAMLib.engine.errors import EngineError
+from SegHiResCAMLib.engine.images.gzip_stream import first_bytes
+from SegHiResCAMLib.engine.regular_files import open_regular
 
 HEAD = 512
 """Bytes that every signature below fits in."""
@@ -47,46 +47,33 @@ def kind_of(path: Path, name: str) -> str:
         name: The file as the user gave it, for sentences.
 
     Raises:
-        EngineError: `file-empty`, `file-unreadable`, `file-damaged` (a gzip stream that breaks off at once),
-            `file-is-lfs-pointer`, `file-is-archive`, `file-kind-unknown`.
+        EngineError: `file-empty`, `file-unreadable`, `file-not-regular`, `file-damaged` (a gzip stream that breaks off at
+            once), `file-is-lfs-pointer`, `file-is-archive`, `file-kind-unknown`.
     """
     head, zipped = _head(path, name)
     for kind, signature in KINDS.items():
         # Only NIfTI is read through gzip: the others compress inside their own container.
-        if signature.match(head) and (not zipped or kind == "nifti"):
+        if signature.match(head) and (not zipped or kind in ("nifti", "nifti-pair")):
             return kind
     for signature, (code, sentence) in NOT_IMAGES.items():
         if signature.match(head):
             raise EngineError(code, f"{name} {sentence}")
     raise EngineError(
         "file-kind-unknown",
-        f"{name} is no image that can be read here. Give NIfTI, NRRD, MetaImage (.mha, .mhd), DICOM (a folder or "
+        f"{name} is not an image that can be read here. Give NIfTI, NRRD, MetaImage (.mha, .mhd), DICOM (a folder or "
         "a file), PNG, JPEG, TIFF or BMP.",
     )
 
 
-def is_dicom(path: Path) -> bool:
-    """Whether a file in a folder starts like DICOM, with or without the preamble."""
-    if not path.is_file():  # a pipe would wait for ever
-        return False
-    with path.open("rb") as file:
-        head = file.read(HEAD)
+def is_dicom(head: bytes) -> bool:
+    """Whether a file starts like DICOM, with or without the preamble. `head`: its first `HEAD` bytes."""
     return any(KINDS[kind].match(head) for kind in ("dicom", "dicom-bare"))
 
 
 def _head(path: Path, name: str) -> tuple[bytes, bool]:
     """The first bytes, decompressed where the file is gzip, and whether it is."""
-    try:
-        with path.open("rb") as file:
-            head = file.read(HEAD)
-    except OSError as error:
-        raise EngineError("file-unreadable", f"{name} cannot be opened: {error.strerror}.") from error
+    with open_regular(path, name) as file:
+        head, packed = first_bytes(file, HEAD, name)
     if not head:
         raise EngineError("file-empty", f"{name} is empty (0 bytes). Copy or export it again.")
-    if not head.startswith(b"\x1f\x8b"):
-        return head, False
-    try:
-        with gzip.open(path) as file:
-            return file.read(HEAD), True
-    except (OSError, EOFError, zlib.error) as error:
-        raise EngineError("file-damaged", f"{name} is a damaged gzip file. Copy or export it again.") from error
+    return head, packed

@@ -12,8 +12,7 @@ import os
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
-from uuid import uuid4
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -21,13 +20,23 @@ import torch
 from monai.data import MetaTensor
 from monai.utils import SpaceKeys
 
-from SegHiResCAMLib.engine.errors import EngineError
+from SegHiResCAMLib.engine.errors import Cancelled, EngineError
+from SegHiResCAMLib.engine.free_memory import refuse_out_of_memory
 from SegHiResCAMLib.engine.images.dicom.series import read_dicom_file, read_dicom_folder
+from SegHiResCAMLib.engine.images.findings import KEY, Finding, findings_of, report
 from SegHiResCAMLib.engine.images.formats import kind_of
+from SegHiResCAMLib.engine.images.metaimage_file import read_metaimage, write_metaimage
+from SegHiResCAMLib.engine.images.nifti_file import read_nifti
+from SegHiResCAMLib.engine.images.nrrd_file import read_nrrd
+from SegHiResCAMLib.engine.images.picture_file import READERS, read_picture
 from SegHiResCAMLib.engine.images.resampling import is_same_grid, resample_onto
-from SegHiResCAMLib.engine.images.volume_files import ITK_READERS, check_affine, read_itk, read_nifti, write_metaimage
+from SegHiResCAMLib.engine.images.volume_files import check_affine
+from SegHiResCAMLib.engine.progress import Progress, silent
+from SegHiResCAMLib.engine.regular_files import check_regular
 from SegHiResCAMLib.nifti import write_nifti
 from SegHiResCAMLib.nrrd import write_nrrd
+from SegHiResCAMLib.writing.errors import WritingError
+from SegHiResCAMLib.writing.whole_file import whole_file
 
 WRITERS: dict[str, Callable[[Path, npt.NDArray[Any], npt.NDArray[np.float64], Mapping[str, str]], None]] = {
     ".nrrd": write_nrrd,
@@ -38,8 +47,21 @@ WRITERS: dict[str, Callable[[Path, npt.NDArray[Any], npt.NDArray[np.float64], Ma
 STORED_AS = {torch.bool: torch.uint8, torch.int64: torch.int32, torch.int8: torch.int16}
 """What other software cannot read, and what is written in its place. Floating types become float32."""
 
+ORIENTATION_GUESSED = (
+    "The orientation of {name} is guessed, since the file does not say where its voxels lie: first axis to the patient's left, second to "
+    "posterior, third to superior, as ITK and 3D Slicer take it. Compare left and right, front and back with another source."
+)
 
-def read_volume(path: str | os.PathLike[str], *, series: str | None = None) -> MetaTensor:
+
+class _Read(NamedTuple):
+    """Values (C, i, j, k), RAS affine, and whether the file says how its axes lie in the patient."""
+
+    values: npt.NDArray[Any]
+    affine: npt.NDArray[np.float64]
+    is_placed: bool = True
+
+
+def read_volume(path: str | os.PathLike[str], *, series: str | None = None, progress: Progress = silent) -> MetaTensor:
     """Read an image file, a DICOM file or a DICOM folder.
 
     The kind is told from the content, so a wrong or missing extension does no harm. NIfTI, NRRD and MetaImage keep
@@ -47,35 +69,44 @@ def read_volume(path: str | os.PathLike[str], *, series: str | None = None) -> M
     of 1 mm pixels, each page of a TIFF the next one: i to the patient's left, j to posterior, so that it stands upright in radiological display.
     `engine/images/dicom/series.py` says how DICOM is read: a folder is a series, a file is only that file.
 
-    Voxels that are NaN or infinite (padding outside the field of view) become the smallest finite value, with a
-    warning that counts them. Values beyond 2^24 lose digits in float32.
+    Voxels that are NaN or infinite (padding outside the field of view) become the smallest finite value. Values beyond 2^24 lose digits in
+    float32.
+
+    Only the file itself and regular files beside it that it names are opened, and memory is taken only after the header was held against the
+    length of the file and the memory that is free.
 
     Args:
         path: A file, or a folder of DICOM files.
         series: SeriesInstanceUID, where a folder holds several series.
+        progress: Called between pieces of the voxels; it may raise `Cancelled`.
 
     Returns:
-        float32 (C, i, j, k) with a float64 RAS affine; `meta["filename_or_obj"]` is the path as it was given.
+        float32 (C, i, j, k) with a float64 RAS affine; `meta["filename_or_obj"]` is the path as it was given, and `findings_of` gives what is
+        to be known of it: voxels that are not finite, or an orientation that the file does not say. Each is a warning, too.
 
     Raises:
-        EngineError: Always this and nothing else: `file-missing`, the codes of `kind_of`, `read_nifti`, `read_itk`,
-            `read_dicom_folder` and `read_dicom_file`, of `volume_from_array`, `file-damaged`, `volume-too-large`,
+        EngineError: Always this and nothing else: `file-missing`, the codes of `kind_of`, `read_nifti`, `read_nrrd`, `read_metaimage`,
+            `read_picture`, `read_dicom_folder` and `read_dicom_file`, of `volume_from_array`, `file-damaged`, `out-of-memory`,
             `series-needs-folder`.
+        Cancelled: By `progress`.
     """
     name = os.fspath(path)
     try:
-        array, affine = _read(Path(path), name, series)
-        volume = volume_from_array(array, affine, name)
-    except EngineError:
+        read = _read(Path(path), name, series, progress)
+        volume = _volume(read.values, read.affine, name, progress)
+    except (EngineError, Cancelled):
         raise
     except PermissionError as error:
-        raise EngineError("file-unreadable", f"{name} cannot be opened: you may not read it. Ask its owner.") from error
-    except MemoryError as error:
-        raise EngineError("volume-too-large", f"{name} does not fit into memory. Crop or resample it.") from error
+        raise EngineError(
+            "file-unreadable", f"{name} cannot be opened: permission denied. Ask its owner for access."
+        ) from error
     except Exception as error:  # a parser may raise anything at bytes it did not expect
+        refuse_out_of_memory(error, name)
         sentence = f"{name} cannot be read: it is damaged or incomplete, or a rare variant of its format. Copy or export it again."
         raise EngineError("file-damaged", sentence) from error
     volume.meta["filename_or_obj"] = name
+    if not read.is_placed:
+        report(volume, Finding("orientation-guessed", ORIENTATION_GUESSED.format(name=name)))
     return volume
 
 
@@ -96,7 +127,8 @@ def stack_volumes(volumes: Sequence[MetaTensor]) -> MetaTensor:
     """
     first, *others = volumes
     channels = [first.as_tensor(), *(_onto(first, other, number) for number, other in enumerate(others, start=2))]
-    return MetaTensor(torch.cat(channels), meta=dict(first.meta))
+    findings = dict.fromkeys(finding for volume in volumes for finding in findings_of(volume))
+    return MetaTensor(torch.cat(channels), meta=dict(first.meta) | ({KEY: tuple(findings)} if findings else {}))
 
 
 def write_volume(volume: MetaTensor, path: str | os.PathLike[str], header: Mapping[str, str] | None = None) -> None:
@@ -121,16 +153,16 @@ def write_volume(volume: MetaTensor, path: str | os.PathLike[str], header: Mappi
         raise EngineError("folder-missing", f"{name} cannot be written: its folder does not exist. Create it first.")
     data = volume.as_tensor().detach().cpu()
     data = data.float() if data.is_floating_point() else data.to(STORED_AS.get(data.dtype, data.dtype))
-    beside = path.with_name(f".{uuid4().hex}{extension}")
+    array = data.numpy() if len(data) > 1 else data.numpy()[0]
     try:
-        array = data.numpy() if len(data) > 1 else data.numpy()[0]
-        WRITERS[extension](beside, array, volume.affine.numpy(), header or {})
-        beside.replace(path)
-    except Exception as error:
+        with whole_file(path) as beside:
+            WRITERS[extension](beside, array, volume.affine.numpy(), header or {})
+    except WritingError as error:
+        raise EngineError("file-not-written", error.sentence) from error
+    except Exception as error:  # a writer may raise anything
+        refuse_out_of_memory(error, name)
         sentence = f"{name} could not be written. Check that there is space on the disk and that you may write there."
         raise EngineError("file-not-written", sentence) from error
-    finally:
-        beside.unlink(missing_ok=True)
 
 
 def volume_from_array(array: npt.NDArray[Any], affine: npt.NDArray[np.float64], name: str = "The volume") -> MetaTensor:
@@ -144,30 +176,48 @@ def volume_from_array(array: npt.NDArray[Any], affine: npt.NDArray[np.float64], 
     Raises:
         EngineError: `volume-empty`, `volume-affine-singular`, `volume-not-finite`.
     """
-    affine = np.asarray(affine, np.float64)
     values = np.ascontiguousarray(array if np.ndim(array) == 4 else array[None], dtype=np.float32)
+    if np.may_share_memory(values, array) and not np.isfinite(values).all():
+        values = values.copy()  # the caller's stays as it is
+    return _volume(values, affine, name)
+
+
+def _volume(
+    values: npt.NDArray[Any], affine: npt.NDArray[np.float64], name: str, progress: Progress = silent
+) -> MetaTensor:
+    """A volume of values (C, i, j, k), which become its own."""
+    affine = np.asarray(affine, np.float64)
+    values = np.ascontiguousarray(values, dtype=np.float32)
     if not values.size:
         raise EngineError("volume-empty", f"{name} holds no voxels. Export it again.")
     check_affine(affine, name)
-    values = _replace_non_finite(values, name)
-    return MetaTensor(torch.from_numpy(values), affine=torch.from_numpy(affine), meta={"space": SpaceKeys.RAS})
+    replaced = _replace_non_finite(values, name, progress)
+    volume = MetaTensor(torch.from_numpy(values), affine=torch.from_numpy(affine), meta={"space": SpaceKeys.RAS})
+    if replaced:
+        report(volume, replaced)
+    return volume
 
 
-def _read(path: Path, name: str, series: str | None) -> tuple[npt.NDArray[Any], npt.NDArray[np.float64]]:
+def _read(path: Path, name: str, series: str | None, progress: Progress) -> _Read:
     if not path.exists():
         raise EngineError("file-missing", f"{name} does not exist. Check its name and folder.")
     if path.is_dir():
-        return read_dicom_folder(path, name, series)
+        return _Read(*read_dicom_folder(path, name, series, progress))
+    check_regular(path, name)
     if series is not None:
         raise EngineError(
             "series-needs-folder", f"{name} is a file: a series is chosen in a DICOM folder. Give its folder."
         )
     kind = kind_of(path, name)
-    if kind in ITK_READERS:
-        return read_itk(path, name, kind)
+    if kind == "nrrd":
+        return _Read(*read_nrrd(path, name, progress))
+    if kind == "metaimage":
+        return _Read(*read_metaimage(path, name, progress))
     if kind in ("nifti", "nifti-pair"):
-        return read_nifti(path, name, kind)
-    return read_dicom_file(path, name)
+        return _Read(*read_nifti(path, name, kind, progress))
+    if kind in READERS:
+        return _Read(*read_picture(path, name, kind, progress))
+    return _Read(*read_dicom_file(path, name, progress))
 
 
 def _onto(grid: MetaTensor, volume: MetaTensor, number: int) -> torch.Tensor:
@@ -189,15 +239,24 @@ def _onto(grid: MetaTensor, volume: MetaTensor, number: int) -> torch.Tensor:
     return torch.stack([resample_onto(one, grid, "linear", outside=float(one.min())) for one in channels])
 
 
-def _replace_non_finite(values: npt.NDArray[np.float32], name: str) -> npt.NDArray[np.float32]:
-    finite = np.isfinite(values)
-    if finite.all():
-        return values
-    if not finite.any():
-        raise EngineError("volume-not-finite", f"{name} holds no finite number at all. Export it again.")
-    smallest = values[finite].min()
-    message = (
-        f"{name} holds {(~finite).sum()} voxels that are not finite; they become {smallest:g}, the smallest value."
+def _replace_non_finite(values: npt.NDArray[np.float32], name: str, progress: Progress) -> Finding | None:
+    """Put the smallest finite value in their place, plane by plane, so that no copy is made."""
+    planes = [plane for channel in values for plane in channel]
+    smallest, count = np.float32(np.inf), 0
+    for number, plane in enumerate(planes):
+        progress(1.0, "Reading") if number % 16 == 0 else None
+        finite = np.isfinite(plane)
+        missing = plane.size - int(np.count_nonzero(finite))
+        if missing < plane.size:
+            smallest = min(smallest, plane.min(where=finite, initial=np.inf) if missing else plane.min())
+        count += missing
+    if not count:
+        return None
+    if count == values.size:
+        raise EngineError("volume-not-finite", f"{name} holds no finite number. Export it again.")
+    for plane in planes:
+        plane[~np.isfinite(plane)] = smallest
+    return Finding(
+        "voxels-not-finite",
+        f"{name} holds {count} voxels that are not finite; they become {smallest:g}, the smallest value.",
     )
-    warnings.warn(message, stacklevel=4)
-    return np.where(finite, values, smallest)

@@ -70,7 +70,7 @@ def repeatable(wanted: bool) -> Iterator[None]:
             raise
         raise EngineError(
             "not-deterministic",
-            "This network has an operation that cannot be computed the same way twice on this device. Choose the CPU, or go without.",
+            "This network has an operation that cannot be computed the same way twice on this device. Use --device cpu, or omit --deterministic.",
         ) from error
     finally:
         torch.use_deterministic_algorithms(before[0], warn_only=before[1])

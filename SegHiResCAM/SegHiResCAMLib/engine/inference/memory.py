@@ -29,21 +29,21 @@ SHARE = 0.5
 PROCESS = Path("/proc/self")
 
 FELL_BACK = (
-    "The memory of the graphics processor ran out even for one window, so the CPU took over. "
-    "Close other programs that use it, or choose a model with smaller windows."
+    "The GPU ran out of memory even for a single window, so the CPU was used. Close other programs that use the GPU, or use a model with "
+    "smaller windows."
 )
 
 
 @dataclass
 class Workplace:
-    """Where a network computes windows, and how many at once. When memory runs out, it gives way and goes on.
+    """Where a network computes windows, and how many at once. When memory runs out, it takes fewer, then the CPU.
 
     Attributes:
         network: On `device`; moved to the CPU when the device has no room for a single window.
         device: Where it computes now.
         batch: Windows at once; None finds out.
         steady: Whether batches are the same every time: not measured.
-        fell_back: Whether the CPU had to take over.
+        fell_back: Whether the CPU had to be used.
     """
 
     network: torch.nn.Module
@@ -102,7 +102,7 @@ class Workplace:
         else:
             raise EngineError(
                 "out-of-memory",
-                "There is not enough memory for a single window of this model. Close other programs, or choose a model with smaller windows.",
+                "There is not enough memory for a single window of this model. Close other programs, or use a model with smaller windows.",
             )
 
 

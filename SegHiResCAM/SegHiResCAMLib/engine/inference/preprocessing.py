@@ -1,21 +1,37 @@
 """From the user's volume to the model's own grid, and back.
 
-The way there is the model's own MONAI transforms; the way back is their recorded inverse. Labels go back by nearest neighbour,
-heat maps linearly, so that neither is ever rebuilt from numbers of our own.
+The way there is the model's own MONAI transforms. The way back is by patient position, one for labels, masks and heat maps: labels and masks
+take the nearest voxel, heat maps are interpolated linearly.
 """
 
 from __future__ import annotations
 
+import math
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
+from monai import transforms
 from monai.data import MetaTensor
-from monai.utils import TraceKeys
 
 from SegHiResCAMLib.engine.errors import EngineError
-from SegHiResCAMLib.engine.images.resampling import Interpolation, is_same_grid, resample_onto
+from SegHiResCAMLib.engine.free_memory import check_room, refuse_out_of_memory
+from SegHiResCAMLib.engine.images.resampling import Interpolation, resample_onto
 from SegHiResCAMLib.engine.inference.slicing import MODEL_SLICE_AXIS
 from SegHiResCAMLib.engine.models.model import SegmentationModel
+from SegHiResCAMLib.engine.models.steps import run_steps
+from SegHiResCAMLib.engine.progress import Progress, silent
+
+_SIZED = (
+    transforms.BorderPadd,
+    transforms.DivisiblePadd,
+    transforms.Resized,
+    transforms.ResizeWithPadOrCropd,
+    transforms.Spacingd,
+    transforms.SpatialPadd,
+    transforms.Zoomd,
+)
 
 
 @dataclass(frozen=True)
@@ -23,7 +39,7 @@ class PreparedVolume:
     """A volume on the model's grid.
 
     Attributes:
-        image: MetaTensor float32 (C, x, y, z) with the operations that led here on record.
+        image: MetaTensor float32 (C, x, y, z) with the affine of the model's grid.
         grid: The user's volume: what results return to.
     """
 
@@ -31,10 +47,9 @@ class PreparedVolume:
     grid: MetaTensor
 
     def without_values(self) -> PreparedVolume:
-        """The same grid, and the way back from it, without the image's memory."""
+        """The same grids without the image's memory."""
         nothing = self.image.as_tensor().new_zeros(1).expand(self.image.shape)
-        image = MetaTensor(nothing, meta=dict(self.image.meta), applied_operations=list(self.image.applied_operations))
-        return PreparedVolume(image, self.grid)
+        return PreparedVolume(MetaTensor(nothing, meta=dict(self.image.meta)), self.grid)
 
     @property
     def spacing(self) -> tuple[float, ...]:
@@ -42,11 +57,16 @@ class PreparedVolume:
         return tuple(float(step) for step in self.image.pixdim)
 
 
-def prepare(model: SegmentationModel, volume: MetaTensor) -> PreparedVolume:
+def prepare(model: SegmentationModel, volume: MetaTensor, progress: Progress = silent) -> PreparedVolume:
     """Bring `volume` (C, i, j, k) to the grid and intensities the network was trained on.
 
+    Args:
+        model: Whose preprocessing is applied.
+        volume: The user's.
+        progress: Called before each step; may raise `Cancelled`.
+
     Raises:
-        EngineError: The number of channels is not the model's, or the preprocessing fails or leaves nothing.
+        EngineError: The number of channels is not the model's, memory does not suffice, or the preprocessing fails or leaves nothing.
     """
     values = volume.as_tensor()
     if is_colour(model) and values.shape[0] == values.shape[-1] == 1:
@@ -54,68 +74,50 @@ def prepare(model: SegmentationModel, volume: MetaTensor) -> PreparedVolume:
     if values.shape[0] != model.in_channels:
         raise _channels_differ(model, values.shape[0])
     original = MetaTensor(values, meta=dict(volume.meta))
+    of = f"this volume of {' x '.join(map(str, volume.shape[1:]))} voxels for '{model.name}'"
+
+    def before(number: int, step: Any, data: Mapping[Hashable, Any]) -> None:
+        progress(number / len(model.preprocessing.transforms), "Preparing the volume")
+        check_room(_needed(step, data["image"]), of, "Preparing")
+
     try:
-        image = model.preprocessing({"image": original.clone()})["image"]
-    except (RuntimeError, ValueError, IndexError, TypeError) as error:
-        raise EngineError(
-            "preprocessing-failed",
-            f"The preprocessing of '{model.name}' cannot treat this volume of {tuple(volume.shape[1:])} voxels: {error}",
-        ) from error
+        image = run_steps(model.preprocessing, {"image": original.clone()}, before)["image"]
+    except (RuntimeError, ValueError, IndexError, TypeError, MemoryError) as error:
+        refuse_out_of_memory(error, f"Preparing {of}")
+        raise EngineError("preprocessing-failed", f"Preparing {of} failed: {error}") from error
     if image.numel() == 0:
         raise EngineError("preprocessing-empty", f"The preprocessing of '{model.name}' leaves nothing of this volume.")
     if not torch.isfinite(image.as_tensor()).all():
         raise EngineError(
             "preprocessing-not-finite",
-            f"The preprocessing of '{model.name}' turns this volume into values that are no numbers; "
-            "a constant image has no range to scale by. Check that the volume holds a picture.",
+            f"The preprocessing of '{model.name}' turns this volume into values that are NaN or infinite; "
+            "a constant image has no range to scale by. Check that the volume holds an image.",
         )
+    image = MetaTensor(image.as_tensor(), meta=dict(image.meta))
     image.meta[MODEL_SLICE_AXIS] = model.slice_axis
     return PreparedVolume(image=image, grid=original)
 
 
-def restore(
-    values: torch.Tensor,
-    model: SegmentationModel,
-    prepared: PreparedVolume,
-    interpolation: Interpolation,
-) -> MetaTensor:
-    """Take values on the model's grid back to the user's grid.
+def restore(values: torch.Tensor, prepared: PreparedVolume, interpolation: Interpolation) -> MetaTensor:
+    """Take values on the model's grid back to the user's grid, by patient position.
 
     Args:
         values: (x, y, z) on the grid of `prepared.image`.
-        model: Whose preprocessing led there.
         prepared: From `prepare`.
         interpolation: "nearest" for labels, "linear" for heat maps.
 
     Returns:
         MetaTensor (1, i, j, k) with the user's affine, in the type of `values`. Outside what the model saw, zero.
     """
-    operations = [
-        _interpolated(operation, interpolation, values.ndim) for operation in prepared.image.applied_operations
-    ]
-    there = MetaTensor(
-        values[None].float(),
-        affine=prepared.image.affine,
-        meta=dict(prepared.image.meta),
-        applied_operations=operations,
-    )
-    back = model.preprocessing.inverse({"image": there})["image"]
+    there = MetaTensor(values[None], affine=prepared.image.affine)
     grid = prepared.grid
-    # Some transforms cannot name their exact inverse (an orientation between two axes); the affines still can.
-    restored = back.as_tensor()[0] if is_same_grid(back, grid) else resample_onto(there, grid, interpolation)
-    return MetaTensor(restored[None].to(values.dtype), affine=grid.affine, meta=dict(grid.meta))
+    restored = resample_onto(there, grid, interpolation)
+    return MetaTensor(restored[None], meta=dict(grid.meta))
 
 
 def onto_model_grid(mask: MetaTensor, prepared: PreparedVolume) -> torch.Tensor:
     """A mask (1, i, j, k) in any geometry, as (x, y, z) on the model's grid: each position takes the value of the voxel it lies in."""
     return resample_onto(mask, prepared.image, "nearest")
-
-
-def from_model_grid(chosen: torch.Tensor, prepared: PreparedVolume) -> MetaTensor:
-    """Chosen positions (x, y, z) of the model's grid as voxels (1, i, j, k) of the user's: each takes the value of the position it lies in."""
-    there = MetaTensor(chosen[None], affine=prepared.image.affine)
-    voxels = resample_onto(there, prepared.grid, "nearest")
-    return MetaTensor(voxels[None], affine=prepared.grid.affine, meta=dict(prepared.grid.meta))
 
 
 def _channels_differ(model: SegmentationModel, given: int) -> EngineError:
@@ -137,30 +139,13 @@ def is_colour(model: SegmentationModel) -> bool:
     return [name[:1].casefold() for name in model.inputs] == ["r", "g", "b"]
 
 
-def _interpolated(operation: object, interpolation: str, ndim: int) -> object:
-    """The record of one transform with every interpolation mode in it set to what the values need.
-
-    Resizing goes through `torch.nn.functional.interpolate`, which calls linear in three dimensions "trilinear"; resampling goes
-    through `grid_sample`, which calls it "bilinear" in any.
-    """
-    if isinstance(operation, list | tuple):
-        return [_interpolated(part, interpolation, ndim) for part in operation]
-    if not isinstance(operation, dict):
-        return operation
-    resizes = operation.get(TraceKeys.CLASS_NAME) == "Resize"
-    linear = "trilinear" if resizes and ndim == 3 else "bilinear"
-    mode = "nearest" if interpolation == "nearest" else linear
-    return _with_mode(operation, mode, corners=False if resizes and mode != "nearest" else None)
-
-
-def _with_mode(record: object, mode: str, corners: bool | None) -> object:
-    if isinstance(record, list | tuple):
-        return [_with_mode(part, mode, corners) for part in record]
-    if not isinstance(record, dict):
-        return record
-    changed = {key: _with_mode(part, mode, corners) for key, part in record.items()}
-    if "mode" in changed and changed["mode"] not in ("constant", None):
-        changed["mode"] = mode
-    if "align_corners" in changed:
-        changed["align_corners"] = TraceKeys.NONE if corners is None else corners
-    return changed
+def _needed(step: Any, image: MetaTensor) -> int:
+    """Bytes that a transform takes at the highest beside its input, where it changes the number of voxels and that number is known before."""
+    if not isinstance(step, _SIZED):
+        return 0
+    nothing = MetaTensor(image.as_tensor().new_zeros(1).expand(image.shape), affine=image.affine)
+    voxels = math.prod(step({"image": nothing}, lazy=True)["image"].peek_pending_shape())
+    channels = len(image)
+    if isinstance(step, transforms.Spacingd):  # in double precision, with three indices for each voxel
+        return int(8 * image.numel() + voxels * (24 + 12 * channels))
+    return int(8 * voxels * channels)

@@ -11,13 +11,14 @@ import torch
 from monai.data import MetaTensor
 
 from SegHiResCAMLib.engine.inference.device import DeviceName, choose_device
+from SegHiResCAMLib.engine.inference.fitting import windows_of
 from SegHiResCAMLib.engine.inference.memory import Workplace
 from SegHiResCAMLib.engine.inference.preprocessing import PreparedVolume, prepare, restore
 from SegHiResCAMLib.engine.inference.slicing import Axis, Mode, check_mode, from_stack, to_stack
-from SegHiResCAMLib.engine.inference.windows import plan_windows, predict_windows
+from SegHiResCAMLib.engine.inference.windows import predict_windows
 from SegHiResCAMLib.engine.models.model import SegmentationModel
 from SegHiResCAMLib.engine.output import main_output
-from SegHiResCAMLib.engine.progress import Progress, silent
+from SegHiResCAMLib.engine.progress import Progress, part, silent
 
 
 @dataclass(frozen=True)
@@ -62,19 +63,16 @@ def segment(
         EngineError: The model does not fit the volume or the mode.
     """
     check_mode(model, mode)
-    progress(0.0, "Preparing the volume")
-    prepared = prepared or prepare(model, volume)
+    prepared = prepared or prepare(model, volume, part(progress, 0.0, 0.05))
     model_labels = predict_labels(model, prepared, axis=axis, device=device, progress=progress)
-    found = segmentation_of(model, model_labels, prepared, axis)
+    found = segmentation_of(model_labels, prepared, axis)
     progress(1.0, "Segmented")
     return found
 
 
-def segmentation_of(
-    model: SegmentationModel, model_labels: torch.Tensor, prepared: PreparedVolume, axis: Axis
-) -> Segmentation:
+def segmentation_of(model_labels: torch.Tensor, prepared: PreparedVolume, axis: Axis) -> Segmentation:
     """The segmentation that a label map (x, y, z) on the model's grid makes."""
-    return Segmentation(restore(model_labels, model, prepared, "nearest"), model_labels, prepared, axis)
+    return Segmentation(restore(model_labels, prepared, "nearest"), model_labels, prepared, axis)
 
 
 def predict_labels(
@@ -84,7 +82,7 @@ def predict_labels(
     labels = predict_values(
         model, prepared, lambda logits: decide(model, logits), axis=axis, device=device, progress=progress
     )
-    return _largest_components(labels) if model.largest_component else labels
+    return _largest_components(labels, progress) if model.largest_component else labels
 
 
 @torch.no_grad()
@@ -99,7 +97,7 @@ def predict_values(
 ) -> torch.Tensor:
     """Values (x, y, z) on the model's grid, made by `form` of stitched logits: (B, K, *spatial) -> (B, *spatial)."""
     stack = to_stack(model, prepared.image, axis)
-    windows = plan_windows(tuple(stack.shape[2:]), model.window)
+    windows = windows_of(model, tuple(stack.shape[2:]))
     target = choose_device(device, model.spatial_dims)
     workplace = Workplace(model.network.to(target), target, None)
     predictor = _counted(model.network, len(stack) * len(windows.boxes), progress)
@@ -144,10 +142,11 @@ def _counted(network: torch.nn.Module, windows: int, progress: Progress) -> Call
     return predict
 
 
-def _largest_components(labels: torch.Tensor) -> torch.Tensor:
+def _largest_components(labels: torch.Tensor, progress: Progress) -> torch.Tensor:
     """Every label reduced to its largest connected component (neighbours share a face, an edge or a corner)."""
     kept = np.zeros(labels.shape, dtype=np.int16)
     for value in np.unique(labels.numpy()):
+        progress(1.0, "Keeping the largest component of each label")
         if value == 0:
             continue
         mask = sitk.GetImageFromArray((labels.numpy() == value).astype(np.uint8))

@@ -21,6 +21,10 @@ from SegHiResCAMLib.engine.models.model import WindowSettings
 from SegHiResCAMLib.engine.models.nnunet.even_windows import even_boxes, gaussian_importance
 
 Box = tuple[slice, ...]
+Size = tuple[int, ...]
+
+_MULTIPLES = (2, 4, 8, 16, 32, 64, 128, 3, 6, 12, 24, 48, 9, 18, 36, 27, 5, 10, 20, 25)
+"""Products of the strides that networks have, the common ones first."""
 
 
 def at(*index: Any) -> tuple[Any, ...]:
@@ -101,31 +105,63 @@ class Windows:
         return [width for pair in reversed(self.padding) for width in pair]
 
 
-def plan_windows(image: tuple[int, ...], settings: WindowSettings) -> Windows:
+def plan_windows(image: Size, settings: WindowSettings, fits: Callable[[Size], bool] | None = None) -> Windows:
     """The windows in which an image of this size is predicted.
 
-    Without a window size the whole image is one window, padded to the multiple that the network needs.
+    Args:
+        image: Its size.
+        settings: Of the inferer.
+        fits: As `window_size` has it.
 
     Raises:
         EngineError: `window-padding`, where the image is too small to be padded as the settings want.
     """
-    if settings.size is None:
-        size = tuple(-(-length // settings.multiple) * settings.multiple for length in image)
-    else:
-        size = tuple(settings.size)
+    size = window_size(image, settings, fits)
     padding = tuple((max(w - n, 0) // 2, max(w - n, 0) - max(w - n, 0) // 2) for n, w in zip(image, size, strict=True))
     _check_padding(image, padding, settings)
     padded = tuple(max(n, w) for n, w in zip(image, size, strict=True))
     if settings.scheme == "nnunet":
+        assert isinstance(settings.overlap, float)
         boxes = even_boxes(padded, size, settings.overlap)
     else:
-        step = tuple(
-            w if w == n else max(int(w * (1 - settings.overlap)), 1) for n, w in zip(padded, size, strict=True)
-        )
+        overlap = settings.overlap if isinstance(settings.overlap, tuple) else (settings.overlap,) * len(size)
+        step = tuple(w if w == n else max(int(w * (1 - o)), 1) for n, w, o in zip(padded, size, overlap, strict=True))
         boxes = tuple(dense_patch_slices(padded, size, step, return_slice=True))
     # One window is its own prediction: dividing its weights by themselves would only add rounding.
     blending = settings.blending if len(boxes) > 1 else "constant"
     return Windows(image, size, padding, boxes, settings, blending)
+
+
+def window_size(image: Size, settings: WindowSettings, fits: Callable[[Size], bool] | None = None) -> Size:
+    """The size of a window for an image of this size: along axes without a size of their own, that of the image where the network takes it.
+
+    Args:
+        image: Its size.
+        settings: Of the inferer.
+        fits: Whether the network takes a window of a size; None where that cannot be tried. Where it does not take the image's own, the
+            window is no larger along any axis than the network needs, or where it takes none, of the multiple that it is said to need.
+    """
+    own = settings.size or (None,) * len(image)
+    whole = [axis for axis, length in enumerate(own) if length is None]
+    size = [image[axis] if length is None else length for axis, length in enumerate(own)]
+
+    def rounded(multiple: int) -> list[int]:
+        return [-(-n // multiple) * multiple if axis in whole else n for axis, n in enumerate(size)]
+
+    if not whole or (fits is not None and fits(tuple(size))):
+        return tuple(size)
+    if fits is None:
+        return tuple(rounded(settings.multiple))
+    found = next((one for one in map(rounded, _MULTIPLES) if fits(tuple(one))), None)
+    if found is None:
+        return tuple(rounded(settings.multiple))
+    for axis in whole:
+        for length in sorted({size[axis], *(rounded(multiple)[axis] for multiple in _MULTIPLES)}):
+            shorter = (*found[:axis], length, *found[axis + 1 :])
+            if length < found[axis] and fits(shorter):
+                found[axis] = length
+                break
+    return tuple(found)
 
 
 def predict_windows(
@@ -171,9 +207,10 @@ def _seen_from(box: Box, ranges: list[tuple[int, int]]) -> Box:
 
 @lru_cache(maxsize=2)
 def _importance(
-    size: tuple[int, ...], blending: str, scheme: str, sigma_scale: float, dtype: torch.dtype
+    size: tuple[int, ...], blending: str, scheme: str, sigma_scale: float | tuple[float, ...], dtype: torch.dtype
 ) -> torch.Tensor:
     if scheme == "nnunet" and blending == "gaussian":
+        assert isinstance(sigma_scale, float)
         return gaussian_importance(size, sigma_scale, dtype)
     return compute_importance_map(size, mode=blending, sigma_scale=sigma_scale, device="cpu", dtype=dtype).expand(size)
 
@@ -185,5 +222,5 @@ def _check_padding(image: tuple[int, ...], padding: tuple[tuple[int, int], ...],
         raise EngineError(
             "window-padding",
             f"The volume is {' x '.join(map(str, image))} on the model's grid, too small for windows of "
-            f"{' x '.join(map(str, settings.size or ()))}, which the model surrounds by '{settings.padding_mode}'. Give a larger volume.",
+            f"{' x '.join(str(n + sum(pair)) for n, pair in zip(image, padding, strict=True))}, which the model surrounds by '{settings.padding_mode}'. Give a larger volume.",
         )

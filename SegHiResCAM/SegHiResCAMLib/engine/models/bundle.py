@@ -7,12 +7,13 @@ transforms (key "image") for each slice (C, x, y) of a 2D network, applied after
 from __future__ import annotations
 
 import math
+import re
 import warnings
-from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
-from typing import Any, Literal
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
-from monai.transforms import Compose
+import torch
 
 from SegHiResCAMLib.engine.errors import EngineError
 from SegHiResCAMLib.engine.models.bundle_inferer import (
@@ -20,23 +21,33 @@ from SegHiResCAMLib.engine.models.bundle_inferer import (
     input_multiple,
     keeps_largest_component,
     left_out,
-    slice_axis,
     threshold_of,
     window_settings,
 )
+from SegHiResCAMLib.engine.models.bundle_preprocessing import bundle_preprocessing
+from SegHiResCAMLib.engine.models.bundle_weights import BundleWeights, find_weights, has_only_scripts
+from SegHiResCAMLib.engine.models.clicks import click_channels, without_clicks
 from SegHiResCAMLib.engine.models.labels import inputs_of, labels_of
+from SegHiResCAMLib.engine.models.licence import licence_beside
 from SegHiResCAMLib.engine.models.model import SegmentationModel
-from SegHiResCAMLib.engine.models.networks import argument, build_network, required_multiple
-from SegHiResCAMLib.engine.models.pictures import build_picture_preprocessing
-from SegHiResCAMLib.engine.models.transforms import build_preprocessing, build_slice_preprocessing, is_for_volumes
+from SegHiResCAMLib.engine.models.networks import (
+    argument,
+    build_network,
+    network_class,
+    network_not_supported,
+    required_multiple,
+)
 from SegHiResCAMLib.engine.models.untrusted.archive import files_in, is_zip, unpacked
-from SegHiResCAMLib.engine.models.untrusted.checkpoint import read_weights, sha256
+from SegHiResCAMLib.engine.models.untrusted.checkpoint import read_checkpoint, sha256
 from SegHiResCAMLib.engine.models.untrusted.config_file import read_config
-from SegHiResCAMLib.engine.models.untrusted.resolver import Component, Config
+from SegHiResCAMLib.engine.models.untrusted.resolver import Component, Config, Unsupported
 from SegHiResCAMLib.engine.models.untrusted.script import is_script, read_script
 
+_NETWORK_KEYS = ("network_def", "network", "net_def", "net", "model_def", "model")
+_LABEL_KEYS = ("label_names", "labels", "class_names", "label_def", "channel_def")
+_CALL = re.compile(r"\$\s*([A-Za-z_][\w.]*)\(")
+
 _CONFIGS = ("inference.json", "inference.yaml", "inference.yml")
-_WEIGHTS = (".pt", ".pth", ".safetensors")
 
 
 def is_bundle(path: Path) -> bool:
@@ -62,8 +73,12 @@ def open_bundle(path: str) -> SegmentationModel:
                 "bundle-incomplete",
                 f"'{folder}' has no configs/inference.json, which describes the network. Ask the sender for the whole bundle.",
             )
-        weights = _weights_file(folder, Config(read_config(file), str(file)))
-        return described_model(file, folder / "configs" / "metadata.json", weights, path)
+        config = Config(read_config(file), str(file))
+        if not has_only_scripts(folder / "models"):
+            network_class(_network_definition(config), str(file))  # comes first: nothing else would help
+        weights = find_weights(folder / "models", config)
+        model = described_model(file, folder / "configs" / "metadata.json", weights, path)
+        return replace(model, licence=licence_beside(folder, model.licence))
 
 
 def inference_config(folder: Path) -> Path | None:
@@ -71,13 +86,13 @@ def inference_config(folder: Path) -> Path | None:
     return next((folder / name for name in _CONFIGS if (folder / name).is_file()), None)
 
 
-def described_model(inference: Path, metadata_file: Path, weights: Path, source: str) -> SegmentationModel:
+def described_model(inference: Path, metadata_file: Path, found: BundleWeights, source: str) -> SegmentationModel:
     """The model that a bundle's two descriptions make of a weights file, which may be a TorchScript archive.
 
     Args:
         inference: `inference.json`, or as YAML.
         metadata_file: `metadata.json`.
-        weights: A checkpoint or a TorchScript archive.
+        found: A checkpoint or a TorchScript archive.
         source: What the user gave.
 
     Raises:
@@ -85,13 +100,15 @@ def described_model(inference: Path, metadata_file: Path, weights: Path, source:
     """
     config = Config(read_config(inference), str(inference))
     metadata = read_config(metadata_file)
-    definition = _network_definition(config)
+    definition, weights = _network_definition(config), found.file
     scripted = is_script(weights)
-    network = (
-        read_script(weights)
-        if scripted
-        else build_network(definition, read_weights(weights), str(inference), str(weights))
-    )
+    notes: tuple[str, ...] = ()
+    if scripted:
+        network: torch.nn.Module = read_script(weights)
+    else:
+        network_class(definition, str(inference))
+        config.need(definition)
+        network, notes = build_network(definition, read_checkpoint(weights), str(inference), str(weights), found.key)
     spatial_dims, in_channels, out_channels = (
         _number(definition, name, config) for name in ("spatial_dims", "in_channels", "out_channels")
     )
@@ -100,9 +117,24 @@ def described_model(inference: Path, metadata_file: Path, weights: Path, source:
             "bundle-network",
             f"'{inference}' describes a network of {spatial_dims} dimensions, but volumes need one of 2 or 3. Choose another model.",
         )
+    clicks = click_channels(config, "preprocessing", in_channels)
+    if clicks:
+        without_clicks(network, clicks)
+        note = (
+            f"The network also takes clicks ({clicks} of its {in_channels} input channels). It is used without any: these channels hold zeros, so "
+            "segments and heat maps may differ from those that clicks would give."
+        )
+        notes += (note,)
+    in_channels -= clicks
     activation = activation_of(config, out_channels)
-    labels = labels_of(metadata, out_channels, activation, str(metadata_file))
-    prepared = _preprocessing(config, spatial_dims)
+    labels = labels_of(metadata, out_channels, activation, str(metadata_file), _labels_in(config))
+    prepared = bundle_preprocessing(config, spatial_dims)
+    if not prepared.is_described:
+        note = (
+            f"'{inference}' does not say how volumes are prepared for the network, so it is given them as they are stored. Check with the "
+            "model's author which orientation, spacing and intensities it needs."
+        )
+        notes += (note,)
     multiple = math.lcm(input_multiple(metadata), required_multiple(definition, str(inference)))
     dropped = left_out(config, labels)
     if dropped:
@@ -118,6 +150,9 @@ def described_model(inference: Path, metadata_file: Path, weights: Path, source:
         in_channels=in_channels,
         inputs=inputs_of(metadata, in_channels),
         labels=labels,
+        background_channel=next(
+            (one for one in range(out_channels) if all(one != label.channel for label in labels)), 0
+        ),
         activation=activation,
         preprocessing=prepared.volume,
         slice_preprocessing=prepared.slices,
@@ -130,6 +165,8 @@ def described_model(inference: Path, metadata_file: Path, weights: Path, source:
         source=source,
         licence=_text(metadata, "license") or _text(metadata, "licence"),
         description=_text(metadata, "description"),
+        notes=notes,
+        weights_file=weights.name,
         metadata={**metadata, "postprocessing_left_out": dropped},
     )
 
@@ -141,69 +178,40 @@ def _hidden(weights: Path) -> str:
     )
 
 
-def _weights_file(folder: Path, config: Config) -> Path:
-    """In `models`: the file that the configuration loads, or model.pt, or the only one there. Other folders are never looked into.
-
-    TorchScript archives hide their layers and come last.
-    """
-    models = folder / "models"
-    names = [name for name in (_loaded_name(config), "model.pt") if name]
-    files = sorted(models.glob("[!.]*"))
-    present = [file for file in files if file.suffix.lower() in _WEIGHTS]
-    scripts = [file for file in files if file.suffix.lower() == ".ts"]
-    for name in names:
-        if (models / name) in present:
-            return models / name
-    if len(present or scripts) == 1:
-        return (present or scripts)[0]
-    found = f"but {', '.join(file.name for file in present[:5])}" if present else "and no other weights"
-    raise EngineError(
-        "bundle-incomplete", f"'{models}' has no {names[0]} {found}. Put the model's weights there as 'model.pt'."
-    )
-
-
-def _loaded_name(config: Config) -> str:
-    """The file name in the checkpoint loader's path, where that is known without running code."""
-    path = config.resolve("checkpointloader::load_path")
-    return PurePosixPath(path).name if isinstance(path, str) else ""
-
-
 def _network_definition(config: Config) -> Component:
-    """`network_def`, which MONAI's bundles move to the device as `network`; or `network`, where it is the definition itself."""
-    key = next((key for key in ("network_def", "network") if key in config), None)
+    """The component that describes the network: `network_def`, which MONAI's bundles move to the device as `network`, or another name.
+
+    Raises:
+        EngineError: `bundle-network`, where there is none, or it is not one of the networks that can be opened.
+    """
+    key = next((key for key in _NETWORK_KEYS if key in config), None)
     if key is None:
+        others = (config.resolve(name) for name in config.content if name.endswith(("_def", "_network", "net")))
+        other = next((one for one in others if isinstance(one, Component)), None)
+        if other is not None:
+            raise network_not_supported(other.target, other.where, config.file)
         raise EngineError(
             "bundle-network",
-            f"'{config.file}' has neither 'network_def' nor 'network'. Ask the sender which network the weights belong to.",
+            f"'{config.file}' has neither 'network_def' nor 'network', so the network that the weights belong to is not known. Ask the model's "
+            "author for the configuration with the network, or describe the weights by themselves: 'seghirescam describe'.",
         )
-    definition = config.need(config.resolve(key))
+    definition = config.resolve(key)
+    called = _CALL.match(definition.text) if isinstance(definition, Unsupported) else None
+    if called:
+        raise network_not_supported(called.group(1), key, config.file)
     if not isinstance(definition, Component):
+        config.need(definition)
         raise EngineError(
             "bundle-network",
-            f"'{config.file}' names no class in '{key}'. Ask the sender which network the weights belong to.",
+            f"'{config.file}' names no class in '{key}', so the network that the weights belong to is not known. Ask the model's author which "
+            "class it is, and with which arguments.",
         )
     return definition
 
 
-@dataclass(frozen=True)
-class _Prepared:
-    """What is done to the volume and to each slice, and the axis along which slices follow one another, where that is known."""
-
-    volume: Compose
-    slices: Any = None
-    slice_axis: Literal[0, 1, 2] | None = None
-
-
-def _preprocessing(config: Config, spatial_dims: int) -> _Prepared:
-    """Bundles for single 2D pictures prepare each by itself; on a volume that is the preprocessing of a slice."""
-    axis = slice_axis(config)
-    own = build_slice_preprocessing(config, "slice_preprocessing") if "slice_preprocessing" in config else None
-    if "preprocessing" not in config:
-        return _Prepared(Compose([]), own, axis)
-    if spatial_dims == 2 and own is None and axis is None and not is_for_volumes(config, "preprocessing"):
-        volume, slices = build_picture_preprocessing(config, "preprocessing")
-        return _Prepared(volume, slices, 2 if volume.transforms else None)
-    return _Prepared(build_preprocessing(config, "preprocessing"), own, axis)
+def _labels_in(config: Config) -> list[Any]:
+    """What the configuration itself says about labels, which is for its own expressions: names to values."""
+    return [config.resolve(key) for key in _LABEL_KEYS if key in config]
 
 
 def _number(definition: Component, name: str, config: Config) -> int:

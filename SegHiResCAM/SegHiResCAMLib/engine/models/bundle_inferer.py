@@ -7,6 +7,7 @@ import re
 from typing import Any, Literal, NoReturn, cast
 
 from SegHiResCAMLib.engine.errors import EngineError
+from SegHiResCAMLib.engine.models.bundle_parts import place_of
 from SegHiResCAMLib.engine.models.model import Label, WindowSettings
 from SegHiResCAMLib.engine.models.transforms import array_name
 from SegHiResCAMLib.engine.models.untrusted.resolver import Component, Config
@@ -36,9 +37,10 @@ def slice_axis(config: Config) -> Literal[0, 1, 2] | None:
     Raises:
         EngineError: `bundle-inferer`, where there is no such axis.
     """
-    if "inferer" not in config or _inferer(config).name != "SliceInferer":
+    inferer = _inferer(config)
+    if inferer is None or inferer.name != "SliceInferer":
         return None
-    axis = config.need(_inferer(config).arguments.get("spatial_dim", _DEFAULTS["spatial_dim"]))
+    axis = config.need(inferer.arguments.get("spatial_dim", _DEFAULTS["spatial_dim"]))
     if not isinstance(axis, int) or axis not in (0, 1, 2):
         _refuse(config, f"takes volumes apart along axis {str(axis)[:100]}")
     return cast("Literal[0, 1, 2]", int(axis))
@@ -55,20 +57,20 @@ def window_settings(config: Config, spatial_dims: int, multiple: int) -> WindowS
     Raises:
         EngineError: `bundle-inferer`, for an inferer that works in another way.
     """
-    if "inferer" not in config:
-        return WindowSettings(size=None, multiple=multiple)
     inferer = _inferer(config)
-    if inferer.name == "SimpleInferer":
+    if inferer is None or inferer.name == "SimpleInferer":
         return WindowSettings(size=None, multiple=multiple)
     if inferer.name not in ("SlidingWindowInferer", "SlidingWindowInfererAdapt", "SliceInferer"):
         _refuse(config, f"cuts images into windows with '{inferer.target[:100]}'")
+    if "roi_size" not in inferer.arguments:
+        _refuse(config, "gives no 'roi_size' of its inferer")
     unknown = inferer.arguments.keys() - _DEFAULTS.keys() - _ONLY_SPEED
     if unknown:
         _refuse(config, f"sets '{min(unknown)[:100]}' of its inferer")
     values = {name: config.need(inferer.arguments.get(name, default)) for name, default in _DEFAULTS.items()}
-    overlap, sigma_scale = _share(values["overlap"]), _share(values["sigma_scale"])
+    overlap, sigma_scale = (_shares(values[name], spatial_dims) for name in ("overlap", "sigma_scale"))
     blending, padding, cval = values["mode"], values["padding_mode"], values["cval"]
-    if overlap is None or not sigma_scale or blending not in ("constant", "gaussian"):
+    if overlap is None or not sigma_scale or 0 in _each(sigma_scale) or blending not in ("constant", "gaussian"):
         blended = f"overlap {values['overlap']}, mode {blending}, sigma_scale {values['sigma_scale']}"
         _refuse(config, f"blends windows in an unknown way ({blended})")
     if padding not in ("constant", "reflect", "replicate", "circular") or not isinstance(cval, int | float):
@@ -77,7 +79,7 @@ def window_settings(config: Config, spatial_dims: int, multiple: int) -> WindowS
     if size is None:
         _refuse(config, f"has windows of {values['roi_size']} for a network of {spatial_dims} dimensions")
     return WindowSettings(
-        size=size or None,
+        size=size if any(size) else None,
         overlap=overlap,
         blending=blending,
         multiple=multiple,
@@ -146,34 +148,48 @@ def _keeps_largest(step: Component, labels: tuple[Label, ...]) -> bool:
     return each and (values is None or all(label.value in applied for label in labels))
 
 
-def _inferer(config: Config) -> Component:
-    inferer = config.resolve("inferer")
+def _inferer(config: Config) -> Component | None:
+    place = place_of(config, "inferer")
+    if place is None:
+        return None
+    inferer = config.resolve(place)
     if not isinstance(inferer, Component):
         config.need(inferer)
-        _refuse(config, "names no class in 'inferer'")
+        _refuse(config, f"names no class in '{place}'")
     if not inferer.is_from("monai.inferers"):
         _refuse(config, f"cuts images into windows with '{inferer.target[:100]}'")
     return inferer
 
 
-def _share(value: Any) -> float | None:
-    """One share of a window for all axes, when that is what it is."""
-    shares = value if isinstance(value, list) and value else [value]
-    share = shares[0]
-    alike = all(other == share for other in shares)
-    return float(share) if alike and isinstance(share, int | float) and 0 <= share < 1 else None
+def _shares(value: Any, spatial_dims: int) -> float | tuple[float, ...] | None:
+    """Shares of a window: one for all axes, or one for each; None where they are something else."""
+    shares = [value] * spatial_dims if not isinstance(value, list) else value
+    if len(shares) != spatial_dims or not all(_is_number(share) and 0 <= share < 1 for share in shares):
+        return None
+    each = tuple(float(share) for share in shares)
+    return each if len(set(each)) > 1 else each[0]
 
 
-def _size(roi: Any, spatial_dims: int, sliced: int | None) -> tuple[int, ...] | None:
-    """Window size along the network's axes; empty for the whole image; None when it is no size for this network."""
-    axes = [roi] * spatial_dims if isinstance(roi, int) else list(roi) if isinstance(roi, list) else []
+def _each(shares: float | tuple[float, ...]) -> tuple[float, ...]:
+    return shares if isinstance(shares, tuple) else (shares,)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _size(roi: Any, spatial_dims: int, sliced: int | None) -> tuple[int | None, ...] | None:
+    """Window size along the network's axes, None along those where it is the image's; None when it is no size for this network."""
+    axes = list(roi) if isinstance(roi, list) else [roi] * spatial_dims
     if sliced is not None and len(axes) == 3 and spatial_dims == 2:
         del axes[sliced]
-    if len(axes) != spatial_dims or not all(isinstance(axis, int) and axis <= 1 << 16 for axis in axes):
+    if len(axes) != spatial_dims or not all(axis is None or _is_length(axis) for axis in axes):
         return None
-    if all(axis <= 0 for axis in axes):
-        return ()
-    return tuple(axes) if all(axis > 0 for axis in axes) else None
+    return tuple(axis if axis is not None and axis > 0 else None for axis in axes)
+
+
+def _is_length(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value <= 1 << 16
 
 
 def _decision(config: Config) -> dict[str, Any]:
@@ -187,7 +203,8 @@ def _decision(config: Config) -> dict[str, Any]:
 
 
 def _postprocessing(config: Config) -> list[Component]:
-    steps = config.steps("postprocessing") if "postprocessing" in config else []
+    place = place_of(config, "postprocessing")
+    steps = config.steps(place) if place is not None else []
     return [step for step in steps if "pred" in _keys(step)]
 
 

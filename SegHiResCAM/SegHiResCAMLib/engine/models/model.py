@@ -36,21 +36,22 @@ class WindowSettings:
     """How the model's inferer cuts an image into windows.
 
     Attributes:
-        size: Window size in positions along each axis of the network's input, or None for the whole image at once.
-        overlap: Share of a window that its neighbour covers too, 0 to below 1.
+        size: Window size in locations along each axis of the network's input; None along an axis, or altogether, for all of the image.
+        overlap: Share of a window that its neighbour covers too, 0 to below 1; one for each axis where they differ.
         blending: How overlapping predictions are averaged: "gaussian" (the middle counts more) or "constant".
-        multiple: Every axis of the network's input must be a multiple of this; images are padded to it.
-        sigma_scale: Standard deviation of the Gaussian, as a share of the window.
+        multiple: Of what the description says that every axis of the network's input must be; only followed where the network itself cannot
+            be tried (see `window_size`).
+        sigma_scale: Standard deviation of the Gaussian, as a share of the window; one for each axis where they differ.
         padding_mode: What surrounds images that are smaller than a window, as `torch.nn.functional.pad` calls it.
         cval: The value around them, where that is constant.
         scheme: Whose windows these are: "monai" steps by a fixed length, "nnunet" spreads them evenly (`nnunet_windows.py`).
     """
 
-    size: tuple[int, ...] | None = None
-    overlap: float = 0.25
+    size: tuple[int | None, ...] | None = None
+    overlap: float | tuple[float, ...] = 0.25
     blending: Literal["gaussian", "constant"] = "gaussian"
     multiple: int = 1
-    sigma_scale: float = 0.125
+    sigma_scale: float | tuple[float, ...] = 0.125
     padding_mode: Literal["constant", "reflect", "replicate", "circular"] = "constant"
     cval: float = 0.0
     scheme: Literal["monai", "nnunet"] = "monai"
@@ -72,6 +73,7 @@ class SegmentationModel:
         slice_preprocessing: For 2D networks that want each slice treated by itself (say, scaled by its own range):
             a transform of one slice (C, x, y), applied after `preprocessing`; None when there is none.
         window: The inferer's settings.
+        background_channel: Of a "softmax" network that has a background.
         inputs: What each of the C input channels is ("T1", "FLAIR"; "R", "G", "B"), in order; empty when unknown.
         slice_axis: The axis of the model's own grid (0, 1 or 2) along which a 2D network's slices follow one another, where its
             description says so.
@@ -84,6 +86,8 @@ class SegmentationModel:
         source: The path as the user gave it.
         licence: SPDX identifier or free text; empty when unknown.
         description: One or two sentences for people.
+        weights_file: The name of the file that the weights came from, or the names, separated by commas.
+        notes: Messages about what was decided while the model was opened, and about what it does without.
         metadata: Whatever else the model's description says, as read.
     """
 
@@ -98,6 +102,7 @@ class SegmentationModel:
     sha256: str
     source: str
     slice_preprocessing: Any | None = None
+    background_channel: int = 0
     inputs: tuple[str, ...] = ()
     slice_axis: Literal[0, 1, 2] | None = None
     layers_hidden: str = ""
@@ -106,12 +111,20 @@ class SegmentationModel:
     largest_component: bool = False
     licence: str = ""
     description: str = ""
+    weights_file: str = ""
+    notes: tuple[str, ...] = ()
     metadata: dict[str, Any] = field(default_factory=dict)
 
     @property
     def threshold_logit(self) -> float:
         """The logit whose sigmoid is the threshold: ln(t / (1 - t)), 0 for one half."""
         return math.log(self.threshold / (1 - self.threshold))
+
+    @property
+    def background(self) -> int | None:
+        """The output channel that stands for the background; None where the network has none."""
+        labelled = any(label.channel == self.background_channel for label in self.labels)
+        return self.background_channel if self.activation == "softmax" and not labelled else None
 
     def label(self, name: str) -> Label:
         """The label called `name`, whatever its case.

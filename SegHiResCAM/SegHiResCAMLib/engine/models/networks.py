@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 import math
 from collections.abc import Callable, Iterator
@@ -13,59 +14,64 @@ import torch
 from torch.overrides import TorchFunctionMode
 
 from SegHiResCAMLib.engine.errors import EngineError
+from SegHiResCAMLib.engine.free_memory import refuse_out_of_memory
 from SegHiResCAMLib.engine.models.authors_unet import AuthorsUNet
-from SegHiResCAMLib.engine.models.untrusted.checkpoint import check_fit, load_weights
 from SegHiResCAMLib.engine.models.untrusted.resolver import Component
+from SegHiResCAMLib.engine.models.weights_matching import match_weights, named_tensors
 
-# Segmentation networks of MONAI that answer an image (B, C, *spatial) with logits on the same grid.
-NETWORKS = frozenset({
-    "AttentionUnet", "BasicUNet", "BasicUnet", "Basicunet", "DynUNet", "DynUnet", "Dynunet", "FlexUNet", "FlexibleUNet", "HighResNet",
-    "MedNeXt", "MedNeXtBase", "MedNeXtLarge", "MedNeXtMedium", "MedNeXtSmall", "SegResNet", "SegResNetDS", "SegResNetDS2", "SwinUNETR",
-    "UNETR", "UNet", "Unet", "VNet",
-})  # fmt: skip
+# Segmentation networks of MONAI that answer an image (B, C, *spatial) with logits on the same grid. MONAI has more names for some.
+NETWORKS = (
+    "AttentionUnet", "BasicUNet", "DynUNet", "FlexibleUNet", "HighResNet", "MedNeXt", "MedNeXtLarge", "MedNeXtMedium", "MedNeXtSmall",
+    "MedNextBase", "SegResNet", "SegResNetDS", "SegResNetDS2", "SwinUNETR", "UNETR", "UNet", "VNet",
+)  # fmt: skip
 
 # Networks of ours, by the names that descriptions give them.
 OWN_NETWORKS: dict[str, Callable[..., torch.nn.Module]] = {"Vanilla_UNet_2d": AuthorsUNet}
+
+# Arguments that MONAI has renamed, and those that it has dropped because they changed nothing.
+_NEW_NAMES = {"dimensions": "spatial_dims", "pos_embed": "proj_type"}
+_DROPPED = {"SwinUNETR": ("img_size",)}
 
 MAX_NUMBER = 10_000
 """No argument of a real network is larger; a larger one would only exhaust the memory."""
 
 
 def build_network(
-    component: Component, weights: dict[str, torch.Tensor], file: str, weights_file: str
-) -> torch.nn.Module:
-    """The network that a description names, with its weights, in eval mode and frozen.
+    component: Component, checkpoint: Any, file: str, weights_file: str, key: str = ""
+) -> tuple[torch.nn.Module, tuple[str, ...]]:
+    """The network that a description names, with its weights, in eval mode and frozen; and notes on how the two were brought together.
 
     The weights are held against a network without memory first, so that a description cannot ask for more than the weights fill.
 
     Args:
         component: What the description says; all of its arguments known.
-        weights: From `read_weights`.
-        file: The description's name for error sentences.
-        weights_file: The weights' name for error sentences.
+        checkpoint: From `read_checkpoint`.
+        file: The description's name for error messages.
+        weights_file: The checkpoint.
+        key: Where the description says that the weights are in the checkpoint; empty where it says nothing.
 
     Raises:
         EngineError: The class is not one of `NETWORKS` or `OWN_NETWORKS`, does not take these arguments, or the weights do not fit it.
     """
     build = network_class(component, file)
-    arguments = _arguments(component, build, file)
+    arguments, notes = _arguments(component, build, file)
+    tensors = sum(len(named) for _, named in named_tensors(checkpoint))
     try:
-        with torch.device("meta"), _Outline(10 * len(weights) + 1000, file, weights_file):
+        with torch.device("meta"), _Outline(10 * tensors + 1000, file, weights_file):
             outline = _built(build, arguments)
     except EngineError:
         raise
-    except (NotImplementedError, RuntimeError):
-        pass  # networks that compute while they are built cannot be built without memory
-    except Exception as error:
+    except Exception as error:  # what cannot be measured is not built
+        refuse_out_of_memory(error, f"'{file}'")
         raise _refused(component, file, error) from error
-    else:
-        check_fit(outline, weights, weights_file)
+    matched = match_weights(checkpoint, outline, lambda: _used(outline, component), weights_file, key)
     try:
         network = _built(build, arguments)
     except Exception as error:
+        refuse_out_of_memory(error, f"'{file}'")
         raise _refused(component, file, error) from error
-    load_weights(network, weights, weights_file)
-    return network.float().eval().requires_grad_(False)
+    network.load_state_dict(matched.weights, strict=False)  # what is missing is never used
+    return network.float().eval().requires_grad_(False), (*notes, *matched.notes)
 
 
 def network_class(component: Component, file: str) -> Callable[..., torch.nn.Module]:
@@ -74,19 +80,28 @@ def network_class(component: Component, file: str) -> Callable[..., torch.nn.Mod
     Raises:
         EngineError: `bundle-network`, when it is not one of `NETWORKS` or `OWN_NETWORKS`.
     """
-    if component.target in OWN_NETWORKS or (component.is_from("monai.networks.nets") and component.name in NETWORKS):
+    if component.target in OWN_NETWORKS or (component.is_from("monai.networks.nets") and _is_allowed(component.name)):
         return _named(component)
-    raise EngineError(
+    raise network_not_supported(component.target, component.where, file)
+
+
+def network_not_supported(target: str, where: str, file: str) -> EngineError:
+    """The error for a network of another class than can be opened; it does not depend on anything else in the model."""
+    known = ", ".join(sorted([*NETWORKS, *OWN_NETWORKS], key=str.casefold))
+    own = "." in target and not target.startswith(("monai.", "torch.", "torchvision."))
+    what = "code that comes with the model and is never run" if own else "not a segmentation network that can be opened"
+    return EngineError(
         "bundle-network",
-        f"'{file}' sets '{component.where}' to the network '{component.target[:100]}', which is not among those that can be opened: "
-        f"{', '.join(sorted([*NETWORKS, *OWN_NETWORKS]))}. Ask the sender for a model with one of these networks.",
+        f"'{file}' sets '{where}' to the network '{target[:100]}', which is {what}. Choose a model with one of these networks: {known}; "
+        "docs/models/monai-bundle.md lists the bundles of MONAI's Model Zoo that open.",
     )
 
 
 def argument(component: Component, name: str) -> Any:
     """An argument of a network as it will be used: the description's, or the class's default (None where it has none)."""
-    if name in component.arguments:
-        return component.arguments[name]
+    arguments = _under_new_names(component, _named(component))
+    if name in arguments:
+        return arguments[name]
     parameter = inspect.signature(_named(component)).parameters.get(name)
     return None if parameter is None or parameter.default is parameter.empty else parameter.default
 
@@ -112,7 +127,37 @@ def _named(component: Component) -> Callable[..., torch.nn.Module]:
     return built
 
 
-def _arguments(component: Component, build: Callable[..., torch.nn.Module], file: str) -> dict[str, Any]:
+def _under_new_names(component: Component, build: Callable[..., torch.nn.Module]) -> dict[str, Any]:
+    known = inspect.signature(build).parameters
+    return {name if name in known else _NEW_NAMES.get(name, name): one for name, one in component.arguments.items()}
+
+
+def _is_allowed(name: str) -> bool:
+    """Whether this is one of MONAI's names, of which there may be several, for one of `NETWORKS`."""
+    named = getattr(monai.networks.nets, name, None)
+    return any(named is getattr(monai.networks.nets, known) for known in NETWORKS)
+
+
+def _used(network: torch.nn.Module, component: Component) -> frozenset[str]:
+    """The names of the parameters and buffers that a forward pass in eval mode uses, found on the meta device; all where that fails."""
+    network = copy.deepcopy(network).to("meta").eval()
+    named = network.state_dict(keep_vars=True)
+    size = argument(component, "img_size") or -(-64 // (step := required_multiple(component, ""))) * step
+    dims = argument(component, "spatial_dims") or 2
+    shape = size if isinstance(size, list | tuple) else [size] * dims
+    watch = _Watch()
+    try:
+        with torch.device("meta"), torch.no_grad(), watch:
+            network(torch.empty(1, argument(component, "in_channels") or 1, *shape))
+    except Exception:  # noqa: BLE001 - whatever a network computes that needs values
+        return frozenset(named)
+    return frozenset(name for name, tensor in named.items() if id(tensor) in watch.seen)
+
+
+def _arguments(
+    component: Component, build: Callable[..., torch.nn.Module], file: str
+) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """The arguments as the installed MONAI takes them, and notes on those that it has dropped."""
     for value in _leaves(component.arguments):
         if isinstance(value, Component):
             raise EngineError(
@@ -126,16 +171,37 @@ def _arguments(component: Component, build: Callable[..., torch.nn.Module], file
                 f"'{file}' describes a network with the number {str(value)[:20]} at '{component.where}', which is out of all proportion. "
                 "Ask the sender for an undamaged description.",
             )
-    arguments = dict(component.arguments)
-    if "pretrained" in inspect.signature(build).parameters:
+    known = inspect.signature(build).parameters
+    arguments = _under_new_names(component, build)
+    dropped = [name for name in _DROPPED.get(build.__name__, ()) if name in arguments and name not in known]
+    if "pretrained" in known:
         arguments["pretrained"] = False  # it would download; the weights come from the file anyway
-    return arguments
+    note = (
+        f"'{file}' gives {component.name} the argument(s) {', '.join(dropped)}, which MONAI {monai.__version__} no longer has and which "
+        "changed nothing in the network. They are ignored."
+    )
+    return {name: one for name, one in arguments.items() if name not in dropped}, (note,) if dropped else ()
 
 
 def _built(build: Callable[..., torch.nn.Module], arguments: dict[str, Any]) -> torch.nn.Module:
     """Building draws random first weights; the caller's random numbers stay as they were."""
     with torch.random.fork_rng(devices=[]):
         return build(**arguments)
+
+
+class _Watch(TorchFunctionMode):
+    """Remembers the tensors that functions are called with."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: set[int] = set()
+
+    def __torch_function__(
+        self, func: Any, _types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        given = kwargs or {}
+        self.seen.update(id(one) for one in _leaves([*args, *given.values()]))
+        return func(*args, **given)
 
 
 class _Outline(TorchFunctionMode):
@@ -159,7 +225,7 @@ class _Outline(TorchFunctionMode):
 
 
 def _leaves(value: Any) -> Iterator[Any]:
-    if isinstance(value, dict | list):
+    if isinstance(value, dict | list | tuple):
         for item in value.values() if isinstance(value, dict) else value:
             yield from _leaves(item)
     else:

@@ -9,21 +9,28 @@ from pathlib import Path
 from typing import Any, Literal
 
 from SegHiResCAMLib.engine.errors import EngineError
-from SegHiResCAMLib.engine.models.labels import described_labels
+from SegHiResCAMLib.engine.models.labels import described_background, described_labels
+from SegHiResCAMLib.engine.models.licence import licence_beside
 from SegHiResCAMLib.engine.models.model import SegmentationModel, WindowSettings
 from SegHiResCAMLib.engine.models.networks import argument, build_network, network_class, required_multiple
 from SegHiResCAMLib.engine.models.plain_preprocessing import preprocessing_of
 from SegHiResCAMLib.engine.models.schemas import check, wrong
-from SegHiResCAMLib.engine.models.untrusted.checkpoint import read_weights, sha256
+from SegHiResCAMLib.engine.models.untrusted.checkpoint import read_checkpoint, sha256, weights_in
 from SegHiResCAMLib.engine.models.untrusted.config_file import read_config
 from SegHiResCAMLib.engine.models.untrusted.resolver import Component
-
-WEIGHTS = (".pt", ".pth", ".safetensors")
+from SegHiResCAMLib.engine.models.weights_matching import WEIGHTS, has_weights_name, named_tensors
+from SegHiResCAMLib.engine.regular_files import is_plain_name
 
 
 def is_plain_checkpoint(path: Path) -> bool:
     """Whether `path` is a file named as a checkpoint, or as the description of one."""
-    return path.is_file() and path.suffix.lower() in (*WEIGHTS, ".json")
+    return path.is_file() and (has_weights_name(path) or path.suffix.lower() == ".json")
+
+
+def description_of(checkpoint: Path) -> Path:
+    """Where the description of a checkpoint is: beside it, under its name with `.json` for its ending ("model.pth.tar": "model.json")."""
+    ending = max((end for end in WEIGHTS if checkpoint.name.lower().endswith(end)), key=len, default=checkpoint.suffix)
+    return checkpoint.with_name(f"{checkpoint.name.removesuffix(checkpoint.name[-len(ending) :])}.json")
 
 
 def open_plain_checkpoint(path: str) -> SegmentationModel:
@@ -41,15 +48,16 @@ def open_plain_checkpoint(path: str) -> SegmentationModel:
     inputs = tuple(content.get("inputs", ()))
     if inputs and len(inputs) != in_channels:
         raise wrong("model", file, f"names {len(inputs)} in 'inputs', but the network takes {in_channels} channel(s)")
-    built = build_network(network, read_weights(checkpoint), file, str(checkpoint))
+    built, notes = build_network(network, read_checkpoint(checkpoint), file, str(checkpoint))
     preprocessing, slice_preprocessing = preprocessing_of(content, spatial_dims, file)
     return SegmentationModel(
-        name=content.get("name", checkpoint.stem),
+        name=content.get("name", description_of(checkpoint).stem),
         network=built,
         spatial_dims=spatial_dims,
         in_channels=in_channels,
         inputs=inputs,
         labels=described_labels(content["labels"], out_channels, activation, file),
+        background_channel=described_background(content["labels"]),
         activation=activation,
         preprocessing=preprocessing,
         slice_preprocessing=slice_preprocessing,
@@ -57,8 +65,10 @@ def open_plain_checkpoint(path: str) -> SegmentationModel:
         largest_component=content.get("largest_component", False),
         sha256=sha256(checkpoint),
         source=path,
-        licence=content.get("licence", ""),
+        licence=licence_beside(checkpoint.parent, content.get("licence", "")),
         description=content.get("description", ""),
+        weights_file=checkpoint.name,
+        notes=notes,
         metadata=content,
     )
 
@@ -85,7 +95,7 @@ def _checkpoint_and_description(path: Path) -> tuple[Path, Path]:
     if path.suffix.lower() == ".json":
         named = read_config(path).get("weights")
         beside = [path.with_suffix(suffix) for suffix in WEIGHTS]
-        if isinstance(named, str) and Path(named).name == named:
+        if isinstance(named, str) and is_plain_name(named):
             beside = [path.with_name(named)]
         found = next((file for file in beside if file.is_file()), None)
         if found is None:
@@ -94,9 +104,11 @@ def _checkpoint_and_description(path: Path) -> tuple[Path, Path]:
                 f"There is no '{beside[0].name}' beside '{path}'. Put the checkpoint there, or name it in 'weights'.",
             )
         return found, path
-    description = path.with_suffix(".json")
+    description = description_of(path)
     if not description.is_file():
-        read_weights(path)  # what is wrong with the file itself comes first
+        content = read_checkpoint(path)  # what is wrong with the file itself comes first
+        if not named_tensors(content):
+            weights_in(content, path)
         raise EngineError(
             "description-absent",
             f"'{path}' holds weights alone; '{description.name}' beside it has to say of which network, and how images are prepared. "

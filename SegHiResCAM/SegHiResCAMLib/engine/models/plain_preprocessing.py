@@ -13,13 +13,12 @@ from monai.transforms import (
     NormalizeIntensity,
     NormalizeIntensityd,
     Orientationd,
-    Resized,
     ScaleIntensity,
     ScaleIntensityd,
     ScaleIntensityRanged,
-    Spacingd,
 )
 
+from SegHiResCAMLib.engine.models.placed import Resized, Spacingd
 from SegHiResCAMLib.engine.models.schemas import wrong
 
 KEY = "image"

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from SegHiResCAMLib.engine.errors import EngineError
 from SegHiResCAMLib.engine.models.bundle import described_model, inference_config
+from SegHiResCAMLib.engine.models.bundle_weights import BundleWeights
 from SegHiResCAMLib.engine.models.model import SegmentationModel
 from SegHiResCAMLib.engine.models.untrusted.archive import unpacked
 from SegHiResCAMLib.engine.models.untrusted.script import is_script
@@ -30,7 +31,7 @@ def open_torchscript(path: str) -> SegmentationModel:
         for folder in (weights.parent / "configs", weights.parent.parent / "configs", inside / "extra"):
             inference = inference_config(folder)
             if inference is not None:
-                return described_model(inference, folder / "metadata.json", weights, path)
+                return described_model(inference, folder / "metadata.json", BundleWeights(weights), path)
     raise EngineError(
         "script-undescribed",
         f"The TorchScript archive '{path}' does not say how volumes are prepared for it, nor what it outlines. Take the whole MONAI bundle, whose "

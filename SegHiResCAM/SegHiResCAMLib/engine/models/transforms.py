@@ -11,6 +11,10 @@ import torch
 from monai.transforms import Compose
 
 from SegHiResCAMLib.engine.errors import EngineError
+from SegHiResCAMLib.engine.free_memory import refuse_out_of_memory
+from SegHiResCAMLib.engine.models.clicks import NEEDS_CLICKS, is_about_clicks, needs_clicks
+from SegHiResCAMLib.engine.models.placed import Resized, Spacingd, Zoomd
+from SegHiResCAMLib.engine.models.transform_bounds import check_transforms
 from SegHiResCAMLib.engine.models.untrusted.resolver import Component, Config
 
 IMAGE = "image"
@@ -31,6 +35,9 @@ _DONE_ALREADY = frozenset({
     "AddChannel", "AsChannelFirst", "DataStats", "DeleteItems", "EnsureChannelFirst", "LoadImage", "SelectItems", "ToDevice",
     "ToMetaTensor", "ToTensor",
 })  # fmt: skip
+
+# Whose affine MONAI does not always give as it is.
+_PLACED: dict[str, type] = {"Resize": Resized, "Spacing": Spacingd, "Zoom": Zoomd}
 
 # Keys that come with training or for scoring.
 _REFERENCE_KEYS = frozenset({"gt", "label", "labels", "mask", "pred", "seg", "segmentation"})
@@ -56,8 +63,10 @@ def image_steps(config: Config, key: str) -> list[Component]:
     Raises:
         EngineError: As `build_preprocessing`.
     """
-    components = config.steps(key)
+    components = [part for part in config.steps(key) if not is_about_clicks(part)]
     for part in components:
+        if needs_clicks(part):
+            raise _not_allowed(part, config.file, NEEDS_CLICKS)
         if not part.is_from("monai.transforms"):
             raise _not_allowed(part, config.file, "is no transform of MONAI's but code, and code is never run")
     image = _image_key(components, config)
@@ -71,6 +80,7 @@ def compose(steps: list[Component], config: Config, key: str) -> Compose:
     Raises:
         EngineError: One is random, unknown, or not as MONAI has it.
     """
+    check_transforms(steps, config.file)
     value = config.resolve(key)
     arguments = value.arguments if isinstance(value, Component) else {}
     kept = {name: config.need(arguments[name]) for name in ("lazy", "overrides") if name in arguments}
@@ -156,8 +166,10 @@ def _built(component: Component, config: Config) -> Any:
     config.need(component)
     _check_allowed(component, config.file)
     try:
-        return getattr(monai.transforms, component.name)(**component.arguments)
+        built = _PLACED.get(array_name(component)) or getattr(monai.transforms, component.name)
+        return built(**component.arguments)
     except Exception as error:
+        refuse_out_of_memory(error, f"'{config.file}'")
         raise _refused(component, config.file, error) from error
 
 

@@ -65,7 +65,7 @@ def seg_score_cam(
         channels = x.activation.shape[1]
         baseline = _blurred(x.inputs, blur * min(x.inputs.shape[2:]))
         for channel in range(channels):
-            x.progress(channel / channels, f"Looking through channel {channel + 1} of {channels}")
+            x.progress(channel / channels, f"Masking with channel {channel + 1} of {channels}")
             seen = x.to_window(x.activation[:, channel])[:, None]
             share = (seen - low[channel].to(seen)) / extent[channel].to(seen)
             scores.append(x.score_of(share * x.inputs + (1 - share) * baseline) / x.pixels)

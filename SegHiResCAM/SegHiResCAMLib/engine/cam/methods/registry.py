@@ -55,7 +55,7 @@ class Method:
         steps: Starts it; its keyword arguments are the method's options.
         walks: How often it goes over the windows.
         pools_gradient: Whether its weights are means of gradients, which are zero before a normalisation.
-        ignores_class: Whether it looks at activations alone, so that neither the class nor what it is set against has any influence.
+        ignores_class: Whether it looks at activations alone, so that neither the class nor the contrast class has any influence.
     """
 
     title: str
@@ -112,10 +112,10 @@ METHODS: dict[str, Method] = {
         "Seg-Grad CAM", "mean gradient of each channel", "Vinogradova et al., AAAI 2020", seg_grad_cam, 2, True
     ),
     "seg-grad-cam-pp": Method(
-        "Seg-Grad CAM++", "positive gradients, weighed as in the paper", "Chattopadhay et al., WACV 2018", seg_grad_cam_pp, 3
+        "Seg-Grad CAM++", "positive gradients, weighted as in the paper", "Chattopadhay et al., WACV 2018", seg_grad_cam_pp, 3
     ),
     "seg-grad-cam-pp-local": Method(
-        "Seg-Grad CAM++ (local)", "the same, weighed as in MONAI and torchcam", "MONAI, GradCAMpp", seg_grad_cam_pp_local, 3
+        "Seg-Grad CAM++ (local)", "the same, weighted as in MONAI and torchcam", "MONAI, GradCAMpp", seg_grad_cam_pp_local, 3
     ),
     "seg-xgrad-cam": Method(
         "Seg-XGrad CAM", "gradients averaged by activation", "Fu et al., BMVC 2020", seg_xgrad_cam, 2, True
@@ -130,7 +130,7 @@ METHODS: dict[str, Method] = {
         "Seg-Layer CAM", "positive gradient times activation", "Jiang et al., IEEE TIP 2021", seg_layer_cam, 1
     ),
     "seg-elementwise-cam": Method(
-        "Seg-ElementWise CAM", "evidence for, none against", "grad-cam, GradCAMElementWise", seg_elementwise_cam, 1
+        "Seg-ElementWise CAM", "sum of the positive evidence alone", "grad-cam, GradCAMElementWise", seg_elementwise_cam, 1
     ),
     "seg-eigen-cam": Method(
         "Seg-Eigen CAM", "main component of the activations, whatever the class", "Muhammad & Yeasin, IJCNN 2020", seg_eigen_cam, 2,
@@ -144,7 +144,7 @@ METHODS: dict[str, Method] = {
         seg_eigen_cam_2025, 2,
     ),
     "seg-ablation-cam": Method(
-        "Seg-Ablation CAM", "what the score loses without each channel", "Desai & Ramaswamy, WACV 2020", seg_ablation_cam, 2
+        "Seg-Ablation CAM", "drop of the score without each channel", "Desai & Ramaswamy, WACV 2020", seg_ablation_cam, 2
     ),
     "seg-score-cam": Method(
         "Seg-Score CAM", "the score of the image seen through each channel", "Wang et al., CVPR Workshops 2020", seg_score_cam, 3
@@ -159,7 +159,7 @@ def find_method(name: str) -> Method:
         EngineError: `method-unknown`, naming those there are.
     """
     if name not in METHODS:
-        raise EngineError("method-unknown", f"There is no method '{name}'. Known methods: {', '.join(METHODS)}.")
+        raise EngineError("method-unknown", f"Unknown method '{name}'. Known methods: {', '.join(METHODS)}.")
     return METHODS[name]
 
 

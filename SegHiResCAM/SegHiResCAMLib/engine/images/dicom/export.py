@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import re
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -18,21 +17,21 @@ import nibabel as nib
 import numpy as np
 import numpy.typing as npt
 from monai.data import MetaTensor
-from pydicom import Dataset, dcmread
+from pydicom import Dataset
 from pydicom.uid import generate_uid
 
 from SegHiResCAMLib.engine.errors import EngineError
+from SegHiResCAMLib.engine.images.dicom.files import read_header
+from SegHiResCAMLib.engine.images.dicom.geometry import ROUNDING_MM
 from SegHiResCAMLib.engine.images.dicom.objects import LOWER_FRACTION, Made, fused_picture, parametric_map, segmentation
 from SegHiResCAMLib.engine.images.dicom.pixels import Slice, read_pixels
+from SegHiResCAMLib.engine.images.dicom.quiet import quiet
 from SegHiResCAMLib.engine.images.dicom.series import read_series
 from SegHiResCAMLib.engine.models.model import Label
 from SegHiResCAMLib.grids import distance
 from SegHiResCAMLib.terminology import ANATOMY, Code
 
 HEATMAP, SEGMENTATION, PICTURES = "heatmap.dcm", "segmentation.dcm", "picture-{:04}.dcm"
-
-SAME_PLACE_MM = 0.05
-"""How far the corners of two equal grids may lie apart: affines travel through files that round them."""
 
 MAY_BE_EMPTY = (
     *("PatientID", "PatientName", "PatientBirthDate", "PatientSex"),
@@ -121,7 +120,7 @@ def _read_source(name: str, series: str | None) -> tuple[Sequence[Slice], npt.ND
     if not Path(name).is_dir():
         sentence = f"{name} is no folder: DICOM is written into the study of a series. Give the folder of its images."
         raise EngineError("dicom-source-unfit", sentence)
-    return read_series(Path(name), name, series)
+    return read_series(Path(name), name, series, whole=True)
 
 
 def _on_grid(
@@ -134,7 +133,7 @@ def _on_grid(
     values = nib.apply_orientation(values, turn)
     header = slices[0].header
     shape = (header.Columns, header.Rows, len(slices))
-    if values.shape != shape or distance(there, affine, shape) > SAME_PLACE_MM:
+    if values.shape != shape or distance(there, affine, shape) > ROUNDING_MM:
         sentence = (
             f"The heat map does not lie on the grid of {name} (another series, or resampled), so it cannot be written beside its "
             "images. Explain the DICOM series itself, or write NRRD."
@@ -147,7 +146,7 @@ def _on_grid(
 def _source_images(slices: Sequence[Slice], name: str) -> list[Dataset]:
     """One header a slice; of a multi-frame file, its own."""
     multi_frame = len({item.path for item in slices}) < len(slices) or slices[0].header.get("NumberOfFrames")
-    images = [dcmread(slices[0].path, stop_before_pixels=True)] if multi_frame else [item.header for item in slices]
+    images = [_header(slices[0].path, name)] if multi_frame else [item.header for item in slices]
     frame_of_reference = images[0].get("FrameOfReferenceUID") or generate_uid(
         entropy_srcs=[str(images[0].get("SeriesInstanceUID"))]
     )
@@ -160,6 +159,13 @@ def _source_images(slices: Sequence[Slice], name: str) -> list[Dataset]:
                 setattr(image, keyword, None)
         image.FrameOfReferenceUID = frame_of_reference
     return images
+
+
+def _header(path: Path, name: str) -> Dataset:
+    header = read_header(path, name, whole=True)
+    if header is None:
+        raise EngineError("dicom-source-unfit", f"{name} changed while it was read. Try again.")
+    return header
 
 
 def _frame_order(slices: Sequence[Slice]) -> list[int]:
@@ -205,8 +211,7 @@ def _region(label: Label | None) -> Code | None:
 
 def _made_by_highdicom(make: Callable[[], T], name: str) -> T:
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # they quote values, and values may name the patient
+        with quiet():
             return make()
     except (AttributeError, KeyError, TypeError, ValueError, IndexError) as problem:
         lacking = re.search(r"Dataset' object has no attribute '(\w+)'", str(problem))

@@ -14,10 +14,11 @@ from SegHiResCAMLib.engine.models.auto3dseg.crop_and_scale import auto3dseg_prep
 from SegHiResCAMLib.engine.models.auto3dseg.label_table import auto3dseg_labels
 from SegHiResCAMLib.engine.models.auto3dseg.training_config import Auto3DSegConfig, read_auto3dseg_config
 from SegHiResCAMLib.engine.models.bundle_inferer import window_settings
+from SegHiResCAMLib.engine.models.licence import licence_beside
 from SegHiResCAMLib.engine.models.model import SegmentationModel, WindowSettings
 from SegHiResCAMLib.engine.models.networks import argument, build_network, required_multiple
 from SegHiResCAMLib.engine.models.untrusted.archive import files_in, is_zip, unpacked
-from SegHiResCAMLib.engine.models.untrusted.checkpoint import read_checkpoint, sha256, weights_in
+from SegHiResCAMLib.engine.models.untrusted.checkpoint import read_checkpoint, sha256
 from SegHiResCAMLib.engine.models.untrusted.resolver import Component, Config
 
 _CHECKPOINT = "model.pt"
@@ -86,7 +87,7 @@ def _opened(source: str, file: Path) -> SegmentationModel:
     config = read_auto3dseg_config(content["config"], name)
     described = Config({"network": config.network, "inferer": config.inferer or {}}, name)
     definition = _definition(described)
-    network = build_network(definition, weights_in({"state_dict": content["state_dict"]}, file), name, name)
+    network, notes = build_network(definition, {"state_dict": content["state_dict"]}, name, name)
     spatial_dims, in_channels, out_channels = (
         argument(definition, key) for key in ("spatial_dims", "in_channels", "out_channels")
     )
@@ -114,6 +115,9 @@ def _opened(source: str, file: Path) -> SegmentationModel:
         sha256=sha256(file),
         source=source,
         description=f"Auto3DSeg {definition.name}.",
+        licence=licence_beside(file.parent),
+        weights_file=file.name,
+        notes=notes,
         metadata=metadata,
     )
 

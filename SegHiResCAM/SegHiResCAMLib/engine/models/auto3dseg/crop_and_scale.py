@@ -8,26 +8,26 @@ from typing import Any
 import numpy as np
 import torch
 from monai.transforms import (
+    Compose,
     CropForegroundd,
     EnsureTyped,
     MapTransform,
     NormalizeIntensity,
     Orientationd,
     ScaleIntensityRange,
-    Spacingd,
 )
 from monai.utils import convert_to_dst_type
 
 from SegHiResCAMLib.engine.errors import EngineError
 from SegHiResCAMLib.engine.models.auto3dseg.training_config import Auto3DSegConfig
-from SegHiResCAMLib.engine.models.steps import Steps
+from SegHiResCAMLib.engine.models.placed import Spacingd
 
 IMAGE = "image"
 MARGIN = 10
 """Voxels around the foreground that are kept."""
 
 
-def auto3dseg_preprocessing(config: Auto3DSegConfig) -> Steps:
+def auto3dseg_preprocessing(config: Auto3DSegConfig) -> Compose:
     """Dictionary transform (key "image") from a volume to the network's axes, spacing and intensities."""
     steps: list[Any] = [EnsureTyped(keys=IMAGE, dtype=torch.float32)]
     if config.ras:
@@ -38,9 +38,12 @@ def auto3dseg_preprocessing(config: Auto3DSegConfig) -> Steps:
         )
     if config.spacing:
         # Volumes whose spacing is nearly that one are left as they are.
-        nearly = {"min_pixdim": np.array(config.spacing) * 0.75, "max_pixdim": np.array(config.spacing) * 1.25}
+        nearly: dict[str, Any] = {
+            "min_pixdim": np.array(config.spacing) * 0.75,
+            "max_pixdim": np.array(config.spacing) * 1.25,
+        }
         steps.append(Spacingd(keys=IMAGE, pixdim=config.spacing, mode="bilinear", dtype=torch.float32, **nearly))
-    return Steps([*steps, Normalised(config)])
+    return Compose([*steps, Normalised(config)])
 
 
 class Normalised(MapTransform):

@@ -19,6 +19,9 @@ from SegHiResCAMLib.engine.models.untrusted.config_file import read_config
 from SegHiResCAMLib.engine.progress import Progress, part, silent
 from SegHiResCAMLib.model_folders import CACHE, CATALOGUE, RECEIPT, cache_folder, file_name, user_catalogue
 from SegHiResCAMLib.resources import resource
+from SegHiResCAMLib.writing.errors import WritingError
+from SegHiResCAMLib.writing.inputs import check_outputs
+from SegHiResCAMLib.writing.whole_file import write_text
 
 
 @dataclass(frozen=True)
@@ -144,12 +147,9 @@ def get(name: str, progress: Progress = silent) -> Path:
         return entry.path
     folder = cache_folder() / name
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / RECEIPT).write_text(json.dumps(entry.content, indent=4) + "\n", encoding="utf-8")
-    except OSError as error:
-        raise EngineError(
-            "download-unwritable", f"'{folder}' cannot be made: {error.strerror}. Set {CACHE} to another folder."
-        ) from error
+        write_text(folder / RECEIPT, json.dumps(entry.content, indent=4) + "\n")
+    except WritingError as error:
+        raise EngineError("download-unwritable", f"{error.sentence} {CACHE} sets another folder.") from error
     for number, file in enumerate(entry.files):
         target = folder / file.name
         if target.is_file() and sha256(target) == file.sha256:
@@ -176,6 +176,7 @@ def add(path: str, name: str, facts: dict[str, Any]) -> Path:
     if name in entries():
         raise EngineError("catalogue-wrong", f"There is a model '{name}' already. Choose another name with --name.")
     own = user_catalogue()
+    check_outputs([own], [Path(path)])
     models = read_config(own)["models"] if own.exists() else []
     content = {"models": [*models, {"name": name, "path": str(Path(path).resolve()), **facts}]}
     check(content, "catalogue", str(own))
@@ -254,12 +255,7 @@ def _download(file: dict[str, Any], catalogue: Path) -> Download:
 
 
 def _write(file: Path, content: dict[str, Any]) -> None:
-    beside = file.with_name(f".{file.name}.part")
     try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        beside.write_text(json.dumps(content, indent=4, ensure_ascii=False) + "\n", encoding="utf-8")
-        beside.replace(file)
-    except OSError as error:
-        raise EngineError(
-            "catalogue-unwritable", f"'{file}' cannot be written: {error.strerror}. Set {CATALOGUE} to another file."
-        ) from error
+        write_text(file, json.dumps(content, indent=4, ensure_ascii=False) + "\n")
+    except WritingError as error:
+        raise EngineError("catalogue-unwritable", f"{error.sentence} {CATALOGUE} sets another file.") from error

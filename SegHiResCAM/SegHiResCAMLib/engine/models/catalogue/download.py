@@ -3,22 +3,30 @@
 from __future__ import annotations
 
 import http.client
+import queue
 import re
-import shutil
+import threading
 import urllib.error
 import urllib.parse
 import urllib.request
+from collections.abc import Generator
+from contextlib import closing, suppress
 from pathlib import Path
+from typing import Any
 
 from SegHiResCAMLib.engine.errors import EngineError
 from SegHiResCAMLib.engine.models.untrusted.checkpoint import MAX_BYTES, sha256
 from SegHiResCAMLib.engine.progress import Progress, silent
+from SegHiResCAMLib.engine.regular_files import open_regular
 
 ATTEMPTS = 3
 """Connections that may break off before the user is asked to try again."""
 
 TIMEOUT = 30
 """Seconds without a byte after which a connection counts as broken."""
+
+PATIENCE = 0.5
+"""Seconds after which a download that waits asks whether it is still wanted."""
 
 BLOCK = 1 << 18
 
@@ -36,7 +44,7 @@ def download(url: str, target: Path, expected: str, progress: Progress = silent,
         url: https://, http:// or file://.
         target: In a folder that exists.
         expected: SHA-256, lower-case hex.
-        progress: Called after each block; may raise `Cancelled`, and what has arrived is kept.
+        progress: Called after each block and twice a second; may raise `Cancelled`, and what has arrived is kept.
         size: In bytes, where it is known beforehand.
 
     Raises:
@@ -67,7 +75,7 @@ def download(url: str, target: Path, expected: str, progress: Progress = silent,
 def _fetch(url: str, part: Path, progress: Progress, size: int | None) -> None:
     """Bring `part` to its full length."""
     if url.startswith("file://"):
-        _copy(url, part, progress)
+        _copy(url, part, progress, size)
         return
     for _ in range(ATTEMPTS):
         before = _length(part)
@@ -107,7 +115,11 @@ def _request(url: str, part: Path, progress: Progress, size: int | None) -> None
     request = urllib.request.Request(url, headers={"User-Agent": "SegHiResCAM", "Accept-Encoding": "identity"})
     if have:
         request.add_header("Range", f"bytes={have}-")
-    with _opener().open(request, timeout=TIMEOUT) as answer:
+    with closing(_arriving(request)) as arriving:
+        answer: http.client.HTTPResponse | None = None
+        while answer is None:
+            answer = next(arriving)
+            progress(0.0, f"Connecting to {_host(url)}")
         goes_on = answer.status == http.client.PARTIAL_CONTENT and _starts_at(answer, have)
         if answer.status == http.client.PARTIAL_CONTENT and not goes_on:
             part.unlink(missing_ok=True)
@@ -119,11 +131,11 @@ def _request(url: str, part: Path, progress: Progress, size: int | None) -> None
         if total is not None and total > limit:
             raise _too_large(url, total, limit)
         with part.open("ab" if goes_on else "wb") as file:
-            while block := answer.read1(BLOCK):  # what is there already, so that a slow network can be cancelled
-                have += len(block)
+            for block in arriving:
+                have += len(block or b"")
                 if have > limit:
                     raise _too_large(url, have, limit)
-                file.write(block)
+                file.write(block or b"")
                 file.flush()
                 progress(
                     have / total if total else 0.0,
@@ -131,6 +143,47 @@ def _request(url: str, part: Path, progress: Progress, size: int | None) -> None
                 )
     if total is not None and have < total:
         raise _BrokenOffError
+
+
+def _arriving(request: urllib.request.Request) -> Generator[Any, None, None]:
+    """The answer, then its blocks as they come; None after each `PATIENCE` in which nothing came, so that whoever waits can be cancelled.
+
+    A thread waits for the network; one that is not needed any more ends with its connection, `TIMEOUT` later at most.
+    """
+    arrived: queue.Queue[Any] = queue.Queue(maxsize=4)
+    unwanted = threading.Event()
+
+    def hand_on(item: object) -> None:
+        while not unwanted.is_set():
+            with suppress(queue.Full):
+                arrived.put(item, timeout=PATIENCE)
+                return
+
+    def fetch() -> None:
+        try:
+            with _opener().open(request, timeout=TIMEOUT) as answer:
+                hand_on(answer)
+                while not unwanted.is_set() and (block := answer.read1(BLOCK)):
+                    hand_on(block)
+            hand_on(b"")
+        except Exception as error:  # noqa: BLE001 - it is raised where it is waited for
+            hand_on(error)
+
+    threading.Thread(target=fetch, daemon=True).start()
+    try:
+        while True:
+            try:
+                item = arrived.get(timeout=PATIENCE)
+            except queue.Empty:
+                yield None
+                continue
+            if isinstance(item, Exception):
+                raise item
+            if item == b"":
+                return
+            yield item
+    finally:
+        unwanted.set()
 
 
 def readable(size: int) -> str:
@@ -143,14 +196,21 @@ def readable(size: int) -> str:
     return f"{amount:.0f} bytes" if unit == "bytes" else f"{amount:.1f} {unit}"
 
 
-def _copy(url: str, part: Path, progress: Progress) -> None:
+def _copy(url: str, part: Path, progress: Progress, size: int | None) -> None:
     source = Path(urllib.request.url2pathname(urllib.parse.urlsplit(url).path))
     if not source.is_file():
         raise EngineError(
             "download-failed", f"There is no file '{source}', where the catalogue has it. Check the address."
         )
-    shutil.copyfile(source, part)
-    progress(1.0, f"Copied {part.stem}")
+    limit = size or MAX_BYTES
+    have = 0
+    with open_regular(source, f"'{source}'") as file, part.open("wb") as copy:
+        while block := file.read(BLOCK):
+            have += len(block)
+            if have > limit:
+                raise _too_large(url, have, limit)
+            copy.write(block)
+            progress(have / size if size else 0.0, f"Copying {part.stem}: {readable(have)}")
 
 
 def _opener() -> urllib.request.OpenerDirector:

@@ -1,7 +1,7 @@
-"""nnU-Net's preprocessing as transforms of a volume that can be undone.
+"""nnU-Net's preprocessing as transforms of a volume.
 
 In its order: stored axes backwards (as its readers give them) and transposed, cropped to what is not zero, normalised, resampled. Where things
-are is left to MONAI's transforms, whose records also lead back; intensities and resampling follow nnU-Net value for value.
+are is left to MONAI's transforms; intensities and resampling follow nnU-Net value for value.
 """
 
 from __future__ import annotations
@@ -14,23 +14,20 @@ import nibabel as nib
 import numpy as np
 import numpy.typing as npt
 import torch
-from monai.data import MetaTensor
 from monai.transforms import (
     Compose,
     CropForegroundd,
-    InvertibleTransform,
     MapTransform,
     Orientation,
     Orientationd,
-    Resize,
 )
-from monai.utils import TraceKeys, convert_to_dst_type
+from monai.utils import convert_to_dst_type
 from scipy import ndimage
 
 from SegHiResCAMLib.engine.errors import EngineError
 from SegHiResCAMLib.engine.models.nnunet.plans import Intensities, Plans
 from SegHiResCAMLib.engine.models.nnunet.splines import new_shape, resample
-from SegHiResCAMLib.engine.models.steps import Steps
+from SegHiResCAMLib.engine.models.placed import placed, resizing
 
 IMAGE = "image"
 _RAS = (("L", "R"), ("P", "A"), ("I", "S"))
@@ -46,7 +43,7 @@ def nnunet_preprocessing(plans: Plans) -> Compose:
     """Dictionary transform (key "image") from a volume to the network's axes, spacing and intensities."""
     turned = [Orientationd(keys=IMAGE, axcodes="RAS", labels=_RAS)] if plans.turns_to_ras else []
     order = tuple(2 - axis for axis in plans.transpose)  # stored axes backwards are k, j, i
-    return Steps(
+    return Compose(
         [
             *turned,
             AxesInOrder(order),
@@ -57,7 +54,7 @@ def nnunet_preprocessing(plans: Plans) -> Compose:
     )
 
 
-class AxesInOrder(MapTransform, InvertibleTransform):
+class AxesInOrder(MapTransform):
     """Puts a volume's axes in another order and flips none.
 
     Args:
@@ -73,11 +70,7 @@ class AxesInOrder(MapTransform, InvertibleTransform):
         image = data[IMAGE]
         codes = nib.orientations.aff2axcodes(image.affine.numpy(), _RAS)
         wanted = "".join(codes[axis] for axis in self.order)
-        return {**data, IMAGE: _of_anyone(Orientation(wanted, labels=_RAS)(image))}
-
-    def inverse(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """The image as it was stored."""
-        return {**data, IMAGE: Orientation("RAS", labels=_RAS).inverse(data[IMAGE])}
+        return {**data, IMAGE: Orientation(wanted, labels=_RAS)(image)}
 
 
 class Normalised(MapTransform):
@@ -103,7 +96,7 @@ class Normalised(MapTransform):
         return {**data, IMAGE: convert_to_dst_type(np.stack(normalised), image)[0]}
 
 
-class Resampled(MapTransform, InvertibleTransform):
+class Resampled(MapTransform):
     """The image at the network's spacing. A 2D network's slices stay as far apart as they are."""
 
     def __init__(self, plans: Plans) -> None:
@@ -129,13 +122,16 @@ class Resampled(MapTransform, InvertibleTransform):
                 f"{' x '.join(map(str, shape))} voxels. Check the volume's own spacing, and that the model is for such volumes.",
             )
         resampled = resample(values, shape, spacing, wanted, self.plans.resampling)
-        # MONAI's nearest neighbour says where the positions are; the values are nnU-Net's.
-        placed = _of_anyone(Resize(resampled.shape[1:], mode="nearest")(image))
-        return {**data, IMAGE: convert_to_dst_type(resampled, placed)[0]}
+        shape = resampled.shape[1:]
 
-    def inverse(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """The image on the grid that it had."""
-        return {**data, IMAGE: Resize(1).inverse(data[IMAGE])}
+        def along(ramp: npt.NDArray[np.float64], length: int, axis: int) -> npt.NDArray[np.float64]:
+            thin, to = [1, 1, 1], [1, 1, 1]
+            thin[axis], to[axis] = len(ramp), length
+            line = ramp.astype(np.float32).reshape(1, *thin)
+            return resample(line, tuple(to), spacing, wanted, self.plans.resampling).ravel().astype(np.float64)
+
+        found = convert_to_dst_type(resampled, image)[0]
+        return {**data, IMAGE: placed(found, image, resizing(values.shape[1:], shape, along))}
 
 
 def _ct(values: Array, how: Intensities, _inside: npt.NDArray[np.bool_]) -> Array:
@@ -184,11 +180,3 @@ def _is_not_zero(values: torch.Tensor) -> torch.Tensor:
     if not values.any():
         raise EngineError("preprocessing-empty", "This volume holds nothing but zeros. Check that it is the right one.")
     return values != 0
-
-
-def _of_anyone(image: MetaTensor) -> MetaTensor:
-    """The image, whose latest operation any transform of its kind may undo, not only the very one that did it."""
-    if image.applied_operations:
-        latest: dict[str, Any] = image.applied_operations[-1]
-        latest[TraceKeys.ID] = TraceKeys.NONE
-    return image

@@ -16,6 +16,7 @@ from typing import Any
 import torch
 
 from SegHiResCAMLib.engine.errors import EngineError
+from SegHiResCAMLib.engine.models.licence import licence_beside
 from SegHiResCAMLib.engine.models.model import SegmentationModel, WindowSettings
 from SegHiResCAMLib.engine.models.nnunet.crop_and_resample import nnunet_preprocessing
 from SegHiResCAMLib.engine.models.nnunet.dataset import Dataset, read_dataset
@@ -137,11 +138,16 @@ def _opened(source: str, results: Path, checkpoints: list[Path]) -> Segmentation
                 str(file),
             )
     assert plans is not None  # there is at least one checkpoint
-    return _model(source, plans, dataset, folds, checkpoints)
+    return _model(source, results, plans, dataset, folds, checkpoints)
 
 
 def _model(
-    source: str, plans: Plans, dataset: Dataset, folds: dict[str, torch.nn.Module], checkpoints: list[Path]
+    source: str,
+    results: Path,
+    plans: Plans,
+    dataset: Dataset,
+    folds: dict[str, torch.nn.Module],
+    checkpoints: list[Path],
 ) -> SegmentationModel:
     network = next(iter(folds.values())) if len(folds) == 1 else FoldEnsemble(folds).eval()
     which = next(iter(folds)).replace("_", " ") if len(folds) == 1 else f"mean of {len(folds)} folds"
@@ -159,7 +165,8 @@ def _model(
         slice_axis=0 if plans.dims == 2 else None,
         sha256=_sha256(checkpoints),
         source=source,
-        licence=dataset.licence,
+        licence=licence_beside(results, dataset.licence),
+        weights_file=", ".join(f"{one.resolve().parent.name}/{one.name}" for one in checkpoints),
         description=f"{dataset.description} nnU-Net, without the mirrored predictions that nnU-Net may add.".strip(),
         metadata={
             "format": "nnU-Net v2",

@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from SegHiResCAMLib.engine.errors import EngineError
+from SegHiResCAMLib.engine.free_memory import refuse_out_of_memory
 from SegHiResCAMLib.engine.models.nnunet.architecture import Architecture
 from SegHiResCAMLib.engine.models.untrusted.checkpoint import check_fit, load_weights
 
@@ -49,6 +50,7 @@ def build_unet(
         with torch.device("meta"):
             network = UNet(architecture, in_channels, out_channels)
     except Exception as error:
+        refuse_out_of_memory(error, f"'{plans_file}'")
         raise EngineError(
             "nnunet-network",
             f"'{plans_file}' describes a network that PyTorch cannot build: {' '.join(str(error).split())[:200]}. Ask the sender for the "

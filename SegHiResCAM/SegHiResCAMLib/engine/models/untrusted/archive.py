@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import shutil
 import stat
-import tempfile
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -14,6 +13,7 @@ from pathlib import Path
 
 from SegHiResCAMLib.engine.errors import EngineError
 from SegHiResCAMLib.engine.models.untrusted.received import check_received
+from SegHiResCAMLib.writing.temporary import temporary_folder
 
 MAX_BYTES = 32 << 30
 MAX_RATIO = 100
@@ -48,8 +48,8 @@ def unpacked(source: str) -> Iterator[Path]:
     if Path(source).is_dir():
         yield Path(source)
         return
-    with tempfile.TemporaryDirectory(prefix="seghirescam-") as temporary:
-        root = Path(temporary)
+    with temporary_folder("archive") as temporary:
+        root = temporary
         _unpack(source, root)
         folder = _look_through(root)
         try:

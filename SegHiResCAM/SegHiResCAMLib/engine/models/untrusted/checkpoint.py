@@ -6,20 +6,30 @@ import hashlib
 import pickle
 import re
 import warnings
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeGuard
+from typing import Any, BinaryIO, TypeGuard
 
 import torch
 
 from SegHiResCAMLib.engine.errors import EngineError
+from SegHiResCAMLib.engine.free_memory import refuse_out_of_memory
+from SegHiResCAMLib.engine.models.untrusted.pickled_content import MAX_TENSORS, RefusedPickleError, check_pickle
 from SegHiResCAMLib.engine.models.untrusted.pickled_names import wanted_by
 from SegHiResCAMLib.engine.models.untrusted.pickled_numbers import STAND_INS
 from SegHiResCAMLib.engine.models.untrusted.received import check_received
+from SegHiResCAMLib.engine.models.untrusted.zip_layout import CompressedError, stored_files
+from SegHiResCAMLib.engine.regular_files import open_regular
 
 MAX_BYTES = 8 << 30
 """No segmentation network is larger."""
+
+MAX_PICKLE = 64 << 20
+"""Of a checkpoint's own structure, beside the numbers of its tensors."""
+
+_PICKLES = 5
+"""A checkpoint of PyTorch before 1.6: a magic number, a version, the machine's sizes, the content, the order of its storages."""
+_STAND_IN_NAMES = frozenset(name for _, name in STAND_INS)
 
 # Under what checkpoints keep the state dict: MONAI and Ignite, Lightning, nnU-Net, and habits.
 _KEYS = ("state_dict", "model", "model_state_dict", "network_weights", "network", "net", "weights")
@@ -53,13 +63,19 @@ def weights_in(content: Any, path: str | Path) -> dict[str, torch.Tensor]:
     """The state dict in what `read_checkpoint` gave; `path` is for error sentences.
 
     Raises:
-        EngineError: `weights-unknown`, `weights-large`, `weights-not-finite`.
+        EngineError: `weights-unknown`, `weights-not-finite`.
     """
     path = Path(path)
-    weights = _without_prefixes(_state_dict(content, path))
-    # A stride of zero, or one storage under many names, makes any size out of little; tied weights double it at most.
-    if sum(tensor.numel() * tensor.element_size() for tensor in weights.values()) > 2 * path.stat().st_size:
-        raise _too_much(path)
+    return sound(_without_prefixes(_state_dict(content, path)), path)
+
+
+def sound(weights: Mapping[str, torch.Tensor], path: str | Path) -> dict[str, torch.Tensor]:
+    """The same weights, floating-point ones as float32; `path` is for error messages.
+
+    Raises:
+        EngineError: `weights-unknown`, `weights-not-finite`.
+    """
+    path = Path(path)
     return {name: _checked(name, tensor, path) for name, tensor in weights.items()}
 
 
@@ -119,48 +135,83 @@ def _check_file(path: Path) -> None:
 
 
 def _load(path: Path) -> Any:
-    with path.open("rb") as file:
-        zipped = file.read(4) == b"PK\x03\x04"
-    if zipped:
-        _check_archive(path)
-    try:
-        with warnings.catch_warnings(), torch.serialization.safe_globals([*STAND_INS]):
-            warnings.simplefilter("ignore")  # about unusual pickles, to programmers
-            return torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        named = re.search(r"GLOBAL (\S+)", str(error))
-        wanted = named.group(1) if named else wanted_by(path)
-        raise _needs_code(path, wanted) if wanted else _damaged(path) from error
-    except Exception as error:  # a hostile or broken pickle can fail in any way
-        raise _damaged(path) from error
+    """What was checked is what is loaded: one open file, which both readers read alike."""
+    with open_regular(path, f"'{path}'") as file:
+        try:
+            _check_content(file, path)
+            file.seek(0)
+            with warnings.catch_warnings(), torch.serialization.safe_globals([*STAND_INS]):
+                warnings.simplefilter("ignore")  # about unusual pickles, to programmers
+                return torch.load(file, map_location="cpu", weights_only=True)
+        except EngineError:
+            raise
+        except RefusedPickleError as error:
+            raise _refused_pickle(error, path) from error
+        except CompressedError as error:
+            raise _too_much(path) from error
+        except pickle.UnpicklingError as error:
+            named = re.search(r"GLOBAL (\S+)", str(error))
+            wanted = named.group(1) if named else wanted_by(path)
+            raise _needs_code(path, wanted) if wanted else _damaged(path) from error
+        except Exception as error:  # a hostile or broken pickle can fail in any way
+            refuse_out_of_memory(error, f"'{path}'")
+            raise _damaged(path) from error
 
 
-def _check_archive(path: Path) -> None:
-    """What PyTorch's zip reader trusts: that it is whole, that it is a checkpoint, and that it unpacks to no more than it holds."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            entries = archive.infolist()
-    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
-        raise _damaged(path) from error
-    names = [entry.filename for entry in entries]
-    if any(name.endswith("/constants.pkl") for name in names):
+def _check_content(file: BinaryIO, path: Path) -> None:
+    """What PyTorch's readers trust: that the file is whole, and builds no more than it holds."""
+    limit = path.stat().st_size
+    if file.read(4) != b"PK\x03\x04":
+        file.seek(0)
+        for _ in range(_PICKLES):
+            check_pickle(file, lambda _: None, _STAND_IN_NAMES.__contains__, limit)
+        return
+    records = {one.name: one for one in stored_files(file)}
+    folder = next(iter(records)).partition(b"/")[0] + b"/"  # PyTorch goes by the first file
+    if folder + b"constants.pkl" in records:
         raise EngineError(
             "weights-torchscript",
             f"'{path}' is a TorchScript archive: a program, whose layers cannot be looked into by name. Take the file with the weights "
             f"alone, often 'model.pt' beside it, or {_RESAVE}.",
         )
-    if not any(name.endswith("/data.pkl") for name in names):
-        raise EngineError("weights-unknown", f"'{path}' is a zip archive but no PyTorch checkpoint; {_RESAVE}.")
-    if sum(entry.file_size for entry in entries) > path.stat().st_size:
+    content = records.get(folder + b"data.pkl")
+    if content is None:
+        raise EngineError("weights-unknown", f"'{path}' is a zip archive but not a PyTorch checkpoint; {_RESAVE}.")
+    if content.size > MAX_PICKLE:
         raise _too_much(path)
+    file.seek(content.offset)
+
+    def stored(key: str) -> int:
+        return records[folder + b"data/" + key.encode()].size
+
+    check_pickle(file.read(content.size), stored, _STAND_IN_NAMES.__contains__, limit)
+
+
+def _refused_pickle(error: RefusedPickleError, path: Path) -> EngineError:
+    wanted = {"code": error.what or wanted_by(path), "damaged": wanted_by(path)}.get(error.kind)
+    if wanted:
+        return _needs_code(path, wanted)
+    if error.kind == "unknown":
+        return EngineError(
+            "weights-unknown", f"'{path}' holds '{error.what[:100]}', which is not a plain tensor; {_RESAVE}."
+        )
+    return _too_much(path) if error.kind == "large" else _damaged(path)
 
 
 def _load_safetensors(path: Path) -> Any:
+    from safetensors import safe_open
     from safetensors.torch import load_file
 
     try:
+        with safe_open(path, "pt") as file:
+            count = len(file.keys())
+        if count > MAX_TENSORS:
+            raise _too_much(path)
         return load_file(path, device="cpu")
+    except EngineError:
+        raise
     except Exception as error:
+        refuse_out_of_memory(error, f"'{path}'")
         raise _damaged(path) from error
 
 
@@ -238,5 +289,6 @@ def _damaged(path: Path) -> EngineError:
 
 def _too_much(path: Path) -> EngineError:
     return EngineError(
-        "weights-large", f"'{path}' unpacks to far more than it holds, as no checkpoint does; {_RESAVE}."
+        "weights-large",
+        f"'{path}' is compressed, or describes far more than it holds, as no checkpoint of PyTorch does; {_RESAVE}.",
     )

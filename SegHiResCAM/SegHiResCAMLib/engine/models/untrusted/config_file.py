@@ -12,9 +12,13 @@ from typing import Any
 import yaml
 
 from SegHiResCAMLib.engine.errors import EngineError
+from SegHiResCAMLib.engine.free_memory import refuse_out_of_memory
 from SegHiResCAMLib.engine.models.untrusted.received import LFS
+from SegHiResCAMLib.engine.regular_files import open_regular
 
 MAX_BYTES = 1 << 19
+MAX_YAML = 1 << 17
+"""PyYAML reads some hundred kilobytes a second at best, and JSON is read a hundred times as fast."""
 MAX_DEPTH = 64
 MAX_NODES = 100_000
 MAX_TEXT = 100_000
@@ -37,6 +41,7 @@ def read_config(path: str | Path) -> dict[str, Any]:
     except RecursionError as error:
         raise _unreadable(path, "is nested too deeply to be a model's description") from error
     except Exception as error:  # what a YAML tag makes of a value it does not fit can be anything
+        refuse_out_of_memory(error, f"'{path}'")
         raise _unreadable(path, f"cannot be read: {_one_line(error)}") from error
     if not isinstance(content, dict):
         raise _unreadable(path, "holds no mapping of names to values")
@@ -44,15 +49,19 @@ def read_config(path: str | Path) -> dict[str, Any]:
 
 
 def _text(path: Path) -> str:
+    limit = MAX_BYTES if path.suffix.lower() == ".json" else MAX_YAML
     try:
-        with path.open("rb") as file:
-            data = file.read(MAX_BYTES + 1)
-    except OSError as error:
-        raise _unreadable(path, f"cannot be opened: {error.strerror}") from error
+        with open_regular(path, f"'{path}'") as file:
+            data = file.read(limit + 1)
+    except EngineError as error:
+        if error.code != "file-unreadable":
+            raise
+        reason = getattr(error.__cause__, "strerror", "")
+        raise _unreadable(path, f"cannot be opened: {reason}") from error
     if data.startswith(LFS):
         raise _unreadable(path, f"is a Git LFS pointer of {len(data)} bytes, not the file itself: run 'git lfs pull'")
-    if len(data) > MAX_BYTES:
-        raise _unreadable(path, f"is larger than {MAX_BYTES} bytes, too large to be a model's description")
+    if len(data) > limit:
+        raise _unreadable(path, f"is larger than {limit} bytes, too large to be a model's description")
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from SegHiResCAMLib.engine.errors import EngineError
+from SegHiResCAMLib.engine.regular_files import open_regular
 
 LFS = b"version https://git-lfs"
 """How the pointers begin."""
@@ -21,15 +22,15 @@ def check_received(path: Path, what: str, prefix: str) -> None:
     Raises:
         EngineError: `…-absent`, `…-unreadable`, `…-empty`, `…-lfs`.
     """
-    if not path.is_file():
+    if not path.exists():
         raise EngineError(f"{prefix}-absent", f"There is no {what} '{path}'. Check its name and folder.")
     try:
-        with path.open("rb") as file:
+        with open_regular(path, f"The {what} '{path}'") as file:
             start = file.read(len(LFS))
-    except OSError as error:
-        raise EngineError(
-            f"{prefix}-unreadable", f"The {what} '{path}' cannot be opened: {error.strerror}. Ask its owner."
-        ) from error
+    except EngineError as error:
+        if error.code != "file-unreadable":
+            raise
+        raise EngineError(f"{prefix}-unreadable", f"{error.sentence.removesuffix('.')}. Ask its owner.") from error
     size = path.stat().st_size
     if not size:
         raise EngineError(f"{prefix}-empty", f"The {what} '{path}' is empty (0 bytes). Copy or download it again.")

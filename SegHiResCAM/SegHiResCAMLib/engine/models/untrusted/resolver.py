@@ -81,6 +81,14 @@ class _MissingError(Exception):
     """There is nothing at an identifier."""
 
 
+class _UnknownError(Exception):
+    """An expression refers to a value that is not known."""
+
+    def __init__(self, value: Unsupported) -> None:
+        super().__init__()
+        self.value = value
+
+
 class Config:
     """A bundle's configuration, resolved piece by piece.
 
@@ -221,8 +229,17 @@ class Config:
         reference = plain_reference(text[1:])
         if reference is not None:
             return self._referred(reference, text, where)
+
+        def known(identifier: str) -> Any:
+            value = self._referred(identifier, text, where)
+            if isinstance(value, Unsupported):
+                raise _UnknownError(value)
+            return value
+
         try:
-            return evaluate(text[1:], lambda identifier: self._referred(identifier, text, where))
+            return evaluate(text[1:], known)
+        except _UnknownError as error:
+            return error.value
         except UnsupportedExpressionError:
             reason = "would need code to run; nothing in a model's files is ever run"
             return Unsupported("bundle-expression", text, where, reason)

@@ -1,0 +1,29 @@
+"""The units of a map are those of its provenance wherever a number stands."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tiny_bundle import noise, write_tiny_bundle
+
+from SegHiResCAMLib.cli.console import print_explanation
+from SegHiResCAMLib.engine.answer.explain import explain
+from SegHiResCAMLib.engine.answer.explanation import ExplainRequest
+from SegHiResCAMLib.engine.answer.model_layers import model_layers
+from SegHiResCAMLib.engine.images.volume import volume_from_array
+from SegHiResCAMLib.engine.models import open_model
+
+
+def test_the_console_prints_the_units_that_the_files_have(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    model = open_model(str(write_tiny_bundle(tmp_path / "model")))
+    volume = volume_from_array(noise((16, 16, 16)), np.eye(4))
+    first, second = [layer.name for layer in model_layers(model) if not layer.reason][:2]
+    for further, units in (((), "logit units"), ((second,), "share of the maximum")):
+        found = explain(ExplainRequest(volume, model, "tumour", layer=first, refine_with=further))
+        assert found.provenance["units"] == units
+        print_explanation(found)
+        said = " ".join(capsys.readouterr().out.split())
+        assert f"peak {found.peak[0]:.4g} {units} at R" in said
+        assert f"mean probability {found.mean_probability:.1%}" in said
