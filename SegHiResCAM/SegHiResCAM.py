@@ -1,7 +1,9 @@
 """The Slicer module SegHiResCAM: registration, parameters and scripting; the panel, the computing and the scene are in SegHiResCAMLib."""
 
+import re
 import shutil
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -72,9 +74,10 @@ class SegHiResCAMLogic(ScriptedLoadableModuleLogic):
         :returns: vtkMRMLSegmentationNode beside the volume; with ``wait=False`` the job.
         :raises ExplainerError: the sentence says what is wrong and what to do.
         """
-        job = self.explainer.segment(
-            volumeNode, str(modelPath), mode=mode, axis=axis, device=device, **_snakeCase(callbacks)
-        )
+        from SegHiResCAMLib.records.question import SegmentOptions
+
+        options = SegmentOptions(mode=mode, axis=axis, device=device)
+        job = self.explainer.segment(volumeNode, str(modelPath), options, **_snakeCase(callbacks))
         return self.explainer.wait(job) if wait else job
 
     def explain(
@@ -85,18 +88,26 @@ class SegHiResCAMLogic(ScriptedLoadableModuleLogic):
         :param segmentationNode: what the heat map belongs to.
         :param pixelSet: id of a segment in it to explain in place of the voxels that the model itself outlines; or a place, as
             ``{"kind": "sphere", "centre": [40, -12, 830], "radius": 8}`` in the volume's own RAS millimetres.
-        :param options: method, layer, contrast, refine_with, mode, axis, device and all else that ``Explainer.explain`` takes; and callbacks as
-            for ``segment``.
+        :param options: method, layer, contrast, refineWith, mode, axis, device and all other fields of ``Question``; ``further``, volumes that
+            are the model's further channels; and callbacks as for ``segment``.
         :returns: the heat map, a vtkMRMLScalarVolumeNode beside the volume; with ``wait=False`` the job.
+        :raises MalformedError: a value is not one that the option can have.
         :raises ExplainerError: the sentence says what is wrong and what to do.
         """
+        from SegHiResCAMLib.records.question import Question, options_of
+        from SegHiResCAMLib.records.regions import region_from_json
+
+        options = _snakeCase(options)
+        asked = {name: options.pop(name) for name in options_of(Question) if name in options}
+        if isinstance(pixelSet, Mapping):
+            asked["region"] = region_from_json(pixelSet)
         job = self.explainer.explain(
             volumeNode,
             str(modelPath),
-            segmentName,
+            Question(segment=segmentName, **asked),
             segmentation=segmentationNode,
-            pixel_set=pixelSet,
-            **_snakeCase(options),
+            drawn_segment=pixelSet if isinstance(pixelSet, str) else None,
+            **options,
         )
         return self.explainer.wait(job) if wait else job
 
@@ -176,8 +187,7 @@ def pythonExecutable() -> str:
 
 
 def _snakeCase(options):
-    names = {"onProgress": "on_progress", "onDone": "on_done", "onError": "on_error"}
-    return {names.get(name, name): value for name, value in options.items()}
+    return {re.sub("[A-Z]", lambda letter: f"_{letter[0].lower()}", name): value for name, value in options.items()}
 
 
 class SegHiResCAMTest(ScriptedLoadableModuleTest):

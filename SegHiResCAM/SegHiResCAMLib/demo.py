@@ -48,7 +48,7 @@ def run_demo(
         found = segment(model, patient.volume, progress=part(progress, 0.1, 0.4))
         explanations = [
             explain(
-                ExplainRequest(patient.volume, model, SEGMENT, method),
+                ExplainRequest.of(patient.volume, model, SEGMENT, method=method),
                 found,
                 part(progress, 0.4 + 0.25 * number, 0.65 + 0.25 * number),
             )

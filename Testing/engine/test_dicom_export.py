@@ -20,7 +20,7 @@ from pydicom.uid import generate_uid
 from SegHiResCAMLib.engine.errors import EngineError
 from SegHiResCAMLib.engine.images.dicom.export import write_dicom
 from SegHiResCAMLib.engine.images.volume import read_volume
-from SegHiResCAMLib.engine.models.model import Label
+from SegHiResCAMLib.records.models import Label
 from SegHiResCAMLib.terminology import terminology_of
 
 STUDY = generate_uid()

@@ -463,7 +463,7 @@ def test_an_opened_model_segments_and_explains_on_the_volumes_own_grid(
     dataset = peer.sample_dataset(labels=labels, regions_class_order=[1, 2])
     model = open_model(trained(plans, dataset, folds=folds))
     volume = read_volume(scan(tmp_path, DIRECTIONS["left-handed, oblique"]))
-    explanation = explain(ExplainRequest(volume, model, segment="tumor", device="cpu"))
+    explanation = explain(ExplainRequest.of(volume, model, segment="tumor", device="cpu"))
     heatmap = explanation.heatmap
     assert heatmap.shape == volume.shape
     assert torch.equal(heatmap.affine, volume.affine)
@@ -483,7 +483,7 @@ def test_a_folds_map_in_the_mean_is_its_own_map_over_the_number_of_folds(
     mask = MetaTensor((volume.as_tensor() > 60).float(), affine=volume.affine)
     both, alone = open_model(a_results_folder), open_model(a_results_folder / "fold_1")
     in_mean, own = (
-        explain(ExplainRequest(volume, model, segment="kidney", layer=layer, mask=mask, device="cpu")).signed_map
+        explain(ExplainRequest.of(volume, model, segment="kidney", layer=layer, mask=mask, device="cpu")).signed_map
         for model, layer in ((both, "fold_1.decoder.stages.0"), (alone, "decoder.stages.0"))
     )
     torch.testing.assert_close(2 * in_mean, own, rtol=1e-3, atol=1e-4 * float(own.abs().max()))

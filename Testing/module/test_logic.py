@@ -42,7 +42,7 @@ def folder_of(node: Any) -> str:
 def explained_here(volume: Any, model: str) -> Any:
     """The engine's own answer, without worker or scene."""
     array, affine = volume_array(volume)
-    return explain(ExplainRequest(volume_from_array(array, affine), open_model(model), "tumour"))
+    return explain(ExplainRequest.of(volume_from_array(array, affine), open_model(model), "tumour"))
 
 
 def test_a_segmentation_lies_beside_its_volume_with_names_and_colours(logic: Any, a_volume: Any, a_model: str) -> None:

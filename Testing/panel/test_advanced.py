@@ -64,7 +64,7 @@ def rows(desktop: Desktop) -> dict[str, Any]:
 def computed_here(volume: Any, model: Path, **choices: Any) -> np.ndarray:
     """The engine's own answer, without panel or worker."""
     array, affine = volume_array(volume)
-    request = ExplainRequest(volume_from_array(array, affine), open_model(model), "tumour", **choices)
+    request = ExplainRequest.of(volume_from_array(array, affine), open_model(model), "tumour", **choices)
     return explain_here(request).signed_map.numpy()[0]
 
 
@@ -230,6 +230,6 @@ def test_broken_options_of_a_scene_are_none(desktop: Desktop, tumour: None) -> N
 
 @pytest.mark.parametrize("method", [name for name in METHODS if name != "seg-cam"])  # which does not fit this layer
 def test_a_contrast_changes_the_map_of_every_method_that_looks_at_the_class(a_model: Path, method: str) -> None:
-    request = ExplainRequest(volume_from_array(noise(), np.eye(4)), open_model(a_model), "tumour", method=method)
+    request = ExplainRequest.of(volume_from_array(noise(), np.eye(4)), open_model(a_model), "tumour", method=method)
     alone, against = (explain_here(one).signed_map for one in (request, replace(request, contrast="kidney")))
     assert torch.equal(alone, against) is METHODS[method].ignores_class

@@ -68,7 +68,7 @@ def test_labels_are_those_of_the_engine_on_the_volumes_own_grid(client: Client, 
 def test_the_heat_map_is_that_of_the_engine(client: Client, a_model: str, a_volume: Voxels) -> None:
     there = ask(client, Explain(a_model, a_volume, "tumour", method="seg-grad-cam"))
     volume = volume_from_array(a_volume.array, np.array(a_volume.affine))
-    here = explain(ExplainRequest(volume, open_model(a_model), "tumour", method="seg-grad-cam"))
+    here = explain(ExplainRequest.of(volume, open_model(a_model), "tumour", method="seg-grad-cam"))
     assert there.arrays["signed_map"].dtype == np.float32
     assert close(there.arrays["signed_map"], here.signed_map.numpy()[0], dtype=torch.float32)
     assert close(there.facts["score"], here.score, dtype=torch.float32)

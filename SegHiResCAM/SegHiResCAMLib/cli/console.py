@@ -106,18 +106,17 @@ def print_json(facts: Any) -> None:
 
 def print_explanation(explanation: Explanation) -> None:
     """What an explanation found, and what to know before believing it."""
-    facts = explanation.provenance
     maximum, (right, front, up) = explanation.peak
     answer.print()
     answer.print(
         styled(
-            (facts["method"], "bold"),
-            f" of '{facts['segment']}' at layer {facts['layer']} ({explanation.layer_reason})",
+            (explanation.method, "bold"),
+            f" of '{explanation.label.name}' at layer {explanation.layer.name} ({explanation.layer.reason})",
         )
     )
     answer.print(
-        f"  peak {maximum:.4g} {facts['units']} at R {right:.1f}, A {front:.1f}, S {up:.1f} mm; "
-        f"score {explanation.score:.4g} over {explanation.pixel_count} positions; "
+        f"  peak {maximum:.4g} {explanation.units} at R {right:.1f}, A {front:.1f}, S {up:.1f} mm; "
+        f"score {explanation.score:.4g} over {explanation.voxel_count} voxels; "
         f"{explanation.windows_touched} of {explanation.windows} windows explained"
     )
     if explanation.mean_probability is not None:
@@ -128,8 +127,8 @@ def print_explanation(explanation: Explanation) -> None:
             f"  {measured.share_inside:.0%} of the map inside what is explained, {measured.share_within_10_mm:.0%} within 10 mm of it; "
             f"effective volume {measured.effective_volume_ml:.3g} ml beside {measured.segment_volume_ml:.3g} ml"
         )
-    for diagnosis in explanation.diagnoses:
-        note("  Note", diagnosis.sentence)
+    for finding in explanation.findings:
+        note("  Note", finding.message)
 
 
 def print_files(files: list[Path]) -> None:

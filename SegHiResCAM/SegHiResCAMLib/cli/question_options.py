@@ -19,39 +19,46 @@ FLAGS: dict[str, tuple[str, ...]] = {"method_options": ("--set",), "region": ("-
 """Of options that are not called as their field is."""
 
 
-def with_options(record: type[Any], command: Callable[..., Any]) -> Callable[..., Any]:
-    """A command that takes a record's options, and gets them by their fields' names, as one dictionary called `chosen`."""
-    offered = options_of(record)
+def with_options(record: type[Any], *names: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Decorates a command that takes a record's options, and gets them by their fields' names, as one dictionary called `chosen`.
+
+    Args:
+        record: A record whose fields have what a form needs.
+        names: Of the fields that the command takes; none for all.
+    """
+    offered = {name: one for name, one in options_of(record).items() if name in names or not names}
     hints = get_type_hints(record)
-    own = inspect.signature(command, eval_str=True)
-    parameters = [one for one in own.parameters.values() if one.name != "chosen"]
-    parameters += [_parameter(one, hints[name]) for name, one in offered.items()]
 
-    @wraps(command)
-    def run(**given: Any) -> Any:
-        chosen = {name: _read(name, given.pop(name)) for name in offered}
-        return command(**given, chosen=chosen)
+    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
+        own = inspect.signature(command, eval_str=True)
+        parameters = [one for one in own.parameters.values() if one.name != "chosen"]
+        parameters += [_parameter(one, hints[name]) for name, one in offered.items()]
 
-    run.__signature__ = own.replace(parameters=parameters)  # type: ignore[attr-defined]
-    run.__annotations__ = {one.name: one.annotation for one in parameters}
-    return run
+        @wraps(command)
+        def run(**given: Any) -> Any:
+            chosen = {name: _read(name, given.pop(name)) for name in offered}
+            return command(**given, chosen={name: value for name, value in chosen.items() if value is not None})
+
+        run.__signature__ = own.replace(parameters=[one.replace(kind=one.KEYWORD_ONLY) for one in parameters])  # type: ignore[attr-defined]
+        run.__annotations__ = {one.name: one.annotation for one in parameters}
+        return run
+
+    return decorate
 
 
 def _parameter(one: Field[Any], hint: Any) -> inspect.Parameter:
     """How typer is told of a field."""
     limits = one.metadata["limits"] or (None, None)
-    flags = FLAGS.get(one.name, (f"--{one.name.replace('_', '-')}",))
-    default = one.default if one.default is not MISSING else None
     option = typer.Option(
-        *flags,
+        *FLAGS.get(one.name, (f"--{one.name.replace('_', '-')}",)),
         help=REGION_HELP if one.name == "region" else one.metadata["summary"],
         rich_help_panel=one.metadata["group"],
         metavar=METAVARS.get(one.name),
         min=limits[0],
         max=limits[1],
     )
-    annotation = Annotated[_typed(hint), option]
-    default = None if default == () else default
+    default = None if one.default is MISSING or one.default == () else one.default
+    annotation = Annotated[_typed(hint), option]  # type: ignore[valid-type]
     return inspect.Parameter(one.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
 
 
@@ -75,12 +82,14 @@ def _typed(hint: Any) -> Any:
 
 
 def _read(name: str, given: Any) -> Any:
-    """What a user typed, as its field takes it."""
+    """What a user typed, as its field takes it; None for what was left out."""
+    if given is None or given == []:
+        return None
     if name == "method_options":
-        return _settings(given or [])
+        return _settings(given)
     if name == "region":
-        return None if given is None else region_of(given)
-    return tuple(given) if isinstance(given, list) else given if given is not None else None
+        return region_of(given)
+    return tuple(given) if isinstance(given, list) else given
 
 
 def _settings(texts: list[str]) -> dict[str, Any]:
@@ -89,7 +98,7 @@ def _settings(texts: list[str]) -> dict[str, Any]:
     for text in texts:
         name, sign, value = text.partition("=")
         if not sign or not name.strip():
-            raise typer.BadParameter(f"'{text}' is not of the form NAME=VALUE.", param_hint="--set")
+            raise typer.BadParameter(f"'{text}' is not of the form NAME=VALUE, such as pool=4.", param_hint="--set")
         try:
             found[name.strip()] = ast.literal_eval(value.strip())
         except (ValueError, SyntaxError):

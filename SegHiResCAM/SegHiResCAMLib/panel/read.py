@@ -18,8 +18,8 @@ from SegHiResCAMLib.scene.heatmap import (
     INPUT_VOLUME,
     METHOD,
     SEGMENTATION,
+    explanation_of,
     heatmap_maximum,
-    heatmap_provenance,
     peak_position,
 )
 from SegHiResCAMLib.scene.overlay import hide_overlay, jump_slices, show_overlay
@@ -172,7 +172,8 @@ class ReadSection:
 
     def _largest(self, node: Any) -> float:
         highest = heatmap_maximum(node)
-        return max(highest, -float(heatmap_provenance(node).get("minimum", 0))) if self._signed else highest
+        record = explanation_of(node)
+        return max(highest, -record.minimum) if self._signed and record is not None else highest
 
     # Every slice up to its own maximum: a companion of the heat map, made in the background
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from slicer.i18n import tr as _
 
+from SegHiResCAMLib.panel.question import segment_options
 from SegHiResCAMLib.panel.reasons import why_not_segment
 from SegHiResCAMLib.panel.state import State
 
@@ -40,7 +41,11 @@ class SegmentSection:
         state.work.start(
             NAME,
             lambda **callbacks: state.logic.explainer.segment(
-                parameters.inputVolume, state.model_path, **state.how, **callbacks
+                parameters.inputVolume,
+                state.model_path,
+                segment_options(state),
+                further=state.volumes[1:],
+                **callbacks,
             ),
             self._segmented,
         )

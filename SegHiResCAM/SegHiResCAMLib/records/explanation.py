@@ -104,13 +104,15 @@ class ExplanationRecord:
         maximum: Of the map.
         minimum: Of the signed map.
         peak_ras_mm: Where the maximum is, RAS millimetres.
-        measurements: Where the map lies.
+        measurements: Where the map lies; None where it was not measured.
         windows: Windows, or slices, of the whole volume.
         windows_touched: Of these, the ones that the explained voxels touch.
         findings: What to know before believing the map, the gravest first.
         timings_s: Seconds of each step.
         versions: Of this program, torch and MONAI.
         compared_with: Further maps of the same segment that were computed beside this one.
+        files: Names of the files beside `explanation.json` that belong to the result.
+        result_folders: The folders of a result that has several segments.
     """
 
     schemaVersion: int = SCHEMA_VERSION
@@ -127,10 +129,12 @@ class ExplanationRecord:
     maximum: float
     minimum: float
     peak_ras_mm: tuple[float, float, float]
-    measurements: Measurements
-    windows: int
-    windows_touched: int
+    measurements: Measurements | None = None
+    windows: int = 0
+    windows_touched: int = 0
     findings: tuple[Finding, ...] = ()
     timings_s: Mapping[str, float] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
     compared_with: tuple[ExplanationRecord, ...] = ()
+    files: tuple[str, ...] = ()
+    result_folders: tuple[str, ...] = ()

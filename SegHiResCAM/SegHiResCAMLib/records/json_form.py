@@ -15,6 +15,9 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_
 
 Record = TypeVar("Record")
 
+LOCAL = {"local": True}
+"""Metadata of a field that stays at home: arrays and open files, which JSON cannot hold. It needs a default."""
+
 KIND = "kind"
 """Under this key a record of a union says which one it is: the class attribute `kind`."""
 
@@ -36,7 +39,7 @@ def to_json(value: Any) -> Any:
     """What `json.dumps` takes, with the fields of records in their order. Numbers that JSON does not know become None."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         kind = {KIND: getattr(value, KIND)} if hasattr(value, KIND) else {}
-        return kind | {one.name: to_json(getattr(value, one.name)) for one in dataclasses.fields(value)}
+        return kind | {one.name: to_json(getattr(value, one.name)) for one in written_fields(value)}
     if isinstance(value, Mapping):
         return {str(key): to_json(one) for key, one in value.items()}
     if isinstance(value, Sequence) and not isinstance(value, str | bytes):
@@ -44,6 +47,11 @@ def to_json(value: Any) -> Any:
     if hasattr(value, "tolist"):  # numbers and positions that a script has computed with numpy
         return to_json(value.tolist())
     return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def value_from_json(hint: Any, data: Any, where: str = "") -> Any:
+    """As `from_json`, of any type that a field may have: a union of records, a list of them."""
+    return _value(hint, data, where)
 
 
 def from_json(record: type[Record], data: Any, where: str = "") -> Record:
@@ -59,7 +67,8 @@ def from_json(record: type[Record], data: Any, where: str = "") -> Record:
     """
     if not isinstance(data, Mapping):
         raise MalformedError(where, f"must be an object, not {_shown(data)}")
-    hints, fields = _hints(record), {one.name: one for one in dataclasses.fields(record)}  # type: ignore[arg-type]
+    kind: Any = record
+    hints, fields = _hints(kind), {one.name: one for one in written_fields(record)}
     given = {key: value for key, value in data.items() if not (key == KIND and hasattr(record, KIND))}
     for name in given:
         if name not in fields:
@@ -76,8 +85,13 @@ def from_json(record: type[Record], data: Any, where: str = "") -> Record:
         raise MalformedError(".".join(filter(None, [where, problem.where])), problem.problem) from problem
 
 
+def written_fields(record: Any) -> list[dataclasses.Field[Any]]:
+    """The fields of a record, or of a type of records, that JSON has."""
+    return [one for one in dataclasses.fields(record) if not one.metadata.get("local")]
+
+
 @lru_cache
-def _hints(record: type[Any]) -> dict[str, Any]:
+def _hints(record: Any) -> dict[str, Any]:
     return get_type_hints(record)
 
 

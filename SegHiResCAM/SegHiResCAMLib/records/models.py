@@ -62,6 +62,7 @@ class LayerSummary:
         reason: Why it cannot be explained; empty where it can.
         caveats: What limits a heat map at this layer.
         aliases: Other names of it.
+        order: When its output is ready, counted over the forward pass; -1 where it cannot be explained.
     """
 
     name: str
@@ -75,6 +76,7 @@ class LayerSummary:
     reason: str = ""
     caveats: tuple[Caveat, ...] = ()
     aliases: tuple[str, ...] = ()
+    order: int = -1
 
 
 @dataclass(frozen=True)
@@ -82,7 +84,7 @@ class LayerList:
     """The layers of a model, and the one to begin with.
 
     Attributes:
-        layers: In the order of the forward pass.
+        layers: In the order of the network's modules.
         suggested: Name of one of them; empty where there is none.
         reason: Why that one, or why there is none.
     """
@@ -152,8 +154,10 @@ class ModelSummary:
         orientation: Axis codes of its grid; empty where it keeps the volume's own.
         spacing_mm: Of its grid; empty where it keeps the volume's own.
         preprocessing: Steps, as class names.
-        window: Size in voxels; empty for the whole image.
-        overlap: Share of a window that its neighbour covers too; None without windows.
+        intensities: What is done to intensities, in words.
+        window: Size in voxels, None along an axis for all of the image; empty for the whole image.
+        overlap: Share of a window that its neighbour covers too, for all axes or one for each; empty without windows.
+        multiple: Of what every axis of the network's input must be.
         largest_component: Whether labels keep only their largest connected component.
         layers_hidden: Why its layers cannot be explained; empty where they can.
         licence: SPDX identifier or free text; empty when unknown.
@@ -176,8 +180,10 @@ class ModelSummary:
     orientation: str = ""
     spacing_mm: tuple[float, ...] = ()
     preprocessing: tuple[str, ...] = ()
-    window: tuple[int, ...] = ()
+    intensities: tuple[str, ...] = ()
+    window: tuple[int | None, ...] = ()
     overlap: tuple[float, ...] = ()
+    multiple: int = 1
     largest_component: bool = False
     layers_hidden: str = ""
     licence: str = ""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import Field, dataclass, field, fields
-from typing import Any, Literal
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from SegHiResCAMLib.records.json_form import MalformedError
 from SegHiResCAMLib.records.regions import Region
@@ -18,7 +18,7 @@ Combination = Literal["product", "mean"]
 OptionValue = str | int | float | bool
 """Of an option of a method."""
 
-HOW, WHAT, WHERE = "How it is computed", "What is explained", "Where it is computed"
+WHAT, HOW, WHERE = "What is explained", "Method and layer", "Computing"
 """Groups of options in the command's help."""
 
 
@@ -40,6 +40,9 @@ class SegmentOptions:
     )
     device: Device = _option("auto", "Where to compute; auto takes a GPU where there is one.", WHERE)
 
+    def __post_init__(self) -> None:
+        check_options(self)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Question(SegmentOptions):
@@ -58,7 +61,11 @@ class Question(SegmentOptions):
     method_options: Mapping[str, OptionValue] = _option({}, "An option of the method, as 'methods' lists them.", HOW)
     layer: str | None = _option(None, "The layer to explain at; 'layers' lists them. Default: a suggested one.", HOW)
     refine_with: tuple[str, ...] = _option((), "A further layer, whose map is combined with the first one's.", HOW)
-    refine: Combination = _option("product", "How the maps of several layers are combined.", HOW)
+    refine: Combination = _option(
+        "product",
+        "How the maps of several layers are combined: product keeps what all of them show, mean what any of them does.",
+        HOW,
+    )
     region: Region | None = _option(None, "Which voxels are explained.", WHAT)
     contrast: str | None = _option(
         None, "Contrast with this segment, or 'background': why this class and not that one?", WHAT
@@ -69,18 +76,19 @@ class Question(SegmentOptions):
         False, "The same numbers bit for bit every time on this machine; may be slower.", WHERE
     )
 
-    def __post_init__(self) -> None:
-        check_limits(self)
 
-
-def check_limits(record: Any) -> None:
-    """Refuse numbers outside the limits that their fields name.
+def check_options(record: Any) -> None:
+    """Refuse what is not among a field's choices, and numbers outside its limits.
 
     Raises:
-        MalformedError: Which field, and its limits.
+        MalformedError: Which field, and what it can be.
     """
+    hints = get_type_hints(type(record))
     for one in fields(record):
         limits, value = one.metadata.get("limits"), getattr(record, one.name)
+        choices = get_args(hints[one.name]) if get_origin(hints[one.name]) is Literal else ()
+        if choices and value not in choices:
+            raise MalformedError(one.name, f"must be {' or '.join(map(repr, choices))}, not {value!r}")
         if limits is not None and not limits[0] <= value <= limits[1]:
             raise MalformedError(one.name, f"must be from {limits[0]:g} to {limits[1]:g}, not {value:g}")
 

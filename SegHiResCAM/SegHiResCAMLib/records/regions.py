@@ -7,10 +7,11 @@ kind is a record here, its name in `Region`, and a function there.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
-from SegHiResCAMLib.records.json_form import MalformedError
+from SegHiResCAMLib.records.json_form import MalformedError, value_from_json
 
 Point = tuple[float, float, float]
 AXES: tuple[Point, Point, Point] = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
@@ -70,6 +71,10 @@ class Points:
 
     kind: ClassVar = "points"
     points: tuple[Point, ...]
+
+    def __post_init__(self) -> None:
+        if not self.points:
+            raise MalformedError("points", "must have one point or more")
 
     @property
     def title(self) -> str:
@@ -138,3 +143,15 @@ class Empty:
 Region = (
     PredictedSegment | Probable | Released | Mask | Component | Points | Sphere | Box | WholeImage | Background | Empty
 )
+
+
+def region_from_json(data: Any, where: str = "region") -> Region:
+    """A region from its JSON form: `{"kind": "sphere", "centre": [12.5, -40, 88], "radius": 15}`.
+
+    Raises:
+        MalformedError: What is wrong, and where.
+    """
+    if not isinstance(data, Mapping):
+        raise MalformedError(where, "must be an object with a 'kind'")
+    region: Region = value_from_json(Region, data, where)
+    return region

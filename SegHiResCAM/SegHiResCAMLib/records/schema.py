@@ -7,7 +7,7 @@ import re
 import types
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from SegHiResCAMLib.records.json_form import KIND
+from SegHiResCAMLib.records.json_form import KIND, written_fields
 
 _PLAIN = {
     str: {"type": "string"}, int: {"type": "integer"}, float: {"type": "number"}, bool: {"type": "boolean"},
@@ -30,7 +30,7 @@ def _of_record(record: type[Any], definitions: dict[str, Any]) -> dict[str, str]
         definitions[name] = {}  # first, or a record that holds its own kind would never end
         hints, about = get_type_hints(record), _attributes(record)
         properties: dict[str, Any] = {KIND: {"const": getattr(record, KIND)}} if hasattr(record, KIND) else {}
-        for one in dataclasses.fields(record):
+        for one in written_fields(record):
             properties[one.name] = _of(hints[one.name], definitions)
             text = about.get(one.name) or one.metadata.get("summary")
             if text:

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from SegHiResCAMLib.records.explanation import LOGIT_UNITS
 from SegHiResCAMLib.scene.canvas import DIM, WARNING, Canvas, number
-from SegHiResCAMLib.scene.heatmap import heatmap_diagnoses, heatmap_provenance, heatmap_units, peak_position
+from SegHiResCAMLib.scene.heatmap import explanation_of, peak_position
 from SegHiResCAMLib.scene.panels import Outline, anatomical
 from SegHiResCAMLib.scene.save import written_beside
 
@@ -18,17 +19,13 @@ if TYPE_CHECKING:
     from slicer import vtkMRMLScalarVolumeNode
 
 MARGIN = 24  # pixels
-ASKED = ("pixelSet", "contrast", "refinedBy")
-"""Facts of a map that say what was asked, beside method, segment and layer."""
-
 FOOTER = "Research use only. A heat map is no diagnosis."
 
 
-def title(page: Canvas, heatmap: vtkMRMLScalarVolumeNode, first: tuple[str, ...], second: tuple[str, ...]) -> None:
+def title(page: Canvas, first: Sequence[str], second: Sequence[str]) -> None:
     """Write what a picture shows, and below it how that was made."""
-    facts = heatmap_provenance(heatmap)
-    page.text(MARGIN, 34, join(facts, *first), 22, weight="bold")
-    page.text(MARGIN, 63, join(facts, *second), 15, DIM)
+    page.text(MARGIN, 34, join(*first), 22, weight="bold")
+    page.text(MARGIN, 63, join(*second), 15, DIM)
 
 
 def legend(page: Canvas, heatmap: vtkMRMLScalarVolumeNode, left: int, top: int, width: int) -> None:
@@ -38,7 +35,8 @@ def legend(page: Canvas, heatmap: vtkMRMLScalarVolumeNode, left: int, top: int, 
         return
     upper, hidden = shown
     peak = peak_position(heatmap)
-    units = heatmap_units(heatmap)
+    record = explanation_of(heatmap)
+    units = LOGIT_UNITS if record is None else record.units
     where = ", ".join(anatomical(peak.position, axis) for axis in range(3))
     lines = [
         f"contribution to the score, {units}",
@@ -66,8 +64,9 @@ def range_bar(
 
 def notes(page: Canvas, heatmap: vtkMRMLScalarVolumeNode, left: int, top: int, width: int, lines: int) -> None:
     """Write what to know before believing a map, the gravest first, as far as there is room; the files say it all."""
-    told = [wrap(sentence, width // 7) for sentence in heatmap_diagnoses(heatmap)]  # a letter is about 7 pixels wide
-    written = [line for sentence in told for line in sentence]
+    record = explanation_of(heatmap)
+    messages = [] if record is None else [one.message for one in record.findings]
+    written = [line for message in messages for line in wrap(message, width // 7)]  # a letter is about 7 pixels wide
     if len(written) > lines:
         written = [*written[: lines - 1], f"{written[lines - 1][: width // 7 - 2]} …"]
     for row, line in enumerate(written):
@@ -87,7 +86,7 @@ def finish(page: Canvas, path: Path) -> None:
         page.save(beside)
 
 
-def join(facts: dict[str, str], *keys: str) -> str:
-    """Put some facts on one line."""
-    text = "  ·  ".join(facts[key] for key in keys if facts.get(key))
+def join(*texts: str) -> str:
+    """Put some texts on one line; empty ones are left out."""
+    text = "  ·  ".join(filter(None, texts))
     return text if len(text) <= 110 else text[:109] + "…"

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from SegHiResCAMLib.records.previous import record_of_texts
 from SegHiResCAMLib.scene.heatmap import (
     INPUT_VOLUME,
     PreparedMap,
     add_heatmap,
-    heatmap_provenance,
+    explanation_of,
     prepare_map,
     remove_heatmap,
 )
@@ -21,6 +23,9 @@ if TYPE_CHECKING:
 
 PER_SLICE = "SegHiResCAM.perSlice"
 """Node reference role: from a heat map to the one made of it."""
+
+SHARE_OF_SLICE = "share of each slice's maximum"
+"""Units."""
 
 AXES = {"sagittal": 0, "coronal": 1, "axial": 2}
 
@@ -44,7 +49,8 @@ def per_slice(array: Array, affine: Array, axis: str) -> PreparedMap:
 
 def slicing_axis(heatmap: vtkMRMLScalarVolumeNode) -> str:
     """The axis that a heat map's network went along, as its facts say; "axial" for a volumetric one."""
-    said = heatmap_provenance(heatmap).get("mode", "").rpartition(" ")[2]  # of "slice-wise, coronal"
+    record = explanation_of(heatmap)
+    said = "" if record is None else record.mode.rpartition(" ")[2]  # of "slice-wise, coronal"
     return said if said in AXES else "axial"
 
 
@@ -52,10 +58,12 @@ def add_per_slice(heatmap: vtkMRMLScalarVolumeNode, prepared: PreparedMap) -> vt
     """Add it to the scene, hidden from lists, as a companion of its heat map; replaces an earlier one."""
     scene = heatmap.GetScene()
     remove_per_slice(heatmap)
-    facts = {name: text for name, text in heatmap_provenance(heatmap).items() if name in ("method", "segment", "model")}
+    record = replace(
+        explanation_of(heatmap) or record_of_texts({}), units=SHARE_OF_SLICE, findings=(), measurements=None
+    )
     affine = volume_array(heatmap)[1]
     volume = heatmap.GetNodeReference(INPUT_VOLUME) or heatmap
-    node = add_heatmap(scene, prepared, affine, facts | {"units": "share of each slice's maximum"}, volume)
+    node = add_heatmap(scene, prepared, affine, record, volume)
     node.SetHideFromEditors(True)
     heatmap.SetNodeReferenceID(PER_SLICE, node.GetID())
     return node

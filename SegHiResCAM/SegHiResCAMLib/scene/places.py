@@ -1,16 +1,13 @@
-"""Where the user points: crosshair, points and boxes of the scene, as pixel sets in a volume's own RAS millimetres.
-
-The forms are those of the engine's `pixel_sets`: {"kind": "sphere", "centre": [...], "radius": 10}.
-"""
+"""Where the user points: crosshair, points and boxes of the scene, as regions in a volume's own RAS millimetres."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import vtk
 
+from SegHiResCAMLib.records.regions import Box, Component, Point, Points, Sphere
 from SegHiResCAMLib.scene.errors import SceneError
 from SegHiResCAMLib.scene.volumes import Array, from_world
 
@@ -23,25 +20,23 @@ if TYPE_CHECKING:
         vtkMRMLScene,
     )
 
-PixelSet = Mapping[str, Any]
 
-
-def component_at(volume: vtkMRMLScalarVolumeNode, ras: Array) -> PixelSet:
+def component_at(volume: vtkMRMLScalarVolumeNode, ras: Array) -> Component:
     """The island of a segment at a point of the scene, (3,) RAS millimetres."""
-    return {"kind": "component", "point": from_world(volume, ras).tolist()}
+    return Component(_point(from_world(volume, ras)))
 
 
-def points_at(volume: vtkMRMLScalarVolumeNode, points: list[Array]) -> PixelSet:
+def points_at(volume: vtkMRMLScalarVolumeNode, points: list[Array]) -> Points:
     """Single points of the scene."""
-    return {"kind": "points", "points": [from_world(volume, point).tolist() for point in points]}
+    return Points(tuple(_point(from_world(volume, point)) for point in points))
 
 
-def sphere_at(volume: vtkMRMLScalarVolumeNode, centre: Array, radius: float) -> PixelSet:
+def sphere_at(volume: vtkMRMLScalarVolumeNode, centre: Array, radius: float) -> Sphere:
     """A ball around a point of the scene; radius in mm."""
-    return {"kind": "sphere", "centre": from_world(volume, centre).tolist(), "radius": radius}
+    return Sphere(_point(from_world(volume, centre)), radius)
 
 
-def box_of(volume: vtkMRMLScalarVolumeNode, roi: vtkMRMLMarkupsROINode) -> PixelSet:
+def box_of(volume: vtkMRMLScalarVolumeNode, roi: vtkMRMLMarkupsROINode) -> Box:
     """The box of a vtkMRMLMarkupsROINode."""
     to_world = vtk.vtkMatrix4x4()
     to_world.DeepCopy(roi.GetObjectToWorldMatrix())
@@ -55,8 +50,13 @@ def box_of(volume: vtkMRMLScalarVolumeNode, roi: vtkMRMLMarkupsROINode) -> Pixel
     if not lengths.all():
         sentence = f"The box {roi.GetName()} is empty: give it a size."
         raise SceneError(sentence)
-    axes = np.array(halves) / lengths[:, None]
-    return {"kind": "box", "centre": middle.tolist(), "size": (2 * lengths).tolist(), "axes": axes.tolist()}
+    first, second, third = np.array(halves) / lengths[:, None]
+    return Box(_point(middle), _point(2 * lengths), (_point(first), _point(second), _point(third)))
+
+
+def _point(values: Array) -> Point:
+    x, y, z = values.tolist()
+    return x, y, z
 
 
 def control_points(markups: vtkMRMLMarkupsFiducialNode) -> list[Array]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import fields
 from typing import TYPE_CHECKING
 
 import vtk
 
+from SegHiResCAMLib.records.explanation import Measurements
 from SegHiResCAMLib.scene.placement import add_to_hierarchy
 
 if TYPE_CHECKING:
@@ -30,7 +32,7 @@ ROWS = {
 
 def add_measurements_table(
     scene: vtkMRMLScene,
-    measurements: Mapping[str, float | Sequence[float] | None],
+    measurements: Measurements,
     name: str,
     *,
     units: str = "logit units",
@@ -39,7 +41,7 @@ def add_measurements_table(
 
     Args:
         scene: The vtkMRMLScene.
-        measurements: By name, as the engine's `Measurements.as_dict()` gives them; None leaves the value empty.
+        measurements: Of a heat map; None leaves a value empty.
         name: Of the node.
         units: Of the heat map.
 
@@ -67,9 +69,9 @@ def table_rows(table: vtkMRMLTableNode) -> list[list[str]]:
     return [[column.GetName() for column in columns], *rows]
 
 
-def _rows(measurements: Mapping[str, float | Sequence[float] | None], units: str) -> Iterator[tuple[str, str, str]]:
-    for key, measured in measurements.items():
-        rows = ROWS.get(key, [(key, "", 1)])
+def _rows(measurements: Measurements, units: str) -> Iterator[tuple[str, str, str]]:
+    for one in fields(measurements):
+        measured, rows = getattr(measurements, one.name), ROWS.get(one.name, [(one.name, "", 1)])
         values = measured if isinstance(measured, Sequence) else [measured] * len(rows)
         for (title, unit, factor), value in zip(rows, values, strict=True):
             text = "" if value is None else f"{value * factor:.6g}"

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import nibabel as nib
 import torch
 from monai.data import MetaTensor
 
 from SegHiResCAMLib.engine.errors import EngineError
 from SegHiResCAMLib.engine.models.model import SegmentationModel
-
-Mode = Literal["auto", "slice-wise", "volumetric"]
-Axis = Literal["auto", "axial", "coronal", "sagittal"]
+from SegHiResCAMLib.records.question import Axis, Mode
 
 # The patient axis (0 right-left, 1 front-back, 2 head-foot) that slices of each name follow one another along.
 PATIENT_AXIS: dict[Axis, int] = {"sagittal": 0, "coronal": 1, "axial": 2, "auto": 2}
