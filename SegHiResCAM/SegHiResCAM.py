@@ -1,9 +1,7 @@
 """The Slicer module SegHiResCAM: registration, parameters and scripting; the panel, the computing and the scene are in SegHiResCAMLib."""
 
-import re
 import shutil
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -74,10 +72,11 @@ class SegHiResCAMLogic(ScriptedLoadableModuleLogic):
         :returns: vtkMRMLSegmentationNode beside the volume; with ``wait=False`` the job.
         :raises ExplainerError: the sentence says what is wrong and what to do.
         """
+        from SegHiResCAMLib.logic.scripting import snake_case
         from SegHiResCAMLib.records.question import SegmentOptions
 
         options = SegmentOptions(mode=mode, axis=axis, device=device)
-        job = self.explainer.segment(volumeNode, str(modelPath), options, **_snakeCase(callbacks))
+        job = self.explainer.segment(volumeNode, str(modelPath), options, **snake_case(callbacks))
         return self.explainer.wait(job) if wait else job
 
     def explain(
@@ -91,23 +90,15 @@ class SegHiResCAMLogic(ScriptedLoadableModuleLogic):
         :param options: method, layer, contrast, refineWith, mode, axis, device and all other fields of ``Question``; ``further``, volumes that
             are the model's further channels; and callbacks as for ``segment``.
         :returns: the heat map, a vtkMRMLScalarVolumeNode beside the volume; with ``wait=False`` the job.
-        :raises MalformedError: a value is not one that the option can have.
-        :raises ExplainerError: the sentence says what is wrong and what to do.
+        :raises SceneError, ExplainerError: the sentence says what is wrong and what to do.
         """
-        from SegHiResCAMLib.records.question import Question, options_of
-        from SegHiResCAMLib.records.regions import region_from_json
+        from SegHiResCAMLib.logic.scripting import asked_by_script
 
-        options = _snakeCase(options)
-        asked = {name: options.pop(name) for name in options_of(Question) if name in options}
-        if isinstance(pixelSet, Mapping):
-            asked["region"] = region_from_json(pixelSet)
         job = self.explainer.explain(
             volumeNode,
             str(modelPath),
-            Question(segment=segmentName, **asked),
             segmentation=segmentationNode,
-            drawn_segment=pixelSet if isinstance(pixelSet, str) else None,
-            **options,
+            **asked_by_script(segmentName, pixelSet, options),
         )
         return self.explainer.wait(job) if wait else job
 
@@ -134,8 +125,10 @@ class SegHiResCAMLogic(ScriptedLoadableModuleLogic):
         :returns: the files; with ``wait=False`` the job, whose result has them as ``files``.
         :raises SceneError, ExplainerError: the sentence says what is wrong and what to do.
         """
+        from SegHiResCAMLib.logic.scripting import snake_case
+
         job = self.explainer.export(
-            heatmapNode, Path(folder), file_format=fileFormat, opacity=opacity, **_snakeCase(callbacks)
+            heatmapNode, Path(folder), file_format=fileFormat, opacity=opacity, **snake_case(callbacks)
         )
         return self.explainer.wait(job).files if wait else job
 
@@ -184,10 +177,6 @@ def onStartupCompleted():
 def pythonExecutable() -> str:
     """The Python that computes: in the desktop PythonSlicer, since there sys.executable may be Slicer itself."""
     return (hasattr(slicer.app, "slicerHome") and shutil.which("PythonSlicer")) or sys.executable
-
-
-def _snakeCase(options):
-    return {re.sub("[A-Z]", lambda letter: f"_{letter[0].lower()}", name): value for name, value in options.items()}
 
 
 class SegHiResCAMTest(ScriptedLoadableModuleTest):

@@ -243,7 +243,7 @@ def test_a_mask_of_no_numbers_or_none_at_all_is_refused() -> None:
     broken[3, 3, 3] = np.nan
     for mask, code in ((volume(broken), "mask-not-finite"), (None, "mask-missing")):
         with pytest.raises(EngineError) as raised:
-            Mask().weights(around(np.zeros(SHAPE), mask=mask))
+            weights_of(Mask(), around(np.zeros(SHAPE), mask=mask))
         assert raised.value.code == code
 
 
@@ -282,7 +282,7 @@ def test_every_kind_is_an_example_and_has_a_meaning_on_a_models_grid() -> None:
     ids=str,
 )  # fmt: skip
 def test_a_malformed_region_is_refused_by_its_place(broken: dict) -> None:
-    with pytest.raises(MalformedError, match="^region"):
+    with pytest.raises(MalformedError, match=r"^region"):
         region_from_json(broken)
 
 
@@ -319,7 +319,7 @@ def test_the_mask_of_a_request_is_explained_where_no_other_pixel_set_is_named() 
         ({"segment": "cyst", "contrast": "Cyst"}, "contrast-itself"),
         ({"contrast": "liver"}, "segment-unknown"),
         ({"contrast": "cyst", "contrast_weight": np.nan}, "question-malformed"),
-        ({"refine_with": ("features",), "refine": "sum"}, "combination-unknown"),
+        ({"refine_with": ("features",), "refine": "sum"}, "question-malformed"),
         ({"layer": "features[0]"}, "layer-unknown"),
         ({"refine_with": ("feature",)}, "layer-unknown"),
         ({"method": "seg-xres-cam", "method_options": {"pool": 0}}, "method-option"),

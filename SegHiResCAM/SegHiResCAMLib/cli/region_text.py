@@ -36,10 +36,13 @@ def region_of(text: str) -> Region:
         return region_from_json(_json_of(text))
     except MalformedError as problem:
         raise typer.BadParameter(
-            f"'{text}' is not a region: {problem}. {REGION_HELP}", param_hint="--region"
+            f"'{text}' is not a region: {problem}. --help lists the kinds.", param_hint="--region"
         ) from problem
     except (ValueError, RecursionError) as problem:
-        raise typer.BadParameter(f"'{text}' is not a region. {REGION_HELP}", param_hint="--region") from problem
+        raise typer.BadParameter(
+            f"'{text}' is not a region. Write for example sphere:12.5,-40,88,15; --help lists the kinds.",
+            param_hint="--region",
+        ) from problem
 
 
 def _json_of(text: str) -> dict[str, Any]:
