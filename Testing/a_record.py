@@ -10,7 +10,10 @@ from SegHiResCAMLib.records.previous import record_of_texts
 from SegHiResCAMLib.records.question import Question
 
 
-def a_record(method: str = "", segment: str = "", model: str = "", **changes: Any) -> ExplanationRecord:
+def a_record(
+    method: str = "", segment: str = "", model: str | ModelReference = "", **changes: Any
+) -> ExplanationRecord:
     """With these words, and otherwise empty but for `changes`."""
-    asked = {"method": method, "question": Question(segment=segment), "model": ModelReference(model, "")}
+    made_by = model if isinstance(model, ModelReference) else ModelReference(model, "")
+    asked = {"method": method, "question": Question(segment=segment), "model": made_by}
     return replace(record_of_texts({}), **asked | changes)

@@ -205,7 +205,6 @@ def test_contrast_refinement_and_options_reach_the_map(model: Path, volume: Path
     ("more", "says"),
     [
         (["--method", "seg-xres-cam", "--set", "pool=0"], "must be a whole number of 1 or more"),
-        (["--pixels", "sphere:1,2"], "sphere"),
         (["--pixels", "component:900,0,0"], "outside the part of the volume"),
         (["--contrast", "kidney"], "cannot be its own contrast class"),
         (["--compare", "magic"], "Known methods"),
@@ -226,7 +225,7 @@ def test_options_that_cannot_be_are_refused_with_a_sentence(
 
 def test_methods_are_compared_and_those_that_do_not_fit_are_told(model: Path, volume: Path, tmp_path: Path) -> None:
     facts = explained(model, volume, tmp_path / "two", "--compare", "seg-grad-cam")
-    assert [one["method"] for one in facts["compared_with"]] == ["seg-grad-cam"]
+    assert [one["question"]["method"] for one in facts["compared_with"]] == ["seg-grad-cam"]
     assert (tmp_path / "two" / "comparison.png").exists()
     code, out, err = run(
         "explain", volume, "-m", model, "-s", "kidney", "-o", tmp_path / "all", "--json", "--compare", "all",
@@ -247,7 +246,7 @@ def test_several_segments_each_get_their_folder_and_the_same_map_as_alone(
     )
     assert code == 0, err
     facts = json.loads(out)
-    assert [one["segment"] for one in facts["segments"]] == ["kidney", "tumour"]
+    assert [one["question"]["segment"] for one in facts["segments"]] == ["kidney", "tumour"]
     assert {path.name for path in (tmp_path / "both").iterdir()} == {"kidney", "tumour"}
     explained(model, volume, tmp_path / "alone")
     alone, together, nifti = (
@@ -321,9 +320,9 @@ def test_layers_tells_grid_and_millimetres_of_a_volume_and_marks_what_is_coarser
     by_name = {layer["name"]: layer for layer in json.loads(out)["layers"]}
     spacing = np.linalg.norm(read_volume(volume).affine.numpy()[:3, :3], axis=0)
     assert sorted(by_name["model.0"]["mm"]) == pytest.approx(sorted(2 * spacing), rel=1e-4)
-    marks = {name: [mark["code"] for mark in layer["marks"]] for name, layer in by_name.items()}
-    assert "grid-too-coarse" in marks["model.0"]
-    assert "tail-trivial" in marks["model"]
+    caveats = {name: [one["code"] for one in layer["caveats"]] for name, layer in by_name.items()}
+    assert "grid-too-coarse" in caveats["model.0"]
+    assert "tail-trivial" in caveats["model"]
 
 
 @pytest.mark.parametrize(("name", "spacing"), [("kidney-phantom-3d", [3, 3, 3]), ("kidney-phantom-2d", [2, 2])])
@@ -336,7 +335,8 @@ def test_layers_tells_the_millimetres_of_a_model_with_a_fixed_spacing(name: str,
 def test_methods_lists_every_method_with_its_source() -> None:
     code, out, _ = run("methods", "--json")
     assert code == 0
-    assert json.loads(out)["seg-hires-grad-cam"]["source"] == "Rheude et al., MELBA 2024:023"
+    sources = {one["identifier"]: one["source"] for one in json.loads(out)}
+    assert sources["seg-hires-grad-cam"] == "Rheude et al., MELBA 2024:023"
     assert "seg-score-cam" in run("methods")[1]
 
 
@@ -419,6 +419,6 @@ def test_the_demo_explains_the_tumour_of_an_unseen_phantom(tmp_path: Path) -> No
     facts = json.loads(out)
     names = {file.name for file in (tmp_path / "demo").iterdir()}
     assert names == {*FILES, "phantom.nrrd", "comparison.png"}
-    assert facts["segment"] == "tumour"
+    assert facts["question"]["segment"] == "tumour"
     assert facts["dice"]["kidney"] > 0.85
     assert facts["maximum"] > 0

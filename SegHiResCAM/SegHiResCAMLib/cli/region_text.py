@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, get_args
 
 import typer
 
@@ -51,6 +51,8 @@ def _json_of(text: str) -> dict[str, Any]:
         return data
     kind, _, rest = text.partition(":")
     kind = kind.strip().casefold()
+    if kind not in {one.kind for one in get_args(Region)}:
+        return {"kind": kind}
     if kind == "points":
         return {"kind": kind, "points": [_numbers(point) for point in rest.split(";")]}
     return {"kind": kind} | _fields(NUMBERS.get(kind, ()), _numbers(rest) if rest.strip() else [])
