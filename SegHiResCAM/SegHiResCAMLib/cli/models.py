@@ -165,7 +165,7 @@ def describe(
         from SegHiResCAMLib.writing.inputs import check_outputs
 
         file = output or Path(checkpoint).with_suffix(".json")
-        check_outputs([file], [Path(checkpoint)])
+        check_outputs([file], [Path(checkpoint)], beside=False)
         draft = describe_checkpoint(checkpoint)
         write_draft(draft, file, replace=force)
     network = draft.content["network"]
