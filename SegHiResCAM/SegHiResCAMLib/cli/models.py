@@ -161,7 +161,7 @@ def describe(
         from SegHiResCAMLib.writing.inputs import check_outputs
 
         file = output or description_of(Path(checkpoint))
-        check_outputs([file], [Path(checkpoint)])
+        check_outputs([file], [Path(checkpoint)], beside=False)
         draft = describe_checkpoint(checkpoint)
         write_draft(draft, file, replace=force)
     network = draft.content["network"]
