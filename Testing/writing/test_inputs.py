@@ -88,4 +88,6 @@ def test_a_file_of_the_old_result_that_is_read_is_neither_replaced_nor_removed(t
     given = file(tmp_path / name)
     with pytest.raises(WritingError, match="would overwrite an input"):
         Result(tmp_path, ["explanation.json"], [given])
-    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(["explanation.json", name.split("/", maxsplit=1)[0]])
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(
+        ["explanation.json", name.split("/", maxsplit=1)[0]]
+    )
