@@ -84,7 +84,7 @@ def files_in(source: str) -> tuple[str, ...]:
 def _opened(source: str) -> Iterator[zipfile.ZipFile]:
     check_received(Path(source), "archive", "archive")
     if not is_zip(Path(source)):
-        raise _refusal("unknown", source, "is no zip archive", "Unpack it and give the folder")
+        raise _refusal("unknown", source, "is not a zip archive", "Unpack it and give the folder")
     try:
         with zipfile.ZipFile(source) as archive:
             yield archive
@@ -133,7 +133,7 @@ def _check_entry(entry: zipfile.ZipInfo, source: str) -> None:
         raise _refusal("unknown", source, "is packed in an unusual way", "Unpack it and give the folder")
 
 
-_DISTRUST = "Do not unpack it; ask the sender for an archive of the model's own files alone"
+_DISTRUST = "Do not unpack it; ask the model's author for an archive of the model's own files alone"
 
 
 def _parts(entry: zipfile.ZipInfo) -> list[str]:

@@ -35,7 +35,7 @@ _STAND_IN_NAMES = frozenset(name for _, name in STAND_INS)
 _KEYS = ("state_dict", "model", "model_state_dict", "network_weights", "network", "net", "weights")
 _PREFIXES = ("module.", "_orig_mod.")
 
-_RESAVE = "ask the sender to save the weights alone, with torch.save(model.state_dict(), 'model.pt')"
+_RESAVE = "ask the model's author to save the weights alone, with torch.save(model.state_dict(), 'model.pt')"
 
 
 def read_weights(path: str | Path) -> dict[str, torch.Tensor]:
@@ -244,7 +244,7 @@ def _without_prefixes(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tenso
 
 def _checked(name: str, tensor: torch.Tensor, path: Path) -> torch.Tensor:
     if tensor.layout != torch.strided or tensor.device.type != "cpu" or tensor.is_quantized or tensor.is_complex():
-        raise EngineError("weights-unknown", f"'{name[:100]}' in '{path}' is no plain tensor; {_RESAVE}.")
+        raise EngineError("weights-unknown", f"'{name[:100]}' in '{path}' is not a plain tensor; {_RESAVE}.")
     tensor = tensor.detach()
     if not tensor.is_floating_point():
         return tensor
@@ -252,8 +252,8 @@ def _checked(name: str, tensor: torch.Tensor, path: Path) -> torch.Tensor:
     if not torch.isfinite(tensor).all():
         raise EngineError(
             "weights-not-finite",
-            f"The weights '{name[:100]}' in '{path}' hold values that are no finite numbers (NaN or infinity). "
-            "Ask the sender for other weights; the training may have diverged.",
+            f"The weights '{name[:100]}' in '{path}' hold values that are NaN or infinite. "
+            "Ask the model's author for other weights; the training may have diverged.",
         )
     return tensor
 
@@ -276,7 +276,7 @@ def _needs_code(path: Path, wanted: str) -> EngineError:
     )
     return EngineError(
         "weights-code",
-        f"'{path}' holds more than weights: opening it would run '{wanted[:100]}'. Nothing was run. Ask the sender to save the weights alone "
+        f"'{path}' holds more than weights: opening it would run '{wanted[:100]}'. Nothing was run. Ask the model's author to save the weights alone "
         f'and to send weights.pt: `python -c "{command}"`.',
     )
 

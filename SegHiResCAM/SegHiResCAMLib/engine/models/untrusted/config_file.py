@@ -65,7 +65,7 @@ def _text(path: Path) -> str:
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise _unreadable(path, "is no UTF-8 text") from error
+        raise _unreadable(path, "is not UTF-8 text") from error
 
 
 def _parse_json(text: str) -> Any:

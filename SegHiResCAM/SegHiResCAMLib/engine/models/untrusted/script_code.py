@@ -33,12 +33,11 @@ class RefusedScriptError(Exception):
         self.code = code
 
 
-def check_files(folder: Path, limit: int) -> None:
+def check_files(folder: Path) -> None:
     """Refuse an archive that runs code of its own while it is loaded, or that native readers cannot take.
 
     Args:
         folder: The archive, unpacked.
-        limit: Bytes that its tensors may have together.
 
     Raises:
         RefusedScriptError: See there.
@@ -49,6 +48,7 @@ def check_files(folder: Path, limit: int) -> None:
         raise RefusedScriptError("large", f"holds more than {MAX_CODE >> 20} MiB of code, as no network does")
     for file in code:
         _check_code(file.read_bytes())
+    limit = sum(file.stat().st_size for file in files)
     for name in _PICKLES:
         _check_pickle(folder / name, limit)
 
