@@ -28,8 +28,8 @@ from SegHiResCAMLib.engine.regular_files import open_regular
 READERS = {"png": "PNGImageIO", "jpeg": "JPEGImageIO", "tiff": "TIFFImageIO", "bmp": "BMPImageIO"}
 """SimpleITK's, by kind."""
 
-BLANK = 2**26
-"""Values that the shortest file may hold: a blank page of 8000 x 8000 pixels."""
+BLANK = 2**25
+"""Values that the shortest file may hold: a blank page of 5800 x 5800 pixels."""
 
 DECODER = 3 * 2**29
 """Bytes of address space that the decoder needs for itself, libraries and all."""
