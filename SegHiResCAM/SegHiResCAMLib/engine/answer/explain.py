@@ -144,7 +144,8 @@ def explain_segments(
     del stack
     if segmentation is None:  # nobody asks for the image again
         prepared = prepared.without_values()
-    setting = _Setting(request, method, prepared, axis, spacing, layers, reason, timings, _of_workplace(workplace))
+    notes = (*_of_workplace(workplace), *(Diagnosis("model-note", note) for note in model.notes))
+    setting = _Setting(request, method, prepared, axis, spacing, layers, reason, timings, notes)
     explanations = [
         _explanation(setting, label, pixel_set, maps, segmentation)
         for label, pixel_set, maps in zip(labels, pixel_sets, found, strict=True)

@@ -74,7 +74,7 @@ def open_bundle(path: str) -> SegmentationModel:
         if file is None:
             raise EngineError(
                 "bundle-incomplete",
-                f"'{folder}' has no configs/inference.json, which describes the network. Ask the sender for the whole bundle.",
+                f"'{folder}' has no configs/inference.json, which describes the network. Ask the model's author for the whole bundle.",
             )
         config = Config(read_config(file), str(file))
         if not has_only_scripts(folder / "models"):
@@ -237,7 +237,7 @@ def _number(definition: Component, name: str, config: Config) -> int:
     if not isinstance(value, int) or value < 1:
         raise EngineError(
             "bundle-network",
-            f"'{config.file}' does not say '{name}' of the network at '{definition.where}'. Ask the sender for the whole bundle.",
+            f"'{config.file}' does not say '{name}' of the network at '{definition.where}'. Ask the model's author for the whole bundle.",
         )
     return value
 

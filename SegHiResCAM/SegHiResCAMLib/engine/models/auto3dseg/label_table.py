@@ -135,4 +135,6 @@ def _told_apart(labels: list[Label]) -> list[Label]:
 
 
 def _wrong(file: Path, problem: str) -> EngineError:
-    return EngineError("auto3dseg-labels", f"'{file}' {problem}. Ask the sender for the labels.csv of this model.")
+    return EngineError(
+        "auto3dseg-labels", f"'{file}' {problem}. Ask the model's author for the labels.csv of this model."
+    )
