@@ -188,7 +188,10 @@ def test_the_configuration_names_the_weights_in_a_file_with_several(tmp_path: Pa
     ("definition", "named"),
     [
         ({"_target_": "RetinaNet", "feature_extractor": "$monai.apps.detection.networks.x(@backbone)"}, "RetinaNet"),
-        ({"_target_": "monai.networks.nets.DiNTS", "node_a": "$torch.from_numpy(@arch_ckpt['node_a'])"}, "DiNTS"),
+        (
+            {"_target_": "monai.networks.nets.DiNTS", "node_a": "$torch.from_numpy(@arch_ckpt['node_a'])"},
+            "monai.networks.nets.DiNTS",
+        ),
         ("$monai.networks.nets.vista3d132(in_channels=1)", "monai.networks.nets.vista3d132"),
         ({"_target_": "scripts.networks.unest.UNesT", "in_channels": 1}, "scripts.networks.unest.UNesT"),
         ({"_target_": "TorchVisionFCModel", "model_name": "resnet18"}, "TorchVisionFCModel"),
