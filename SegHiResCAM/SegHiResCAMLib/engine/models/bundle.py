@@ -28,7 +28,7 @@ from SegHiResCAMLib.engine.models.bundle_inferer import (
 )
 from SegHiResCAMLib.engine.models.bundle_weights import BundleWeights, find_weights, has_only_scripts
 from SegHiResCAMLib.engine.models.clicks import click_channels, without_clicks
-from SegHiResCAMLib.engine.models.labels import inputs_of, labels_of
+from SegHiResCAMLib.engine.models.labels import inputs_of, labels_of, unlabelled_channel
 from SegHiResCAMLib.engine.models.licence import licence_beside
 from SegHiResCAMLib.engine.models.model import SegmentationModel
 from SegHiResCAMLib.engine.models.networks import (
@@ -147,9 +147,7 @@ def described_model(inference: Path, metadata_file: Path, found: BundleWeights, 
         in_channels=in_channels,
         inputs=inputs_of(metadata, in_channels),
         labels=labels,
-        background_channel=next(
-            (one for one in range(out_channels) if all(one != label.channel for label in labels)), 0
-        ),
+        background_channel=unlabelled_channel(labels, out_channels),
         activation=activation,
         preprocessing=prepared.volume,
         slice_preprocessing=prepared.slices,
