@@ -54,8 +54,10 @@ def segment(
         millilitres = float(np.abs(np.linalg.det(read.affine.numpy()[:3, :3]))) / 1000
         volumes = {one.name: int((found.labels == one.value).sum()) * millilitres for one in opened.labels}
     if as_json:
-        print_json({"file": str(output), "volumes_ml": volumes})
+        print_json({"file": str(output), "volumes_ml": volumes, "notes": list(opened.notes)})
         return
+    for note in opened.notes:
+        answer.print(f"Note: {note}", markup=False)
     for name, amount in volumes.items():
         answer.print(f"{name}: {amount:.1f} ml")
     print_files([output])
