@@ -128,7 +128,7 @@ def test_what_needs_code_is_refused_when_needed_and_nothing_runs(expression: str
     config = Config(content, "inference.json")
     value = config.resolve("asked")
     assert isinstance(value[1]["deep"], Unsupported)
-    with pytest.raises(EngineError, match=r"inference\.json.*asked::1::deep.*Ask the sender") as refusal:
+    with pytest.raises(EngineError, match=r"inference\.json.*asked::1::deep.*Ask the model's author") as refusal:
         config.need(value)
     assert refusal.value.code in ("bundle-expression", "bundle-reference")
     assert not trap.exists()

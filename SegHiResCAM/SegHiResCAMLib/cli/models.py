@@ -194,6 +194,8 @@ def _about(facts: dict[str, Any]) -> list[tuple[str, str]]:
         ("licence", facts["licence"] or "unknown"),
         ("SHA-256", facts["sha256"]),
         ("file", facts["source"]),
+        *([("weights", facts["weights_file"])] if facts["weights_file"] else []),
+        *(("note", note) for note in facts["notes"]),
     ]
 
 

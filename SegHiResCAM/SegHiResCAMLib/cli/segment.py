@@ -63,8 +63,10 @@ def segment(
         progress(0.95, "Writing")
         write_segmentation(output, opened, found)
     if as_json:
-        print_json({"file": str(output), "volumes_ml": volumes})
+        print_json({"file": str(output), "volumes_ml": volumes, "notes": list(opened.notes)})
         return
+    for note in opened.notes:
+        answer.print(f"Note: {note}", markup=False)
     for name, amount in volumes.items():
         answer.print(f"{name}: {amount:.1f} ml")
     print_files([output])

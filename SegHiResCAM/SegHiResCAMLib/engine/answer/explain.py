@@ -148,7 +148,7 @@ def explain_segments(
     del stack
     if segmentation is None:  # nobody asks for the image again
         prepared = prepared.without_values()
-    notes = (*_of_reading(request), *_of_workplace(workplace))
+    notes = (*_of_reading(request), *_of_workplace(workplace), *_of_model(request))
     setting = _Setting(request, method, prepared, axis, spacing, layers, reason, timings, notes)
     explanations = [
         _explanation(
@@ -253,6 +253,10 @@ def _of_reading(request: ExplainRequest) -> tuple[Diagnosis, ...]:
 
 def _of_workplace(workplace: Workplace) -> tuple[Diagnosis, ...]:
     return (Diagnosis("fell-back-to-cpu", FELL_BACK),) if workplace.fell_back else ()
+
+
+def _of_model(request: ExplainRequest) -> tuple[Diagnosis, ...]:
+    return tuple(Diagnosis("model-note", note) for note in request.model.notes)
 
 
 def _check(request: ExplainRequest) -> None:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
-from SegHiResCAMLib.engine.answer.model_layers import model_layers, nominal_spacing
+import torch
+
+from SegHiResCAMLib.engine.answer.model_layers import model_layers, nominal_size, nominal_spacing
 from SegHiResCAMLib.engine.answer.preparation import intensities_of, orientation_of
 from SegHiResCAMLib.engine.cam.layers import suggest_layer
 from SegHiResCAMLib.engine.errors import EngineError
 from SegHiResCAMLib.engine.models import FORMATS, Label, SegmentationModel
+from SegHiResCAMLib.engine.models.nnunet.unets import FoldEnsemble
 from SegHiResCAMLib.terminology import Code
 
 
@@ -19,8 +23,9 @@ def model_facts(model: SegmentationModel) -> dict[str, Any]:
         "name": model.name,
         "description": model.description,
         "source": model.source,
-        "format": next((name for name, recognises, _ in FORMATS if recognises(Path(model.source))), ""),
-        "network": type(model.network).__name__,
+        "format": next((_kind(name) for name, recognises, _ in FORMATS if recognises(Path(model.source))), ""),
+        "weights_file": model.weights_file,
+        "network": _network_name(model.network),
         "parameters": sum(parameter.numel() for parameter in model.network.parameters()),
         "spatial_dims": model.spatial_dims,
         "in_channels": model.in_channels,
@@ -37,8 +42,24 @@ def model_facts(model: SegmentationModel) -> dict[str, Any]:
         "preprocessing": [type(step).__name__ for step in model.preprocessing.transforms],
         **_layer_facts(model),
         "licence": model.licence,
+        "notes": list(model.notes),
         "sha256": model.sha256,
     }
+
+
+def _kind(name: str) -> str:
+    """What a format is called, without the files that it may consist of: "MONAI bundle"."""
+    return re.sub(r"(, folder or zip)? \([^)]*\)", "", name)
+
+
+def _network_name(network: torch.nn.Module) -> str:
+    """The network's class, as its authors call it; of the mean of several folds, that of each."""
+    folds = list(network.children()) if isinstance(network, FoldEnsemble) else []
+    return (
+        f"mean of {len(folds)} {_network_name(folds[0])}"
+        if folds
+        else getattr(network, "title", type(network).__name__)
+    )
 
 
 def _label_facts(label: Label) -> dict[str, Any]:
@@ -83,5 +104,8 @@ def _layer_facts(model: SegmentationModel) -> dict[str, Any]:
             }
             for layer in sorted({suggested, *blocks}, key=lambda layer: layer.order)
         ],
-        "layers_reason": why,
+        "layers_reason": why
+        if model.window.size
+        else f"{why}, in an image of {nominal_size(model)} locations along each axis; "
+        "another size may suggest another layer",
     }

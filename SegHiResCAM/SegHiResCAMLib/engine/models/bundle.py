@@ -27,7 +27,7 @@ from SegHiResCAMLib.engine.models.bundle_inferer import (
 from SegHiResCAMLib.engine.models.bundle_preprocessing import bundle_preprocessing
 from SegHiResCAMLib.engine.models.bundle_weights import BundleWeights, find_weights, has_only_scripts
 from SegHiResCAMLib.engine.models.clicks import click_channels, without_clicks
-from SegHiResCAMLib.engine.models.labels import inputs_of, labels_of
+from SegHiResCAMLib.engine.models.labels import inputs_of, labels_of, unlabelled_channel
 from SegHiResCAMLib.engine.models.licence import licence_beside
 from SegHiResCAMLib.engine.models.model import SegmentationModel
 from SegHiResCAMLib.engine.models.networks import (
@@ -71,7 +71,7 @@ def open_bundle(path: str) -> SegmentationModel:
         if file is None:
             raise EngineError(
                 "bundle-incomplete",
-                f"'{folder}' has no configs/inference.json, which describes the network. Ask the sender for the whole bundle.",
+                f"'{folder}' has no configs/inference.json, which describes the network. Ask the model's author for the whole bundle.",
             )
         config = Config(read_config(file), str(file))
         if not has_only_scripts(folder / "models"):
@@ -150,9 +150,7 @@ def described_model(inference: Path, metadata_file: Path, found: BundleWeights, 
         in_channels=in_channels,
         inputs=inputs_of(metadata, in_channels),
         labels=labels,
-        background_channel=next(
-            (one for one in range(out_channels) if all(one != label.channel for label in labels)), 0
-        ),
+        background_channel=unlabelled_channel(labels, out_channels),
         activation=activation,
         preprocessing=prepared.volume,
         slice_preprocessing=prepared.slices,
@@ -219,7 +217,7 @@ def _number(definition: Component, name: str, config: Config) -> int:
     if not isinstance(value, int) or value < 1:
         raise EngineError(
             "bundle-network",
-            f"'{config.file}' does not say '{name}' of the network at '{definition.where}'. Ask the sender for the whole bundle.",
+            f"'{config.file}' does not say '{name}' of the network at '{definition.where}'. Ask the model's author for the whole bundle.",
         )
     return value
 

@@ -27,7 +27,7 @@ FORMATS: tuple[tuple[str, Callable[[Path], bool], Callable[[str], SegmentationMo
     ("nnU-Net v2 results, folder or zip (plans.json, dataset.json, fold_*)", is_nnunet, open_nnunet),
     ("TorchScript archive with a bundle's description", is_torchscript, open_torchscript),
     (
-        "checkpoint (.pt, .pth, .safetensors) with a description (.json) beside it",
+        "checkpoint (.pt, .pth, .ckpt, .bin, .safetensors) with a description (.json) beside it",
         is_plain_checkpoint,
         open_plain_checkpoint,
     ),

@@ -1,4 +1,4 @@
-"""Plain checkpoints: weights (.pt, .pth, .safetensors) with a small JSON beside them that says what weights cannot say.
+"""Plain checkpoints: weights (.pt, .pth, .ckpt, .safetensors, ...) with a small JSON beside them that says what weights cannot say.
 
 `Resources/Schemas/model.schema.json` documents the JSON and checks it; `describe.py` writes a first draft of it.
 """

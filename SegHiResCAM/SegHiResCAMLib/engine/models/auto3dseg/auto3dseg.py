@@ -14,6 +14,7 @@ from SegHiResCAMLib.engine.models.auto3dseg.crop_and_scale import auto3dseg_prep
 from SegHiResCAMLib.engine.models.auto3dseg.label_table import auto3dseg_labels
 from SegHiResCAMLib.engine.models.auto3dseg.training_config import Auto3DSegConfig, read_auto3dseg_config
 from SegHiResCAMLib.engine.models.bundle_inferer import window_settings
+from SegHiResCAMLib.engine.models.labels import unlabelled_channel
 from SegHiResCAMLib.engine.models.licence import licence_beside
 from SegHiResCAMLib.engine.models.model import SegmentationModel, WindowSettings
 from SegHiResCAMLib.engine.models.networks import argument, build_network, required_multiple
@@ -98,6 +99,7 @@ def _opened(source: str, file: Path) -> SegmentationModel:
             "networks of 3 dimensions that fit their config can be opened. Ask the sender for the undamaged model.",
         )
     labels_file = file.with_name(_LABELS)
+    labels = auto3dseg_labels(config, out_channels, labels_file if labels_file.is_file() else None, name)
     metadata: dict[str, Any] = {
         "format": "Auto3DSeg SegResNet",
         "epoch": content.get("epoch") if isinstance(content.get("epoch"), int) else None,
@@ -108,7 +110,8 @@ def _opened(source: str, file: Path) -> SegmentationModel:
         spatial_dims=3,
         in_channels=in_channels,
         inputs=_inputs(config, in_channels),
-        labels=auto3dseg_labels(config, out_channels, labels_file if labels_file.is_file() else None, name),
+        labels=labels,
+        background_channel=unlabelled_channel(labels, out_channels),
         activation="sigmoid" if config.sigmoid else "softmax",
         preprocessing=auto3dseg_preprocessing(config),
         window=_window(config, described, required_multiple(definition, name)),

@@ -139,7 +139,7 @@ class Config:
             raise EngineError(
                 value.code,
                 f"'{self.file}' sets '{value.where}' to '{_short(value.text)}', which {value.reason}. "
-                "Ask the sender to write the value itself there.",
+                "Ask the model's author to write the value itself there.",
             )
         parts = value.arguments if isinstance(value, Component) else value
         for part in parts.values() if isinstance(parts, dict) else parts if isinstance(parts, list) else ():
@@ -261,7 +261,7 @@ class Config:
     def _refusal(self, problem: str) -> EngineError:
         return EngineError(
             "bundle-reference",
-            f"'{self.file}' {problem}. Ask the sender for a configuration that MONAI itself can read.",
+            f"'{self.file}' {problem}. Ask the model's author for a configuration that MONAI itself can read.",
         )
 
 
