@@ -105,8 +105,7 @@ def _layers(request: Layers, kept: Kept, progress: Progress) -> Answer:
     if request.volume is None:
         layers = model_layers(model)
     else:
-        progress(0.1, "Preparing the volume")
-        prepared = _prepared(request, request.volume, model, kept)
+        prepared = _prepared(request, request.volume, model, kept, progress)
         layers = volume_layers(model, prepared, cast("Axis", request.axis))
     suggested, reason = suggest_layer(layers)
     told = [layer.as_dict(request.extent_mm) for layer in layers]
@@ -187,10 +186,12 @@ def _segmentation_key(request: Segment | Explain) -> Hashable:
     return _fingerprint(Path(request.model)), request.volume.key, request.mode, request.axis, request.device
 
 
-def _prepared(request: Layers, voxels: Voxels, model: SegmentationModel, kept: Kept) -> PreparedVolume:
+def _prepared(
+    request: Layers, voxels: Voxels, model: SegmentationModel, kept: Kept, progress: Progress
+) -> PreparedVolume:
     volume = _volume(voxels, kept)
     of = _fingerprint(Path(request.model)), voxels.key
-    return kept.get("prepared", of, lambda: prepare(model, volume))
+    return kept.get("prepared", of, lambda: prepare(model, volume, progress))
 
 
 def _model_facts(model: SegmentationModel) -> dict[str, Any]:
