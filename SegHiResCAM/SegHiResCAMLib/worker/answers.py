@@ -106,7 +106,6 @@ def _layers(request: Layers, kept: Kept, progress: Progress) -> Answer:
     if request.volume is None:
         layers = model_layers(model)
     else:
-        progress(0.1, "Preparing the volume")
         prepared = _prepared(request, request.volume, model, kept, progress)
         layers = volume_layers(model, prepared, cast("Axis", request.axis))
     suggested, reason = suggest_layer(layers)
@@ -194,7 +193,7 @@ def _prepared(
 ) -> PreparedVolume:
     volume = _volume(voxels, kept, progress)
     of = _fingerprint(Path(request.model)), voxels.key
-    return kept.get("prepared", of, lambda: prepare(model, volume))
+    return kept.get("prepared", of, lambda: prepare(model, volume, progress))
 
 
 def _model_facts(model: SegmentationModel) -> dict[str, Any]:

@@ -85,7 +85,7 @@ def explain_segments(
         prepare(model, request.volume, part(progress, 0.0, 0.02)) if segmentation is None else segmentation.prepared
     )
     axis = request.axis if segmentation is None else segmentation.axis
-    stack = to_stack(model, prepared.image, axis)
+    stack = to_stack(model, prepared.image, axis, part(progress, 0.0, 0.02))
     windows = windows_of(model, tuple(stack.shape[2:]))
     spacing = stack_spacing(model, prepared, axis)
     layers, reason = _choose_layers(request, windows, spacing)

@@ -8,10 +8,11 @@ from typing import Any
 
 import torch
 
-from SegHiResCAMLib.engine.answer.model_layers import model_layers, nominal_size, nominal_spacing
+from SegHiResCAMLib.engine.answer.model_layers import model_layers, nominal_spacing
 from SegHiResCAMLib.engine.answer.preparation import intensities_of, orientation_of
 from SegHiResCAMLib.engine.cam.layers import suggest_layer
 from SegHiResCAMLib.engine.errors import EngineError
+from SegHiResCAMLib.engine.inference.fitting import nominal_window
 from SegHiResCAMLib.engine.models import FORMATS, Label, SegmentationModel
 from SegHiResCAMLib.engine.models.nnunet.unets import FoldEnsemble
 from SegHiResCAMLib.terminology import Code
@@ -105,7 +106,7 @@ def _layer_facts(model: SegmentationModel) -> dict[str, Any]:
             for layer in sorted({suggested, *blocks}, key=lambda layer: layer.order)
         ],
         "layers_reason": why
-        if model.window.size
-        else f"{why}, in an image of {nominal_size(model)} locations along each axis; "
+        if model.window.size and None not in model.window.size
+        else f"{why}, in an image of {' x '.join(map(str, nominal_window(model)))} voxels; "
         "another size may suggest another layer",
     }

@@ -9,7 +9,9 @@ import torch
 from monai.data import MetaTensor
 
 from SegHiResCAMLib.engine.errors import EngineError
+from SegHiResCAMLib.engine.free_memory import is_out_of_memory
 from SegHiResCAMLib.engine.models.model import SegmentationModel
+from SegHiResCAMLib.engine.progress import Progress, silent
 
 Mode = Literal["auto", "slice-wise", "volumetric"]
 Axis = Literal["auto", "axial", "coronal", "sagittal"]
@@ -50,13 +52,17 @@ def slice_axis(image: MetaTensor, axis: Axis) -> int:
     return int(list(closest).index(PATIENT_AXIS[axis]))
 
 
-def to_stack(model: SegmentationModel, image: MetaTensor, axis: Axis) -> torch.Tensor:
+def to_stack(model: SegmentationModel, image: MetaTensor, axis: Axis, progress: Progress = silent) -> torch.Tensor:
     """Images for the network: (1, C, x, y, z) for a 3D network, (slices, C, u, v) for a 2D one.
 
     Args:
         model: Its `slice_preprocessing` is applied to every slice.
         image: (C, x, y, z) on the model's grid.
         axis: How a 2D network slices the volume; a 3D one takes no notice.
+        progress: Called before each slice is prepared by itself; may raise `Cancelled`.
+
+    Raises:
+        EngineError: `preprocessing-failed` or `out-of-memory`, of a slice.
     """
     values = image.as_tensor().float()
     if model.spatial_dims == 3:
@@ -64,7 +70,32 @@ def to_stack(model: SegmentationModel, image: MetaTensor, axis: Axis) -> torch.T
     slices = values.movedim(slice_axis(image, axis) + 1, 0)
     if model.slice_preprocessing is None:
         return slices
-    return torch.stack([torch.as_tensor(model.slice_preprocessing(one)).float() for one in slices])
+    prepared = []
+    for one in slices:
+        progress(0.0, "Preparing the slices")
+        try:
+            prepared.append(torch.as_tensor(model.slice_preprocessing(one)).float())
+        except (RuntimeError, ValueError, IndexError, TypeError, MemoryError) as error:
+            raise preparing_failed(f"the slices for '{model.name}'", error) from error
+    return torch.stack(prepared)
+
+
+def preparing_failed(of: str, error: Exception) -> EngineError:
+    """What an error of a transform means.
+
+    Args:
+        of: What was prepared, and for which model.
+        error: As the transform raised it.
+    """
+    if is_out_of_memory(error):
+        return EngineError(
+            "out-of-memory",
+            f"Memory ran out while preparing {of}. Close other programs, or crop or resample the image.",
+        )
+    return EngineError(
+        "preprocessing-failed",
+        f"Preparing {of} failed: {str(error).strip().rstrip('.')}. Check that it is such an image as the model is for.",
+    )
 
 
 def per_image(model: SegmentationModel, image: MetaTensor, axis: Axis, values: torch.Tensor) -> torch.Tensor:
