@@ -6,6 +6,7 @@ import hashlib
 import pickle
 import re
 import warnings
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, BinaryIO, TypeGuard
@@ -148,7 +149,7 @@ def _load(path: Path) -> Any:
         except RefusedPickleError as error:
             raise _refused_pickle(error, path) from error
         except CompressedError as error:
-            raise _too_much(path) from error
+            raise _torchscript(path) if _has_constants(path) else _too_much(path) from error
         except pickle.UnpicklingError as error:
             named = re.search(r"GLOBAL (\S+)", str(error))
             wanted = named.group(1) if named else wanted_by(path)
@@ -169,11 +170,7 @@ def _check_content(file: BinaryIO, path: Path) -> None:
     records = {one.name: one for one in stored_files(file)}
     folder = next(iter(records)).partition(b"/")[0] + b"/"  # PyTorch goes by the first file
     if folder + b"constants.pkl" in records:
-        raise EngineError(
-            "weights-torchscript",
-            f"'{path}' is a TorchScript archive: a program, whose layers cannot be looked into by name. Take the file with the weights "
-            f"alone, often 'model.pt' beside it, or {_RESAVE}.",
-        )
+        raise _torchscript(path)
     content = records.get(folder + b"data.pkl")
     if content is None:
         raise EngineError("weights-unknown", f"'{path}' is a zip archive but not a PyTorch checkpoint; {_RESAVE}.")
@@ -185,6 +182,23 @@ def _check_content(file: BinaryIO, path: Path) -> None:
         return records[folder + b"data/" + key.encode()].size
 
     check_pickle(file.read(content.size), stored, _STAND_IN_NAMES.__contains__, limit)
+
+
+def _has_constants(path: Path) -> bool:
+    """Whether an archive looks like TorchScript, whose code is compressed."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return any(name.endswith("/constants.pkl") for name in archive.namelist())
+    except Exception:  # noqa: BLE001 - a damaged archive can fail in any way
+        return False
+
+
+def _torchscript(path: Path) -> EngineError:
+    return EngineError(
+        "weights-torchscript",
+        f"'{path}' is a TorchScript archive: a program, whose layers cannot be looked into by name. Take the file with the weights alone, often "
+        f"'model.pt' beside it, or {_RESAVE}.",
+    )
 
 
 def _refused_pickle(error: RefusedPickleError, path: Path) -> EngineError:
