@@ -146,7 +146,7 @@ def check_segmentation(path: Path, inputs: Iterable[str | Path]) -> None:
     """
     if not path.name.lower().endswith(tuple(WRITERS)):
         known = ", ".join([ENDING, *WRITERS])
-        raise EngineError("format-unknown", f"{path} cannot be written: its name must end in {known}.")
+        raise EngineError("format-unknown", f"{path} cannot be written. Its name must end in {known}.")
     check_folder(path.parent)
     check_outputs([path], [Path(one) for one in inputs])
 
@@ -176,7 +176,7 @@ def _write_segments(
         affine = segmentation.labels.affine
     if explanation is not None and explanation.chosen is not None:
         chosen = explanation.chosen
-        name = f"explained: {explanation.provenance['pixelSet']}"
+        name = f"explained region: {explanation.provenance['pixelSet']}"
         segments.append(StoredSegment(name, 1, CHOSEN_COLOR, layer=len(layers), id="explained"))
         layers.append(chosen.numpy()[0] != 0)
         affine = chosen.affine if affine is None else affine

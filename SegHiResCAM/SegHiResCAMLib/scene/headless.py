@@ -76,14 +76,14 @@ def _slicer_core() -> Any:
         import slicer
     except ImportError as problem:
         sentence = (
-            "Scenes and pictures need the package slicer-core, which cannot be imported "
-            f"({problem}): install it with `pip install seghirescam[scene]` in an environment of its own."
+            "Scenes and figures need the package slicer-core, which cannot be imported "
+            f"({problem}). Install it with `pip install seghirescam[scene]` in an environment of its own."
         )
         raise SceneError(sentence) from problem
     if not hasattr(slicer, "vtkMRMLScene"):
         sentence = (
-            "The installed package `slicer` is not slicer-core but another of the same name (shap brings one): "
-            "make a new environment without it and `pip install seghirescam[scene]` there."
+            "The installed package `slicer` is not slicer-core but another of the same name (the package shap has one). "
+            "Make a new environment without it, and run `pip install seghirescam[scene]` there."
         )
         raise SceneError(sentence)
     return slicer
