@@ -146,7 +146,7 @@ def check_segmentation(path: Path, inputs: Iterable[str | Path]) -> None:
     """
     if not path.name.lower().endswith(tuple(WRITERS)):
         known = ", ".join([ENDING, *WRITERS])
-        raise EngineError("format-unknown", f"{path} cannot be written. Its name must end in {known}.")
+        raise EngineError("format-unknown", f"{path} cannot be written: its name must end in {known}.")
     check_folder(path.parent)
     check_outputs([path], [Path(one) for one in inputs])
 

@@ -36,7 +36,7 @@ def cannot_write(path: Path, problem: OSError, needed: int = 0) -> WritingError:
     if problem.errno in _FULL:
         return no_space(path, needed)
     reason = problem.strerror or type(problem).__name__
-    return WritingError("not-written", f"{place_of(path)} cannot be written ({reason}). Choose another folder or name.")
+    return WritingError("not-written", f"{place_of(path)} cannot be written ({reason}): choose another folder or name.")
 
 
 def no_space(path: Path, needed: int = 0) -> WritingError:

@@ -134,10 +134,10 @@ def check_folder(folder: Path) -> None:
     there = next(one for one in (folder, *folder.absolute().parents) if os.path.lexists(one))
     if not there.is_dir():
         raise WritingError(
-            "folder-unusable", f"{folder} cannot be written to, since {there} is a file. Choose another name."
+            "folder-unusable", f"{folder} cannot be written to, since {there} is a file: choose another name."
         )
     if not os.access(there, os.W_OK | os.X_OK):
-        raise WritingError("folder-unusable", f"{folder} cannot be written to (no permission). Choose another folder.")
+        raise WritingError("folder-unusable", f"{folder} cannot be written to (no permission): choose another folder.")
 
 
 def old_result(folder: Path) -> list[str]:
