@@ -17,7 +17,7 @@ from slicer.ScriptedLoadableModule import (
 
 
 class SegHiResCAM(ScriptedLoadableModule):
-    """What Slicer's module menu knows."""
+    """Metadata for 3D Slicer's module menu."""
 
     def __init__(self, parent):
         super().__init__(parent)
@@ -30,7 +30,7 @@ class SegHiResCAM(ScriptedLoadableModule):
             "volumes. For research use; not for diagnostic use. A heat map shows what the network's output depended on."
         )
         parent.acknowledgementText = _(
-            "Seg-HiRes-Grad CAM was introduced by Rheude et al., Machine Learning for Biomedical Imaging 2024:023. "
+            "Seg-HiRes-Grad CAM was introduced by Rheude et al., Machine Learning for Biomedical Imaging 2024:023 (https://melba-journal.org/2024:023). "
             "Networks are built with MONAI and PyTorch."
         )
         slicer.app.connect("startupCompleted()", onStartupCompleted)

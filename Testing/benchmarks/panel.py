@@ -128,7 +128,9 @@ class Session:
         ui = self.ui
         self.step("drag the opacity", lambda: self.drag(ui.opacitySlider))
         self.step("drag the threshold", lambda: self.drag(ui.thresholdSlider))
-        self.step("drag the threshold, three views rendered each time", lambda: self.drag(ui.thresholdSlider, draw=True))
+        self.step(
+            "drag the threshold, three views rendered each time", lambda: self.drag(ui.thresholdSlider, draw=True)
+        )
         self.step("colours", lambda: choose(ui.colorSelector, "Viridis"))
         self.step("signed on", ui.signedCheckBox.click)
         self.step("drag the threshold, signed", lambda: self.drag(ui.thresholdSlider))

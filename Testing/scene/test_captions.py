@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from SegHiResCAMLib.patient_places import place
 from SegHiResCAMLib.scene import captions
 from SegHiResCAMLib.scene.captions import shortened

@@ -104,7 +104,9 @@ def _color_maps() -> Any:
     try:
         from matplotlib import colormaps
     except ImportError as problem:
-        sentence = "Colour tables outside 3D Slicer need matplotlib. Install it with `pip install slicer-core matplotlib`."
+        sentence = (
+            "Colour tables outside 3D Slicer need matplotlib. Install it with `pip install slicer-core matplotlib`."
+        )
         raise SceneError(sentence) from problem
     return colormaps
 

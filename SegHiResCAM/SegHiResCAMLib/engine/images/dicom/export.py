@@ -137,7 +137,7 @@ def _on_grid(
     shape = (header.Columns, header.Rows, len(slices))
     if values.shape != shape or distance(there, affine, shape) > ROUNDING_MM:
         sentence = (
-            f"The heat map does not lie on the grid of the images in {name} (another series, or resampled), so it cannot be written into their "
+            f"The heat map does not lie on the grid of {name} (another series, or resampled), so it cannot be written into their "
             "study. Explain the DICOM series itself, or write NRRD."
         )
         raise EngineError("dicom-grid-differs", sentence)

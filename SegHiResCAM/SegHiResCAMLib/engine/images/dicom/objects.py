@@ -30,7 +30,7 @@ FloatArray = npt.NDArray[np.float32]
 MAKER = "SegHiResCAM"
 CLASS_ACTIVATION = DicomCode("CAM", "99SEGHIRESCAM", "Class activation")
 WHOLE_BODY = Code("SCT", "38266002", "Entire body")
-RESEARCH = "research use, not for diagnostic use"
+RESEARCH = "research use, not for diagnosis"
 HEATMAP_SERIES, SEGMENTATION_SERIES, PICTURE_SERIES = 9701, 9702, 9703
 LOWER_FRACTION, OPACITY = 0.15, 0.5
 """Of pictures: what lies under that fraction of the maximum shows the image alone."""

@@ -132,7 +132,7 @@ def _content(file: Path) -> dict[str, Any]:
         if error.code != "weights-code":
             raise
         what, _, _ = error.sentence.partition(" Nothing was run;")
-        sentence = f"{what} Nothing was run; ask the model's author to save it anew with torch.save and only plain values in 'config'."
+        sentence = f"{what} Nothing was run; ask the model's author to save it again with torch.save, with only plain values in 'config'."
         raise EngineError(error.code, sentence) from error
     parts = [content.get(key) if isinstance(content, dict) else None for key in ("config", "state_dict")]
     if not all(isinstance(part, dict) for part in parts):

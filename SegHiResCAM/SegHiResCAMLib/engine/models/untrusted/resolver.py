@@ -251,7 +251,7 @@ class Config:
         if where in self._open:
             raise self._refusal(f"defines '{_short(where)}' by itself")
         if self._budget < 0 or len(self._open) >= MAX_DEPTH:
-            raise self._refusal("has references that form a circle")
+            raise self._refusal("follows references without end")
         self._open.append(where)
         try:
             yield
