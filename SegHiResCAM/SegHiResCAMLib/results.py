@@ -176,7 +176,7 @@ def _write_segments(
         affine = segmentation.labels.affine
     if explanation is not None and explanation.chosen is not None:
         chosen = explanation.chosen
-        name = f"explained: {explanation.provenance['pixelSet']}"
+        name = f"explained region: {explanation.provenance['pixelSet']}"
         segments.append(StoredSegment(name, 1, CHOSEN_COLOR, layer=len(layers), id="explained"))
         layers.append(chosen.numpy()[0] != 0)
         affine = chosen.affine if affine is None else affine

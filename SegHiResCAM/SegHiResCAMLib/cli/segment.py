@@ -45,7 +45,7 @@ def segment(
     series: SeriesOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Outline in a volume what a model knows, on the volume's own grid."""
+    """Segment a volume with a model, on the volume's own grid."""
     with job() as progress:
         import numpy as np
 

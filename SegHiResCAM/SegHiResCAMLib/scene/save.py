@@ -59,5 +59,5 @@ def written_beside(path: Path) -> Iterator[Path]:
 
 def _check_ending(path: Path, ending: str, what: str) -> None:
     if not path.name.lower().endswith(ending):
-        sentence = f"A {what} is saved as {ending}, but {path} does not end so: choose such a name."
+        sentence = f"A {what} is saved as {ending}, but {path} has another ending. Choose another name."
         raise SceneError(sentence)

@@ -107,7 +107,7 @@ def _decode(path: Path, out: Path, reader: str, length: int, name: str, progress
         claimed = f" ({facts['values']:.3g} values)" if "values" in facts else ""
         raise EngineError(
             "volume-too-large",
-            f"{name} claims a picture{claimed} that is too large for its {length / 2**20:.3g} MiB or for the memory. Crop or resample it.",
+            f"{name} claims to hold an image{claimed} that is too large for its {length / 2**20:.3g} MiB or for the memory. Crop or resample it.",
         )
     if "size" not in facts:
         raise damaged(name, UNUSABLE)
@@ -146,7 +146,7 @@ def _not_decoded(name: str, problem: str) -> EngineError:
 def check_bmp(head: bytes, length: int, name: str) -> None:
     """Refuse a bitmap whose header claims more than its file holds, or whose pixels are packed, which no decoder here reads soundly."""
     if len(head) < 54:
-        raise damaged(name, "its header breaks off")
+        raise damaged(name, "its header is truncated")
     start, size, width, height, _, bits, packing = struct.unpack_from("<IIiiHHI", head, 10)
     if size < 40 or packing not in (0, 3) or bits not in (8, 16, 24, 32) or width < 1 or height == 0:
         raise damaged(name, UNUSABLE)

@@ -253,10 +253,10 @@ def _replace_non_finite(values: npt.NDArray[np.float32], name: str, progress: Pr
     if not count:
         return None
     if count == values.size:
-        raise EngineError("volume-not-finite", f"{name} holds no finite number. Export it again.")
+        raise EngineError("volume-not-finite", f"{name} contains only NaN or infinite values. Export it again.")
     for plane in planes:
         plane[~np.isfinite(plane)] = smallest
     return Finding(
         "voxels-not-finite",
-        f"{name} holds {count} voxels that are not finite; they become {smallest:g}, the smallest value.",
+        f"{name} holds {count} voxels that are NaN or infinite; they are replaced by {smallest:g}, the smallest value.",
     )

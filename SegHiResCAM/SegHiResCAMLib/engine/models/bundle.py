@@ -139,8 +139,8 @@ def described_model(inference: Path, metadata_file: Path, found: BundleWeights, 
     dropped = left_out(config, labels)
     if dropped:
         warnings.warn(
-            f"The last steps of the postprocessing of '{source}' cannot be taken over ({', '.join(dropped)}), so its outlines may "
-            "differ from those that its authors show.",
+            f"Steps of the postprocessing of '{source}' are not applied ({', '.join(dropped)}), so segmentations may "
+            "differ from those of its authors.",
             stacklevel=1,  # this module: programs pick out what it has to say by its name
         )
     return SegmentationModel(
@@ -171,7 +171,7 @@ def described_model(inference: Path, metadata_file: Path, found: BundleWeights, 
 
 def _hidden(weights: Path) -> str:
     return (
-        f"'{weights.name}' is a TorchScript archive, a program that hides its layers: it can segment, but not be explained. Take the file "
+        f"'{weights.name}' is a TorchScript archive, a program that hides its layers: it can segment, but not be explained. Use the file "
         "with the weights alone, 'models/model.pt' of the same bundle."
     )
 
@@ -201,7 +201,7 @@ def _network_definition(config: Config) -> Component:
         config.need(definition)
         raise EngineError(
             "bundle-network",
-            f"'{config.file}' names no class in '{key}', so the network that the weights belong to is not known. Ask the model's author which "
+            f"'{config.file}' does not name a class in '{key}', so the network that the weights belong to is not known. Ask the model's author which "
             "class it is, and with which arguments.",
         )
     return definition

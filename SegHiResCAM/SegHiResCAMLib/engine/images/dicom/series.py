@@ -187,7 +187,7 @@ def _stack_of(kept: list[Slice], aside: Aside, folder: Path, name: str) -> tuple
     except EngineError as error:
         if not aside:
             raise
-        text = f"{error.sentence} Not counted: {_listed(_images(aside, folder))}."
+        text = f"{error.sentence} Ignored: {_listed(_images(aside, folder))}."
         raise EngineError(error.code, text) from error
 
 

@@ -105,7 +105,7 @@ def check_fit(network: torch.nn.Module, weights: Mapping[str, torch.Tensor], fil
     unexpected = [name for name in weights if name not in own]
     differences = [
         _listed(missing, "weight(s) are missing"),
-        _listed(unexpected, "weight(s) have no place in it"),
+        _listed(unexpected, "weight(s) do not belong to it"),
         _listed(shapes, "weight(s) have another shape"),
     ]
     if any(differences):
@@ -196,7 +196,7 @@ def _has_constants(path: Path) -> bool:
 def _torchscript(path: Path) -> EngineError:
     return EngineError(
         "weights-torchscript",
-        f"'{path}' is a TorchScript archive: a program, whose layers cannot be looked into by name. Take the file with the weights alone, often "
+        f"'{path}' is a TorchScript archive: a program, whose layers cannot be accessed by name. Use the file with the weights alone, often "
         f"'model.pt' beside it, or {_RESAVE}.",
     )
 
@@ -304,5 +304,5 @@ def _damaged(path: Path) -> EngineError:
 def _too_much(path: Path) -> EngineError:
     return EngineError(
         "weights-large",
-        f"'{path}' is compressed, or describes far more than it holds, as no checkpoint of PyTorch does; {_RESAVE}.",
+        f"'{path}' is compressed, or claims far more than it holds, unlike any checkpoint of PyTorch; {_RESAVE}.",
     )
