@@ -145,7 +145,6 @@ NEED_NOT_ASK = {
     ("models/networks.py", "_used"),  # on the meta device, which takes no memory
     ("models/catalogue/download.py", "fetch"),  # hands errors on to the thread that waits
     ("models/catalogue/download.py", "_arriving"),
-    ("models/untrusted/checkpoint.py", "_has_constants"),  # reads names alone
     ("inference/device.py", "repeatable"),  # passes on all but one error
 }
 

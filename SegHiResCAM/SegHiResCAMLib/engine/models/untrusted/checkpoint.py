@@ -6,7 +6,6 @@ import hashlib
 import pickle
 import re
 import warnings
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, BinaryIO, TypeGuard
@@ -149,7 +148,7 @@ def _load(path: Path) -> Any:
         except RefusedPickleError as error:
             raise _refused_pickle(error, path) from error
         except CompressedError as error:
-            raise _torchscript(path) if _has_constants(path) else _too_much(path) from error
+            raise _torchscript(path) if is_script(path) else _too_much(path) from error
         except pickle.UnpicklingError as error:
             named = re.search(r"GLOBAL (\S+)", str(error))
             wanted = named.group(1) if named else wanted_by(path)
@@ -182,15 +181,6 @@ def _check_content(file: BinaryIO, path: Path) -> None:
         return records[folder + b"data/" + key.encode()].size
 
     check_pickle(file.read(content.size), stored, _STAND_IN_NAMES.__contains__, limit)
-
-
-def _has_constants(path: Path) -> bool:
-    """Whether an archive looks like TorchScript, whose code is compressed."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            return any(name.endswith("/constants.pkl") for name in archive.namelist())
-    except Exception:  # noqa: BLE001 - a damaged archive can fail in any way
-        return False
 
 
 def _torchscript(path: Path) -> EngineError:
