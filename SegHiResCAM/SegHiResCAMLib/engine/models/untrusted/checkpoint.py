@@ -18,6 +18,7 @@ from SegHiResCAMLib.engine.models.untrusted.pickled_content import MAX_TENSORS, 
 from SegHiResCAMLib.engine.models.untrusted.pickled_names import wanted_by
 from SegHiResCAMLib.engine.models.untrusted.pickled_numbers import STAND_INS
 from SegHiResCAMLib.engine.models.untrusted.received import check_received
+from SegHiResCAMLib.engine.models.untrusted.script import is_script
 from SegHiResCAMLib.engine.models.untrusted.zip_layout import CompressedError, stored_files
 from SegHiResCAMLib.engine.regular_files import open_regular
 
