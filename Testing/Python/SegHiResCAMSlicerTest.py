@@ -80,7 +80,9 @@ class SegHiResCAMSlicerTest(ScriptedLoadableModuleTest):
 
         measured = Measurements(0.5, None, None, 0.0, None, None, 0.0)
         table = add_measurements_table(slicer.mrmlScene, measured, "Tumour")
-        self.assertEqual([table.GetCellText(0, column) for column in range(3)], ["Map inside the segment", "50", "%"])
+        self.assertEqual(
+            [table.GetCellText(0, column) for column in range(3)], ["Map inside the explained region", "50", "%"]
+        )
         self.assertEqual(table.GetCellText(1, 1), "")
 
     def test_without_torch_a_sentence_says_what_to_install(self):

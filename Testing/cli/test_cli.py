@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import jsonschema
+import nibabel as nib
 import numpy as np
 import pydicom
 import pytest
@@ -20,6 +21,7 @@ from typer.testing import CliRunner
 
 from SegHiResCAMLib.cli import app
 from SegHiResCAMLib.engine.images.volume import read_volume, write_volume
+from SegHiResCAMLib.nrrd import write_nrrd
 from SegHiResCAMLib.records.files import explanation_schema, read_explanation
 from SegHiResCAMLib.records.question import Question
 from SegHiResCAMLib.records.regions import PredictedSegment
@@ -162,6 +164,37 @@ def test_one_label_of_a_mask_of_several_is_explained(model: Path, volume: Path, 
     code, _, err = run("explain", volume, *arguments)
     assert code == 1
     assert "has no voxel of value 7. Its values: 0, 1, 2." in " ".join(err.split())
+
+
+def test_a_segment_of_a_mask_is_chosen_by_its_name(model: Path, volume: Path, tmp_path: Path) -> None:
+    given = read_volume(volume)
+    layers = np.zeros((2, *given.shape[1:]), np.uint8)
+    layers[0, 10:13, 10:13, 8:11], layers[1, 10:14, 10:14, 8:12] = 1, 1
+    header = {
+        f"Segment{number}_{key}": value
+        for number, name in enumerate(("cyst", "tumour"))
+        for key, value in {"ID": f"S{number}", "Name": name, "Layer": str(number), "LabelValue": "1"}.items()
+    }
+    path = tmp_path / "two.seg.nrrd"
+    write_nrrd(path, layers, given.affine.numpy(), header, first_axis="list")
+    for segment, count in (("cyst", 27), ("S1", 64)):
+        facts = explained(model, volume, tmp_path / "why", "--mask", path, "--mask-segment", segment)
+        assert facts["pixel_count"] == count
+    code, _, err = run("explain", volume, "-m", model, "-s", "kidney", "-o", tmp_path / "x", "--mask", path)
+    assert code == 1
+    assert "'cyst', 'tumour'. Choose one by name or ID with --mask-segment." in " ".join(err.split())
+
+
+def test_a_volume_that_does_not_say_how_it_lies_is_explained_with_a_caveat(
+    model: Path, volume: Path, tmp_path: Path
+) -> None:
+    image = nib.Nifti1Image(read_volume(volume).numpy()[0], None)
+    image.header["pixdim"][1:4] = 1.5
+    nib.save(image, tmp_path / "unplaced.nii.gz")
+    facts = explained(model, tmp_path / "unplaced.nii.gz", tmp_path / "why")
+    assert "orientation-guessed" in [one["code"] for one in facts["diagnoses"]]
+    stored = json.loads((tmp_path / "why" / "explanation.json").read_text())
+    assert stored["diagnoses"] == facts["diagnoses"]
 
 
 def test_a_weighted_mask_counts_voxels_by_its_values(model: Path, volume: Path, tmp_path: Path) -> None:
@@ -310,7 +343,7 @@ def test_layers_that_cannot_be_explained_are_told_on_request(model: Path) -> Non
     usable, everything = (json.loads(run("layers", model, "--json", *more)[1])["layers"] for more in ([], ["--all"]))
     assert all(not layer["reason"] for layer in usable)
     assert {layer["name"] for layer in everything} > {layer["name"] for layer in usable}
-    assert "--all lists them with the reason" in " ".join(run("layers", model)[1].split())
+    assert "--all shows them with the reason" in " ".join(run("layers", model)[1].split())
 
 
 def test_layers_tells_grid_and_millimetres_of_a_volume_and_marks_what_is_coarser_than_a_segment(
@@ -345,7 +378,7 @@ def test_methods_lists_every_method_with_its_source() -> None:
     [
         ({"volume": "absent.nii.gz"}, "absent.nii.gz does not exist"),
         ({"--model": "absent"}, "no file or folder 'absent'"),
-        ({"--segment": "heart"}, "It outlines: kidney, tumour"),
+        ({"--segment": "heart"}, "It segments: kidney, tumour"),
         ({"--layer": "model.9"}, "no layer 'model.9'"),
         ({"--method": "magic"}, "Known methods: seg-cam, seg-grad-cam"),
         ({"--mode": "slice-wise"}, "works volumetric"),

@@ -292,6 +292,12 @@ def test_labels_have_the_names_and_codes_of_labels_csv(checkpoint: Checkpoint) -
     assert kidney.color == (0.725, 0.400, 0.325)  # Slicer's own for a kidney
 
 
+def test_labels_csv_may_call_another_value_the_background(checkpoint: Checkpoint) -> None:
+    model = open_model(checkpoint(labels="LabelValue,Name\n0,kidney\n1,background\n2,cyst\n"))
+    assert [(label.name, label.value, label.channel) for label in model.labels] == [("kidney", 1, 0), ("cyst", 2, 2)]
+    assert model.background == 1
+
+
 def test_names_of_the_config_are_taken_where_there_is_no_labels_csv(checkpoint: Checkpoint) -> None:
     model = open_model(checkpoint({"class_names": ["liver", "spleen"]}))
     assert [label.name for label in model.labels] == ["liver", "spleen"]

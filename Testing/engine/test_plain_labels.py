@@ -4,8 +4,14 @@ from __future__ import annotations
 
 import pytest
 from pydicom.sr._concepts_dict import concepts
+from refusals import refusal
 
-from SegHiResCAMLib.engine.models.labels import named_label, with_regions
+from SegHiResCAMLib.engine.models.labels import (
+    described_background,
+    described_labels,
+    named_label,
+    with_regions,
+)
 from SegHiResCAMLib.terminology import KNOWN, LEFT, RIGHT, terminology_by_code, terminology_of
 
 MEANINGS = {code: meaning for entry in concepts["SCT"].values() for code, (meaning, _) in entry.items()}
@@ -76,3 +82,26 @@ def test_a_code_that_is_not_known_here_keeps_the_models_own_name() -> None:
     found, color = terminology_by_code("17373004", "Cisterna chyli")
     assert (found.type.value, found.type.meaning, color) == ("17373004", "Cisterna chyli", None)
     assert terminology_by_code("78961009", "x") == KNOWN["spleen"]
+
+
+@pytest.mark.parametrize(
+    ("names", "background", "expected"),
+    [
+        (["kidney", "tumour"], 0, [("kidney", 1, 1), ("tumour", 2, 2)]),
+        (["kidney", "tumour", "background"], 2, [("kidney", 1, 0), ("tumour", 2, 1)]),
+        (["kidney", "background", "tumour"], 1, [("kidney", 1, 0), ("tumour", 2, 2)]),
+        (["Background", "kidney", "tumour"], 0, [("kidney", 1, 1), ("tumour", 2, 2)]),
+    ],
+)
+def test_a_description_may_name_the_background_wherever_it_is(
+    names: list[str], background: int, expected: list[tuple[str, int, int]]
+) -> None:
+    described = [{"name": name} for name in names]
+    labels = described_labels(described, 3, "softmax", "model.json")
+    assert [(label.name, label.value, label.channel) for label in labels] == expected
+    assert described_background(described) == background
+
+
+def test_a_description_of_the_background_alone_is_refused() -> None:
+    error = refusal(lambda: described_labels([{"name": "background"}], 2, "softmax", "model.json"))
+    assert error.code == "description-wrong"

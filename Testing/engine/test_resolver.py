@@ -128,7 +128,7 @@ def test_what_needs_code_is_refused_when_needed_and_nothing_runs(expression: str
     config = Config(content, "inference.json")
     value = config.resolve("asked")
     assert isinstance(value[1]["deep"], Unsupported)
-    with pytest.raises(EngineError, match=r"inference\.json.*asked::1::deep.*Ask the sender") as refusal:
+    with pytest.raises(EngineError, match=r"inference\.json.*asked::1::deep.*Ask the model's author") as refusal:
         config.need(value)
     assert refusal.value.code in ("bundle-expression", "bundle-reference")
     assert not trap.exists()
@@ -208,7 +208,7 @@ def test_expressions_that_nobody_needs_do_no_harm() -> None:
         ("a.yaml", "a: &a {<<: {x: 1}}\n", "merge keys"),
         ("a.yaml", "a: !!set {x, y}\n", "type set"),
         ("a.yaml", "a: !!timestamp x\n", "cannot be read"),
-        ("a.json", "[1, 2]", "no mapping"),
+        ("a.json", "[1, 2]", "not a mapping"),
         ("a.json", "", "cannot be read"),
         ("a.yaml", "a: [1, 2", "cannot be read"),
         ("a.json", '{"a": "' + "x" * 200_000 + '"}', "more than 100000 characters"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -72,7 +73,9 @@ def predicted(of: SegmentationModel, images: torch.Tensor) -> torch.Tensor:
 
 
 def test_every_network_that_can_be_opened_is_tried() -> None:
-    classes = {getattr(nets, name) for name in NETWORKS if not name.startswith("MedNeXt") or name == "MedNeXt"}
+    classes = {
+        getattr(nets, name) for name in NETWORKS if not name.casefold().startswith("mednext") or name == "MedNeXt"
+    }
     assert classes == {getattr(nets, name) for name, *_ in CASES if name not in OWN_NETWORKS}
 
 
@@ -123,3 +126,13 @@ def test_windows_over_whole_axes_and_with_an_overlap_for_each_axis_are_monais(in
     with torch.no_grad():
         expected = SlidingWindowInferer(**inferer)(images, net)
     assert torch.equal(predicted(model(net, 3, size=size, **settings), images), expected)
+
+
+@pytest.mark.parametrize("size", [(37, 50), (40, 52), (41, 48)])
+def test_a_torchscript_archive_is_padded_no_further_than_its_network(size: tuple[int, int]) -> None:
+    """It is tried on a small image that leaves the same remainders."""
+    net = network("UNet", {**UNET, "spatial_dims": 2, "strides": [2, 2]})
+    hidden = replace(model(torch.jit.script(net), 2, multiple=16), layers_hidden="It hides its layers.")
+    images = torch.randn(1, 1, *size, generator=torch.Generator().manual_seed(2))
+    assert windows_of(hidden, size).size == windows_of(model(net, 2), size).size
+    torch.testing.assert_close(predicted(hidden, images), predicted(model(net, 2), images))

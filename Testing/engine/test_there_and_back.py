@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from itertools import product
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from engine.geometry import AFFINES
+from engine.geometry import AFFINES, ROTATION
+from engine.geometry import affine as affine_of
 from monai import transforms as monai_transforms
 from monai.data import MetaTensor
 from torch import nn
 
 from SegHiResCAMLib.engine.inference.preprocessing import onto_model_grid, prepare, restore
 from SegHiResCAMLib.engine.models import SegmentationModel, WindowSettings
+from SegHiResCAMLib.engine.models.nnunet.crop_and_resample import Resampled
+from SegHiResCAMLib.engine.models.nnunet.plans import Resampling
 from SegHiResCAMLib.engine.models.transforms import GEOMETRY, build_preprocessing
 from SegHiResCAMLib.engine.models.untrusted.resolver import Config
 
@@ -176,3 +180,23 @@ def test_what_the_network_is_given_is_what_monai_gives_it(name: str) -> None:
     volume = MetaTensor(balls(), affine=torch.from_numpy(AFFINES["oblique"]))
     expected = getattr(monai_transforms, STEPS[name]["_target_"])(**arguments)({"image": volume})["image"]
     assert torch.equal(prepare(model((name,), len(BESIDE)), volume).image.as_tensor(), expected.as_tensor())
+
+
+@pytest.mark.parametrize("function", ["resample_data_or_seg_to_shape", "resample_torch_fornnunet"])
+@pytest.mark.parametrize(
+    "spacing", [(1.0, 0.8, 2.0), (1.8, 2.2, 5.0), (0.9, 1.1, 10.0), (0.45, 0.55, 1.25), (0.6, 0.6, 4.0)]
+)
+@pytest.mark.parametrize("order_z", [0, 1])
+def test_the_affine_after_nnunets_resampling_says_where_its_values_lie(
+    function: str, spacing: tuple[float, ...], order_z: int
+) -> None:
+    """Also along a thick-sliced axis, where every location takes the nearest slice and halves are rounded up."""
+    affine = affine_of(ROTATION, (0.9, 1.1, 5), (3, -4, 5))
+    plans: Any = SimpleNamespace(dims=3, spacing=spacing, resampling=Resampling(function, 3, order_z, None))
+    ramps = torch.as_tensor(np.moveaxis(indices(SHAPE), -1, 0), dtype=torch.float32)
+    image = Resampled(plans)({"image": MetaTensor(ramps, affine=torch.from_numpy(affine))})["image"]
+    there = np.linalg.solve(affine, image.affine.numpy())
+    expected = indices(tuple(image.shape[1:])) @ there[:3, :3].T + there[:3, 3]
+    inside = ((expected >= 3) & (expected <= np.array(SHAPE) - 4)).all(-1)
+    off = (np.moveaxis(image.numpy(), 0, -1) - expected)[inside]
+    assert (np.abs(off.mean(0)) < 0.05).all()

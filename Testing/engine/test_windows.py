@@ -93,3 +93,16 @@ def test_images_too_small_for_the_inferers_padding_are_refused(mode: Any, least:
     assert windows.pad_images(torch.zeros(1, 1, least, 48)).shape == (1, 1, 48, 48)
     with pytest.raises(EngineError, match=rf"{least - 1} x 48 on the model's grid.*{mode}"):
         plan_windows((least - 1, 48), settings)
+
+
+def test_a_window_over_whole_axes_explains_what_it_predicts() -> None:
+    """As above: the layer is the logits themselves, so that the map adds up to the score of MONAI's own prediction."""
+    torch.manual_seed(3)
+    net = BasicUNet(2, 1, 2, features=(4, 4, 6, 6, 8, 4)).double().eval().requires_grad_(False)
+    images = torch.randn(2, 1, 21, 83, dtype=torch.float64)
+    pixel_set = torch.rand(2, 21, 83, dtype=torch.float64)
+    windows = plan_windows((21, 83), WindowSettings((None, 32), (0.0, 0.6)), lambda _: True)
+    expected = SlidingWindowInferer((-1, 32), overlap=(0.0, 0.6), mode="gaussian")(images, net)
+    found = stitched_map(net, images, pixel_set, 1, "final_conv", METHODS["seg-hires-grad-cam"], windows)
+    assert len(windows.boxes) > 1
+    assert torch.allclose(found.values, expected[:, 1] * pixel_set, rtol=1e-10, atol=1e-12)

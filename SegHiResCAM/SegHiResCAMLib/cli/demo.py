@@ -20,7 +20,7 @@ def demo(
     ] = Path("demo-output"),
     as_json: JsonOption = False,
 ) -> None:
-    """Explain the tumour of a phantom patient that comes with the program, with both methods side by side."""
+    """Segment an embedded phantom patient and explain its tumour by two methods, side by side."""
     with job() as progress:
         from SegHiResCAMLib.demo import run_demo
 
@@ -29,7 +29,7 @@ def demo(
         print_json(to_json(explanations[0].record()) | {"dice": dice, "files": [str(file) for file in files]})
         return
     scores = ", ".join(f"{name} {score:.2f}" for name, score in dice.items())
-    answer.print(f"The network outlined a phantom patient (Dice against the truth: {scores}).")
+    answer.print(f"The network segmented a phantom patient (Dice against the ground truth: {scores}).")
     for explanation in explanations:
         print_explanation(explanation)
     print_files(files)

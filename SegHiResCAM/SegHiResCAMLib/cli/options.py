@@ -25,7 +25,7 @@ VolumesArgument = Annotated[
     list[str],
     typer.Argument(
         metavar="VOLUME...",
-        help="NIfTI, NRRD, MetaImage, picture, or DICOM folder; for a model with several inputs one after another, in its order.",
+        help="NIfTI, NRRD, MetaImage, image file, or DICOM folder. For a model with several inputs: one for each, in the model's order.",
     ),
 ]
 ModelArgument = Annotated[str, typer.Argument(metavar="MODEL", help="File, folder or catalogue name of a model.")]
@@ -37,9 +37,13 @@ ModelOption = Annotated[
 ]
 SeriesOption = Annotated[
     str | None,
-    typer.Option(metavar="UID", help="SeriesInstanceUID, for a folder of several series.", rich_help_panel=INPUT),
+    typer.Option(
+        metavar="UID",
+        help="SeriesInstanceUID of the series to read, if the folder holds several.",
+        rich_help_panel=INPUT,
+    ),
 ]
 JsonOption = Annotated[
     bool,
-    typer.Option("--json", help="Print the facts as JSON on standard output, for programs.", rich_help_panel=RESULTS),
+    typer.Option("--json", help="Print the result as JSON on standard output, for programs.", rich_help_panel=RESULTS),
 ]

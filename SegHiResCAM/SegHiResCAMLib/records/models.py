@@ -162,6 +162,8 @@ class ModelSummary:
         layers_hidden: Why its layers cannot be explained; empty where they can.
         licence: SPDX identifier or free text; empty when unknown.
         sha256: Of the weights file.
+        weights_file: Its name, or the names of several.
+        notes: Messages about what was decided while the model was opened.
     """
 
     name: str
@@ -187,3 +189,5 @@ class ModelSummary:
     largest_component: bool = False
     layers_hidden: str = ""
     licence: str = ""
+    weights_file: str = ""
+    notes: tuple[str, ...] = ()

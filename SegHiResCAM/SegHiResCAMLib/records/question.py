@@ -34,11 +34,13 @@ def _option(default: Any, summary: str, group: str, limits: tuple[float, float] 
 class SegmentOptions:
     """How a model segments a volume."""
 
-    mode: Mode = _option("auto", "How the network goes through the volume; auto suits the network.", WHERE)
+    mode: Mode = _option("auto", "slice-wise for 2D networks, volumetric for 3D networks; auto chooses.", WHERE)
     axis: Axis = _option(
-        "auto", "Direction of slices in the patient, for 2D networks; auto is the model's own, else axial.", WHERE
+        "auto",
+        "Orientation of the slices in the patient, for 2D networks; auto: as the model's description says, otherwise axial.",
+        WHERE,
     )
-    device: Device = _option("auto", "Where to compute; auto takes a GPU where there is one.", WHERE)
+    device: Device = _option("auto", "Where to compute; auto: the GPU if there is one.", WHERE)
 
     def __post_init__(self) -> None:
         check_options(self)

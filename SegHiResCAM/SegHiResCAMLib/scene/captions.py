@@ -9,17 +9,18 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from SegHiResCAMLib.patient_places import place
 from SegHiResCAMLib.records.explanation import LOGIT_UNITS
 from SegHiResCAMLib.scene.canvas import DIM, WARNING, Canvas, number
 from SegHiResCAMLib.scene.heatmap import explanation_of, peak_position
-from SegHiResCAMLib.scene.panels import Outline, anatomical
+from SegHiResCAMLib.scene.panels import Outline
 from SegHiResCAMLib.scene.save import written_beside
 
 if TYPE_CHECKING:
     from slicer import vtkMRMLScalarVolumeNode
 
 MARGIN = 24  # pixels
-FOOTER = "Research use only. A heat map is no diagnosis."
+FOOTER = "For research use; not for diagnostic use."
 
 
 def title(page: Canvas, first: Sequence[str], second: Sequence[str]) -> None:
@@ -37,10 +38,9 @@ def legend(page: Canvas, heatmap: vtkMRMLScalarVolumeNode, left: int, top: int, 
     peak = peak_position(heatmap)
     record = explanation_of(heatmap)
     units = LOGIT_UNITS if record is None else record.units
-    where = ", ".join(anatomical(peak.position, axis) for axis in range(3))
     lines = [
         f"contribution to the score, {units}",
-        f"peak {number(peak.value)} at {where} mm",
+        f"peak {number(peak.value)} at {place(peak.position)}",
         f"below {hidden / upper:.0%} of the range not shown",
     ]
     for row, line in enumerate(lines):
@@ -64,11 +64,11 @@ def range_bar(
 
 def notes(page: Canvas, heatmap: vtkMRMLScalarVolumeNode, left: int, top: int, width: int, lines: int) -> None:
     """Write what to know before believing a map, the gravest first, as far as there is room; the files say it all."""
-    record = explanation_of(heatmap)
-    messages = [] if record is None else [one.message for one in record.findings]
-    written = [line for message in messages for line in wrap(message, width // 7)]  # a letter is about 7 pixels wide
+    record, room = explanation_of(heatmap), width // 7  # a letter is about 7 pixels wide
+    findings = () if record is None else record.findings
+    written = [line for finding in findings for line in wrap(finding.message, room)]
     if len(written) > lines:
-        written = [*written[: lines - 1], f"{written[lines - 1][: width // 7 - 2]} …"]
+        written = [*written[: lines - 1], shortened(f"{written[lines - 1]} {written[lines]}", room)]
     for row, line in enumerate(written):
         page.text(left, top + 20 * row, line, 13, WARNING)
 
@@ -88,5 +88,9 @@ def finish(page: Canvas, path: Path) -> None:
 
 def join(*texts: str) -> str:
     """Put some texts on one line; empty ones are left out."""
-    text = "  ·  ".join(filter(None, texts))
-    return text if len(text) <= 110 else text[:109] + "…"
+    return shortened("  ·  ".join(filter(None, texts)), 110)
+
+
+def shortened(text: str, room: int) -> str:
+    """Keep the whole words that leave room for an ellipsis; the whole text is in `explanation.json`."""
+    return text if len(text) <= room else f"{text[: room - 1].rsplit(' ', 1)[0].rstrip()} …"

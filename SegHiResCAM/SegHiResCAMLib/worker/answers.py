@@ -114,7 +114,6 @@ def _layers(request: Layers, kept: Kept, progress: Progress) -> tuple[LayersList
     if request.volume is None:
         layers = model_layers(model)
     else:
-        progress(0.1, "Preparing the volume")
         prepared = _prepared(request.model, request.volume, model, kept, progress)
         layers = volume_layers(model, prepared, request.axis)
     return LayersListed(layers_of(model, layers, request.extent_mm)), {}
@@ -193,4 +192,4 @@ def _segmentation_key(model: str, volume: Voxels, how: SegmentOptions) -> Hashab
 def _prepared(path: str, voxels: Voxels, model: SegmentationModel, kept: Kept, progress: Progress) -> PreparedVolume:
     volume = _volume(voxels, kept, progress)
     of = _fingerprint(Path(path)), voxels.key
-    return kept.get("prepared", of, lambda: prepare(model, volume))
+    return kept.get("prepared", of, lambda: prepare(model, volume, progress))

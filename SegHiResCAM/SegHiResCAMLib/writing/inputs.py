@@ -22,20 +22,23 @@ _TOGETHER = (
 _MOST_NAMES = 4096
 
 
-def check_outputs(outputs: Iterable[Path], inputs: Iterable[Path], folders: Iterable[Path] = ()) -> None:
+def check_outputs(
+    outputs: Iterable[Path], inputs: Iterable[Path], folders: Iterable[Path] = (), *, beside: bool = True
+) -> None:
     """Refuse outputs that are inputs, before anything is computed.
 
     Args:
         outputs: Files that will be written or removed, whether they exist or not.
         inputs: Files and folders that are read, as the user gave them; what does not exist is not looked at.
         folders: Folders that several files are written into.
+        beside: Whether what lies beside an input and belongs to it is read, too.
 
     Raises:
         WritingError: `output-is-input`.
     """
     read: dict[tuple[int, int], Path] = {}
     for given in inputs:
-        for path in _all_of(Path(given)):
+        for path in _all_of(Path(given), beside):
             read.setdefault(_identity(path), Path(given))
     read.pop(_NOWHERE, None)
     for output in outputs:
@@ -71,15 +74,15 @@ def _identity(path: Path) -> tuple[int, int]:
     return found.st_dev, found.st_ino
 
 
-def _all_of(path: Path) -> Iterator[Path]:
-    """A file with those that belong to it, or a folder with all there is in it."""
+def _all_of(path: Path, beside: bool) -> Iterator[Path]:
+    """A file, with those that belong to it where they count, or a folder with all there is in it."""
     yield path
     if path.is_dir():
         seen: set[tuple[int, int]] = set()
         for folder, below, files in os.walk(path, followlinks=True):
             below[:] = [name for name in below if not _is_known(Path(folder, name), seen)]
             yield from (Path(folder, name) for name in [*below, *files])
-    elif path.is_file():
+    elif beside and path.is_file():
         yield from _beside(path)
 
 

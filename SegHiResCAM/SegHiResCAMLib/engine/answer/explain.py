@@ -80,7 +80,7 @@ def explain_segments(
     found = prediction.found if revealed is None else _revealed_segmentation(setting, pixel_sets, revealed)
     if found is None:  # nobody asks for the image again
         setting = replace(setting, prepared=setting.prepared.without_values())
-    notes = (*_of_reading(request), *_of_workplace(workplace))
+    notes = (*_of_reading(request), *_of_workplace(workplace), *_of_model(request))
     explanations, step = [], 0.05 / len(setting.labels)
     for number, (label, pixel_set, of_layers) in enumerate(zip(setting.labels, pixel_sets, maps, strict=True)):
         report = part(progress, 0.95 + step * number, 0.95 + step * (number + 1))
@@ -134,7 +134,7 @@ def _set_up(
         prepared, axis = prepare(model, request.volume, part(progress, 0.0, 0.02)), question.axis
     else:
         prepared, axis = segmentation.prepared, segmentation.axis
-    stack = to_stack(model, prepared.image, axis)
+    stack = to_stack(model, prepared.image, axis, part(progress, 0.0, 0.02))
     windows = windows_of(model, tuple(stack.shape[2:]))
     spacing = stack_spacing(model, prepared, axis)
     layers, reason = _choose_layers(request, windows, spacing)
@@ -323,6 +323,10 @@ def _of_reading(request: ExplainRequest) -> tuple[Finding, ...]:
 
 def _of_workplace(workplace: Workplace) -> tuple[Finding, ...]:
     return (Finding("fell-back-to-cpu", FELL_BACK),) if workplace.fell_back else ()
+
+
+def _of_model(request: ExplainRequest) -> tuple[Finding, ...]:
+    return tuple(Finding("model-note", note) for note in request.model.notes)
 
 
 def _check(request: ExplainRequest) -> None:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
+
+import torch
 
 from SegHiResCAMLib.engine.answer.model_layers import nominal_spacing
 from SegHiResCAMLib.engine.answer.preparation import intensities_of, orientation_of
 from SegHiResCAMLib.engine.cam.layers import Layer, suggest_layer
 from SegHiResCAMLib.engine.models import FORMATS, SegmentationModel
+from SegHiResCAMLib.engine.models.nnunet.unets import FoldEnsemble
 from SegHiResCAMLib.records.models import LayerList, LayerSummary, ModelSummary
 
 
@@ -20,8 +24,8 @@ def summary_of(model: SegmentationModel) -> ModelSummary:
         name=model.name,
         description=model.description,
         source=model.source,
-        format=next((name for name, recognises, _ in FORMATS if recognises(Path(model.source))), ""),
-        network=type(model.network).__name__,
+        format=next((_kind(name) for name, recognises, _ in FORMATS if recognises(Path(model.source))), ""),
+        network=_network_name(model.network),
         parameters=sum(parameter.numel() for parameter in model.network.parameters()),
         spatial_dims=model.spatial_dims,
         in_channels=model.in_channels,
@@ -40,7 +44,21 @@ def summary_of(model: SegmentationModel) -> ModelSummary:
         layers_hidden=model.layers_hidden,
         licence=model.licence,
         sha256=model.sha256,
+        weights_file=model.weights_file,
+        notes=tuple(model.notes),
     )
+
+
+def _kind(name: str) -> str:
+    """What a format is called, without the files that it may consist of: "MONAI bundle"."""
+    return re.sub(r"(, folder or zip)? \([^)]*\)", "", name)
+
+
+def _network_name(network: torch.nn.Module) -> str:
+    """The network's class, as its authors call it; of the mean of several folds, that of each."""
+    folds = list(network.children()) if isinstance(network, FoldEnsemble) else []
+    own: str = getattr(network, "title", type(network).__name__)
+    return f"mean of {len(folds)} {_network_name(folds[0])}" if folds else own
 
 
 def layers_of(model: SegmentationModel, layers: Sequence[Layer], extent_mm: float | None = None) -> LayerList:

@@ -8,6 +8,7 @@ import warnings
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from monai.data import MetaTensor
 
@@ -68,7 +69,7 @@ def read_mask(
         if chosen.layer >= len(drawn):
             raise EngineError(
                 "mask-segment",
-                f"{name} places the segment {chosen.name!r} in layer {chosen.layer}, and it has {len(drawn)}. Export it again.",
+                f"{name} places the segment {chosen.name!r} in layer {chosen.layer}, but has only {len(drawn)} layer(s). Export it again.",
             )
         return drawn[chosen.layer : chosen.layer + 1] == chosen.value
     if segment is not None:
@@ -135,22 +136,37 @@ def _chosen(segments: tuple[Segment, ...], wanted: str | None, value: int | None
 def _from_labels(drawn: MetaTensor, value: int | None, weighted: bool, name: str) -> MetaTensor:
     if len(drawn) > 1:
         raise EngineError(
-            "mask-channels", f"{name} has {len(drawn)} channels, and a mask has one. Save one of them as its own file."
+            "mask-channels", f"{name} has {len(drawn)} channels, but a mask has one. Save one of them as its own file."
         )
     if weighted:
         if float(drawn.min()) < 0:
             raise EngineError("mask-negative", f"{name} has values below 0, which cannot say how much a voxel counts.")
         return drawn
-    held = torch.unique(drawn.as_tensor()).tolist()
-    listed = ", ".join(f"{one:g}" for one in held if one)[:200]
     if value is None:
-        labels = [one for one in held if one > 0]
-        if 1 < len(labels) <= LISTED and all(float(one).is_integer() for one in labels):
+        labels = _labels(drawn)
+        if 1 < len(labels) <= LISTED:
             warnings.warn(
-                f"{name} holds the labels {listed}, which are explained together. Choose one with --mask-value.",
+                f"{name} holds the labels {_listed(labels)}, which are explained together. Choose one with --mask-value.",
                 stacklevel=3,
             )
         return drawn > 0
-    if value not in held:
-        raise EngineError("mask-value", f"{name} has no voxel of value {value}. Its values: {listed or 0}.")
-    return drawn == value
+    chosen = drawn == value
+    if not bool(chosen.any()):
+        held = torch.unique(drawn.as_tensor())[:LISTED].tolist()
+        raise EngineError("mask-value", f"{name} has no voxel of value {value}. Its values: {_listed(held)}.")
+    return chosen
+
+
+def _labels(drawn: MetaTensor) -> list[float]:
+    """The labels of a label map, in a pass over its planes; none where values are not whole numbers, as in a map of probabilities."""
+    found = np.zeros(2**16, bool)
+    for plane in drawn.numpy()[0]:
+        whole = plane.clip(0, 2**16 - 1).astype(np.uint16)
+        if not np.array_equal(whole, plane):
+            return []
+        found |= np.bincount(whole.ravel(), minlength=2**16) > 0
+    return [float(one) for one in np.flatnonzero(found) if one]
+
+
+def _listed(values: list[float]) -> str:
+    return ", ".join(f"{one:g}" for one in values)

@@ -16,9 +16,9 @@ from monai import transforms
 from monai.data import MetaTensor
 
 from SegHiResCAMLib.engine.errors import EngineError
-from SegHiResCAMLib.engine.free_memory import check_room, refuse_out_of_memory
+from SegHiResCAMLib.engine.free_memory import check_room
 from SegHiResCAMLib.engine.images.resampling import Interpolation, resample_onto
-from SegHiResCAMLib.engine.inference.slicing import MODEL_SLICE_AXIS
+from SegHiResCAMLib.engine.inference.slicing import MODEL_SLICE_AXIS, preparing_failed
 from SegHiResCAMLib.engine.models.model import SegmentationModel
 from SegHiResCAMLib.engine.models.steps import run_steps
 from SegHiResCAMLib.engine.progress import Progress, silent
@@ -83,8 +83,7 @@ def prepare(model: SegmentationModel, volume: MetaTensor, progress: Progress = s
     try:
         image = run_steps(model.preprocessing, {"image": original.clone()}, before)["image"]
     except (RuntimeError, ValueError, IndexError, TypeError, MemoryError) as error:
-        refuse_out_of_memory(error, f"Preparing {of}")
-        raise EngineError("preprocessing-failed", f"Preparing {of} failed: {error}") from error
+        raise preparing_failed(of, error) from error
     if image.numel() == 0:
         raise EngineError("preprocessing-empty", f"The preprocessing of '{model.name}' leaves nothing of this volume.")
     if not torch.isfinite(image.as_tensor()).all():

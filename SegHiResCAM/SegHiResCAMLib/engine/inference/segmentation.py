@@ -97,7 +97,7 @@ def predict_values(
     progress: Progress,
 ) -> torch.Tensor:
     """Values (x, y, z) on the model's grid, made by `form` of stitched logits: (B, K, *spatial) -> (B, *spatial)."""
-    stack = to_stack(model, prepared.image, axis)
+    stack = to_stack(model, prepared.image, axis, progress)
     windows = windows_of(model, tuple(stack.shape[2:]))
     target = choose_device(device, model.spatial_dims)
     workplace = Workplace(model.network.to(target), target, None)

@@ -7,7 +7,9 @@ import torch
 from monai.data import MetaTensor
 
 from SegHiResCAMLib.engine.errors import EngineError
+from SegHiResCAMLib.engine.free_memory import refuse_out_of_memory
 from SegHiResCAMLib.engine.models.model import SegmentationModel
+from SegHiResCAMLib.engine.progress import Progress, silent
 from SegHiResCAMLib.records.question import Axis, Mode
 
 # The patient axis (0 right-left, 1 front-back, 2 head-foot) that slices of each name follow one another along.
@@ -46,13 +48,17 @@ def slice_axis(image: MetaTensor, axis: Axis) -> int:
     return int(list(closest).index(PATIENT_AXIS[axis]))
 
 
-def to_stack(model: SegmentationModel, image: MetaTensor, axis: Axis) -> torch.Tensor:
+def to_stack(model: SegmentationModel, image: MetaTensor, axis: Axis, progress: Progress = silent) -> torch.Tensor:
     """Images for the network: (1, C, x, y, z) for a 3D network, (slices, C, u, v) for a 2D one.
 
     Args:
         model: Its `slice_preprocessing` is applied to every slice.
         image: (C, x, y, z) on the model's grid.
         axis: How a 2D network slices the volume; a 3D one takes no notice.
+        progress: Called before each slice is prepared by itself; may raise `Cancelled`.
+
+    Raises:
+        EngineError: `preprocessing-failed` or `out-of-memory`, of a slice.
     """
     values = image.as_tensor().float()
     if model.spatial_dims == 3:
@@ -60,7 +66,31 @@ def to_stack(model: SegmentationModel, image: MetaTensor, axis: Axis) -> torch.T
     slices = values.movedim(slice_axis(image, axis) + 1, 0)
     if model.slice_preprocessing is None:
         return slices
-    return torch.stack([torch.as_tensor(model.slice_preprocessing(one)).float() for one in slices])
+    prepared = []
+    for one in slices:
+        progress(0.0, "Preparing the slices")
+        try:
+            prepared.append(torch.as_tensor(model.slice_preprocessing(one)).float())
+        except (RuntimeError, ValueError, IndexError, TypeError, MemoryError) as error:
+            raise preparing_failed(f"the slices for '{model.name}'", error) from error
+    return torch.stack(prepared)
+
+
+def preparing_failed(of: str, error: Exception) -> EngineError:
+    """What an error of a transform means.
+
+    Args:
+        of: What was prepared, and for which model.
+        error: As the transform raised it.
+
+    Raises:
+        EngineError: `out-of-memory`.
+    """
+    refuse_out_of_memory(error, f"Preparing {of}")
+    return EngineError(
+        "preprocessing-failed",
+        f"Preparing {of} failed: {str(error).strip().rstrip('.')}. Check that it is such an image as the model is for.",
+    )
 
 
 def per_image(model: SegmentationModel, image: MetaTensor, axis: Axis, values: torch.Tensor) -> torch.Tensor:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 import re
-import warnings
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -27,7 +26,7 @@ from SegHiResCAMLib.engine.models.bundle_inferer import (
 from SegHiResCAMLib.engine.models.bundle_preprocessing import bundle_preprocessing
 from SegHiResCAMLib.engine.models.bundle_weights import BundleWeights, find_weights, has_only_scripts
 from SegHiResCAMLib.engine.models.clicks import click_channels, without_clicks
-from SegHiResCAMLib.engine.models.labels import inputs_of, labels_of
+from SegHiResCAMLib.engine.models.labels import inputs_of, labels_of, unlabelled_channel
 from SegHiResCAMLib.engine.models.licence import licence_beside
 from SegHiResCAMLib.engine.models.model import SegmentationModel
 from SegHiResCAMLib.engine.models.networks import (
@@ -71,7 +70,7 @@ def open_bundle(path: str) -> SegmentationModel:
         if file is None:
             raise EngineError(
                 "bundle-incomplete",
-                f"'{folder}' has no configs/inference.json, which describes the network. Ask the sender for the whole bundle.",
+                f"'{folder}' has no configs/inference.json, which describes the network. Ask the model's author for the whole bundle.",
             )
         config = Config(read_config(file), str(file))
         if not has_only_scripts(folder / "models"):
@@ -138,11 +137,11 @@ def described_model(inference: Path, metadata_file: Path, found: BundleWeights, 
     multiple = math.lcm(input_multiple(metadata), required_multiple(definition, str(inference)))
     dropped = left_out(config, labels)
     if dropped:
-        warnings.warn(
-            f"The last steps of the postprocessing of '{source}' cannot be taken over ({', '.join(dropped)}), so its outlines may "
-            "differ from those that its authors show.",
-            stacklevel=1,  # this module: programs pick out what it has to say by its name
+        note = (
+            f"Steps of the postprocessing in '{inference}' are not applied ({', '.join(dropped)[:300]}), so segments may differ from those of "
+            "the model's authors."
         )
+        notes += (note,)
     return SegmentationModel(
         name=_text(metadata, "name") or Path(source).resolve().name.removesuffix(".zip"),
         network=network,
@@ -150,9 +149,7 @@ def described_model(inference: Path, metadata_file: Path, found: BundleWeights, 
         in_channels=in_channels,
         inputs=inputs_of(metadata, in_channels),
         labels=labels,
-        background_channel=next(
-            (one for one in range(out_channels) if all(one != label.channel for label in labels)), 0
-        ),
+        background_channel=unlabelled_channel(labels, out_channels),
         activation=activation,
         preprocessing=prepared.volume,
         slice_preprocessing=prepared.slices,
@@ -173,7 +170,7 @@ def described_model(inference: Path, metadata_file: Path, found: BundleWeights, 
 
 def _hidden(weights: Path) -> str:
     return (
-        f"'{weights.name}' is a TorchScript archive, a program that hides its layers: it can segment, but not be explained. Take the file "
+        f"'{weights.name}' is a TorchScript archive, a program that hides its layers: it can segment, but not be explained. Use the file "
         "with the weights alone, 'models/model.pt' of the same bundle."
     )
 
@@ -198,12 +195,17 @@ def _network_definition(config: Config) -> Component:
     definition = config.resolve(key)
     called = _CALL.match(definition.text) if isinstance(definition, Unsupported) else None
     if called:
-        raise network_not_supported(called.group(1), key, config.file)
+        network_class(Component(called.group(1), {}, key), config.file)
+        raise EngineError(
+            "bundle-expression",
+            f"'{config.file}' builds the network in '{key}' by the expression '{definition.text[:120]}', and nothing in a model's files is ever "
+            f"run. Write it as a '_target_', '{called.group(1)}', with its arguments beside it, as MONAI's bundles do.",
+        )
     if not isinstance(definition, Component):
         config.need(definition)
         raise EngineError(
             "bundle-network",
-            f"'{config.file}' names no class in '{key}', so the network that the weights belong to is not known. Ask the model's author which "
+            f"'{config.file}' does not name a class in '{key}', so the network that the weights belong to is not known. Ask the model's author which "
             "class it is, and with which arguments.",
         )
     return definition
@@ -219,7 +221,7 @@ def _number(definition: Component, name: str, config: Config) -> int:
     if not isinstance(value, int) or value < 1:
         raise EngineError(
             "bundle-network",
-            f"'{config.file}' does not say '{name}' of the network at '{definition.where}'. Ask the sender for the whole bundle.",
+            f"'{config.file}' does not say '{name}' of the network at '{definition.where}'. Ask the model's author for the whole bundle.",
         )
     return value
 

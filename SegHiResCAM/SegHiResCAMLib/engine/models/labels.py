@@ -86,6 +86,12 @@ def background_channel(
     return 0 if activation == "softmax" else None
 
 
+def unlabelled_channel(labels: Iterable[Label], out_channels: int) -> int:
+    """The first output channel that no label has, which is the background's where there is one; 0 where each has one."""
+    taken = {label.channel for label in labels}
+    return next((channel for channel in range(out_channels) if channel not in taken), 0)
+
+
 def is_background(name: str) -> bool:
     """Whether a description means what belongs to no structure."""
     return bool(_BACKGROUND.fullmatch(name.strip()))

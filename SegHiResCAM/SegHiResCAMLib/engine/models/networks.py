@@ -163,13 +163,13 @@ def _arguments(
             raise EngineError(
                 "bundle-network",
                 f"'{file}' builds the network from another part, '{value.target[:100]}' at '{value.where}', which is not supported. "
-                "Ask the sender for a model whose network is described by plain values.",
+                "Ask the model's author for a model whose network is described by plain values.",
             )
         if isinstance(value, int | float) and not abs(value) <= MAX_NUMBER:
             raise EngineError(
                 "bundle-network",
-                f"'{file}' describes a network with the number {str(value)[:20]} at '{component.where}', which is out of all proportion. "
-                "Ask the sender for an undamaged description.",
+                f"'{file}' describes a network with the number {str(value)[:20]} at '{component.where}', which is not plausible. "
+                "Ask the model's author for an undamaged description.",
             )
     known = inspect.signature(build).parameters
     arguments = _under_new_names(component, build)
@@ -237,7 +237,7 @@ def _refused(component: Component, file: str, error: Exception) -> EngineError:
     return EngineError(
         "bundle-network",
         f"'{file}' describes a {component.name} at '{component.where}' that MONAI {monai.__version__} cannot build: {reason}. "
-        "Ask the sender which version of MONAI it was made with.",
+        "Ask the model's author which version of MONAI it was made with.",
     )
 
 

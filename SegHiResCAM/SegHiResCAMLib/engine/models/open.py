@@ -27,7 +27,7 @@ FORMATS: tuple[tuple[str, Callable[[Path], bool], Callable[[str], SegmentationMo
     ("nnU-Net v2 results, folder or zip (plans.json, dataset.json, fold_*)", is_nnunet, open_nnunet),
     ("TorchScript archive with a bundle's description", is_torchscript, open_torchscript),
     (
-        "checkpoint (.pt, .pth, .safetensors) with a description (.json) beside it",
+        "checkpoint (.pt, .pth, .ckpt, .bin, .safetensors) with a description (.json) beside it",
         is_plain_checkpoint,
         open_plain_checkpoint,
     ),
@@ -52,7 +52,7 @@ def open_model(path: str | os.PathLike[str]) -> SegmentationModel:
     if is_zip(Path(source)) or Path(source).suffix.lower() == ".zip":
         files_in(source)  # says what is wrong with an archive
     known = "; ".join(name for name, _, _ in FORMATS)
-    raise EngineError("model-unknown", f"'{source}' is no model that can be opened. It can be: {known}.")
+    raise EngineError("model-unknown", f"'{source}' is not a model that can be opened. These can be opened: {known}.")
 
 
 def _from_catalogue(name: str) -> SegmentationModel:

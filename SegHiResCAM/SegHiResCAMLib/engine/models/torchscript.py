@@ -34,6 +34,6 @@ def open_torchscript(path: str) -> SegmentationModel:
                 return described_model(inference, folder / "metadata.json", BundleWeights(weights), path)
     raise EngineError(
         "script-undescribed",
-        f"The TorchScript archive '{path}' does not say how volumes are prepared for it, nor what it outlines. Take the whole MONAI bundle, whose "
+        f"The TorchScript archive '{path}' does not say how volumes are prepared for it, nor what it segments. Take the whole MONAI bundle, whose "
         "weights are in 'models/model.pt'; or put the bundle's folder 'configs' beside the archive.",
     )

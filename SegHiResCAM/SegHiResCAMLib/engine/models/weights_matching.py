@@ -94,10 +94,10 @@ def match_weights(
         needed = used()
         complete = [fit for fit in fits if not fit.missing(own) & needed]
     parts = {name.partition(".")[0] for name in own} | {name for name, _ in network.named_children()}
-    proper = [fit for fit in complete if fit.has_shapes_of(own) and not fit.misplaced(parts)]
+    proper = [fit for fit in complete if fit.has_shapes_of(own) and fit.is_consistent_with(parts)]
     if not proper:
         closest = max(fits, key=lambda fit: (fit in complete, len(fit.names)), default=None)
-        near = closest.weights | closest.misplaced(parts) if closest else max((named for _, named in places), key=len)
+        near = closest.weights | closest.left_over() if closest else max((named for _, named in places), key=len)
         check_fit(network, near, str(file))
     chosen, notes = _choice(proper, str(file), key)
     return Matched(sound(chosen.weights, file), notes)
@@ -138,15 +138,18 @@ class _Fit:
     def has_shapes_of(self, own: Mapping[str, torch.Tensor]) -> bool:
         return all(self.named[name].shape == own[inner].shape for inner, name in self.names.items())
 
-    def misplaced(self, parts: set[str]) -> dict[str, torch.Tensor]:
-        """What has no place in the network, though the part that it belongs to has."""
+    def left_over(self) -> dict[str, torch.Tensor]:
+        """What is behind the prefix without a place in the network, but for what no version of MONAI uses."""
         taken = set(self.names.values())
-        behind = {
+        return {
             name.removeprefix(self.prefix): one
             for name, one in self.named.items()
             if name.startswith(self.prefix) and name not in taken and not _WITHOUT_USE.search(name)
         }
-        return {name: one for name, one in behind.items() if name.partition(".")[0] in parts}
+
+    def is_consistent_with(self, parts: set[str]) -> bool:
+        """Whether nothing is left over inside one of the network's own parts, where it would have been used."""
+        return not any(name.partition(".")[0] in parts for name in self.left_over())
 
 
 def _named_tensors(content: Any, keys: tuple[str, ...], depth: int) -> Iterator[tuple[str, dict[str, torch.Tensor]]]:

@@ -138,8 +138,8 @@ def segmentation(
         sop_instance_uid=hd.UID(),
         instance_number=1,
         content_label="SEGMENTATION",
-        content_description=_short(f"Outlines of {made.record.model.name or 'a network'}"),
-        series_description=_short(f"Outlines of {made.record.model.name or 'a network'}, {RESEARCH}"),
+        content_description=_short(f"Segmentation by {made.record.model.name or 'a network'}"),
+        series_description=_short(f"Segmentation by {made.record.model.name or 'a network'}, {RESEARCH}"),
         **made.equipment,
     )
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from SegHiResCAMLib.engine.errors import EngineError
 from SegHiResCAMLib.engine.models.auto3dseg.training_config import Auto3DSegConfig
-from SegHiResCAMLib.engine.models.labels import named_label, with_regions
+from SegHiResCAMLib.engine.models.labels import background_channel, is_background, named_label, with_regions
 from SegHiResCAMLib.records.models import Label
 from SegHiResCAMLib.terminology import Code, Terminology, terminology_by_code
 
@@ -28,7 +28,7 @@ def auto3dseg_labels(
 ) -> tuple[Label, ...]:
     """The labels, ordered by value.
 
-    Softmax: a label's value is its channel. Sigmoid: values count channels from 1; a channel that joins several label values is called by
+    Softmax: a label's value is its channel, unless labels.csv calls another channel than 0 the background. Sigmoid: values count channels from 1; a channel that joins several label values is called by
     the config's name, or else by theirs.
 
     Args:
@@ -49,16 +49,24 @@ def auto3dseg_labels(
             raise EngineError(
                 "auto3dseg-labels",
                 f"'{file}' names the label value {max(beyond)}, but the network in '{checkpoint}' has {out_channels} output channels. Ask the "
-                "sender for the labels.csv of this model.",
+                "model's author for the labels.csv of this model.",
             )
-        labels = [rows.get(value) or _named(value, config) for value in range(1, out_channels)]
+        background = background_channel({value: row.name for value, row in rows.items()}, out_channels, "softmax")
+        channels = [channel for channel in range(out_channels) if channel != background]
+        labels = [
+            replace(rows.get(channel) or _named(channel, config), value=value)
+            for value, channel in enumerate(channels, start=1)
+        ]
     if not labels:
-        raise EngineError("auto3dseg-labels", f"The model in '{checkpoint}' outlines nothing but background.")
+        raise EngineError(
+            "auto3dseg-labels",
+            f"The model in '{checkpoint}' segments nothing but background. Ask the model's author for its labels.csv.",
+        )
     return with_regions(_told_apart(labels))
 
 
 def read_labels_csv(file: Path) -> dict[int, Label]:
-    """Label values and what they stand for, without the background; channels are the values.
+    """Label values and what they stand for, without a background of the value 0; channels are the values.
 
     Raises:
         EngineError: `auto3dseg-labels`: it is too large, no such table, or gives a value twice.
@@ -75,8 +83,9 @@ def read_labels_csv(file: Path) -> dict[int, Label]:
             raise _wrong(file, f"has '{value[:40]}' as LabelValue in line {number}")
         if int(value) in found:
             raise _wrong(file, f"gives the LabelValue {value} twice, again in line {number}")
-        if int(value):
-            found[int(value)] = _label(row, int(value))
+        label = _label(row, int(value))
+        if int(value) or not is_background(label.name):
+            found[int(value)] = label
     if not found:
         raise _wrong(file, "is empty, larger than 1 MiB, or has no column LabelValue")
     return found
@@ -111,7 +120,7 @@ def _code(row: dict[str, str], sequence: str) -> Code | None:
 
 
 def _named(value: int, config: Auto3DSegConfig) -> Label:
-    name = config.class_names[value - 1] if value <= len(config.class_names) else ""
+    name = config.class_names[value - 1] if 0 < value <= len(config.class_names) else ""
     return named_label(name or f"class {value}", value, channel=value)
 
 
@@ -135,4 +144,6 @@ def _told_apart(labels: list[Label]) -> list[Label]:
 
 
 def _wrong(file: Path, problem: str) -> EngineError:
-    return EngineError("auto3dseg-labels", f"'{file}' {problem}. Ask the sender for the labels.csv of this model.")
+    return EngineError(
+        "auto3dseg-labels", f"'{file}' {problem}. Ask the model's author for the labels.csv of this model."
+    )

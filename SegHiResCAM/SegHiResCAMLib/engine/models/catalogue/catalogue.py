@@ -91,7 +91,7 @@ def entries() -> dict[str, Entry]:
             if name in found:
                 raise EngineError(
                     "catalogue-wrong",
-                    f"'{own}' has a model '{name}', but one of that name comes with the program. Rename it.",
+                    f"'{own}' has a model '{name}', but a model of that name comes with the program. Rename yours.",
                 )
             found[name] = entry
     return found
@@ -109,7 +109,7 @@ def present(name: str) -> Entry | None:
     if entry.path is not None:
         raise EngineError(
             "catalogue-path",
-            f"'{entry.path}', where '{entry.catalogue}' has the model '{name}', is not there. Bring it back, or take the model out with "
+            f"'{entry.path}', where '{entry.catalogue}' has the model '{name}', does not exist. Restore it, or remove the model with "
             f"'seghirescam models remove {name}'.",
         )
     size = f" ({readable(entry.size)})" if entry.size else ""
@@ -129,7 +129,7 @@ def check_weights(entry: Entry, found: str) -> None:
         raise EngineError(
             "catalogue-checksum",
             f"The weights of '{entry.name}' are not those that '{entry.catalogue}' describes (their SHA-256 differs). If you changed the "
-            f"model, take it out with 'seghirescam models remove {entry.name}' and add it again.",
+            f"model, remove it with 'seghirescam models remove {entry.name}' and add it again.",
         )
 
 
@@ -193,9 +193,7 @@ def remove(name: str) -> None:
     entry = _entry(name)
     own = user_catalogue()
     if entry.catalogue != own:
-        raise EngineError(
-            "catalogue-wrong", f"The model '{name}' comes with the program and cannot be taken out of its catalogue."
-        )
+        raise EngineError("catalogue-wrong", f"The model '{name}' comes with the program and cannot be removed.")
     _write(own, {**read_config(own), "models": [one for one in read_config(own)["models"] if one["name"] != name]})
 
 
@@ -249,7 +247,7 @@ def _download(file: dict[str, Any], catalogue: Path) -> Download:
     if not name.strip(".") or any(part in name for part in ("/", "\\", ":", "\0")) or name == RECEIPT:
         raise EngineError(
             "catalogue-wrong",
-            f"'{catalogue}' has the address '{file['url'][:100]}', which ends in no file name. Add a 'name'.",
+            f"'{catalogue}' has the address '{file['url'][:100]}', which does not end in a file name. Add a 'name'.",
         )
     return Download(file["url"], file["sha256"], name, file.get("size"))
 

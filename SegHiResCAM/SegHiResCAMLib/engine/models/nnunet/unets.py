@@ -53,7 +53,7 @@ def build_unet(
         refuse_out_of_memory(error, f"'{plans_file}'")
         raise EngineError(
             "nnunet-network",
-            f"'{plans_file}' describes a network that PyTorch cannot build: {' '.join(str(error).split())[:200]}. Ask the sender for the "
+            f"'{plans_file}' describes a network that PyTorch cannot build: {' '.join(str(error).split())[:200]}. Ask the model's author for the "
             "undamaged file of this model.",
         ) from error
     check_fit(network, weights, weights_file)
@@ -78,7 +78,7 @@ def once(weights: Mapping[str, torch.Tensor], file: str) -> dict[str, torch.Tens
             raise EngineError(
                 "weights-mismatch",
                 f"'{file}' holds other values under '{name[:100]}' than under '{own[:100]}', which stand for the same weights. Ask the "
-                "sender for an undamaged checkpoint.",
+                "model's author for an undamaged checkpoint.",
             )
     return found
 
@@ -101,10 +101,15 @@ class FoldEnsemble(nn.Module):
 
 
 class UNet(nn.Module):
-    """An encoder of several stages and a decoder that goes back up over their skip connections."""
+    """An encoder of several stages and a decoder that goes back up over their skip connections.
+
+    Attributes:
+        title: What nnU-Net calls this architecture.
+    """
 
     def __init__(self, a: Architecture, in_channels: int, out_channels: int) -> None:
         super().__init__()
+        self.title = "ResidualEncoderUNet" if a.residual else "PlainConvUNet"
         self.encoder = ResidualEncoder(a, in_channels) if a.residual else PlainEncoder(a, in_channels)
         self.decoder = Decoder(a, out_channels)
 

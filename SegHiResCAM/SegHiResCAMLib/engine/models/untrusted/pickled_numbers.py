@@ -19,7 +19,7 @@ class _Kind:
 
     def __init__(self, kind: object, *_: object) -> None:
         if not isinstance(kind, str) or not re.fullmatch(r"[iuf][1248]|b1", kind):
-            message = f"GLOBAL numpy.dtype({str(kind)[:40]!r}) is no plain number"
+            message = f"GLOBAL numpy.dtype({str(kind)[:40]!r}) is not a plain number"
             raise pickle.UnpicklingError(message)
         self.name = kind
         self.order = "="

@@ -47,8 +47,8 @@ class ScriptNetwork(torch.nn.Module):
             size = " x ".join(str(length) for length in images.shape[2:])
             raise EngineError(
                 "script-failed",
-                f"The script '{self.file}' cannot treat {images.shape[1]} channel(s) of {size} positions: {_last_line(error)}. "
-                "Ask the sender which input it takes.",
+                f"The script '{self.file}' cannot compute with {images.shape[1]} channel(s) of {size} voxels: {_last_line(error)}. "
+                "Ask the model's author which input it takes.",
             ) from error
 
 
@@ -71,20 +71,20 @@ def read_script(path: Path) -> ScriptNetwork:
     """
     with unpacked(str(path)) as folder:
         try:
-            check_files(folder, path.stat().st_size)
+            check_files(folder)
         except RefusedScriptError as error:
             raise _refusal(error.code, path, str(error), _DAMAGED if error.code == "damaged" else _WEIGHTS) from error
         script = _load(folder, path)
     for name, tensor in script.state_dict().items():
         if tensor.is_floating_point() and not torch.isfinite(tensor).all():
-            raise _refusal("not-finite", path, f"holds weights that are no finite numbers, in '{name[:100]}'", _OTHER)
+            raise _refusal("not-finite", path, f"holds NaN or infinite weights, in '{name[:100]}'", _OTHER)
     network = ScriptNetwork(script, str(path))
     return network.float().eval().requires_grad_(False)
 
 
 _DAMAGED = "Copy it again, or ask the model's author for the weights alone"
-_OTHER = "Ask the sender for other weights; the training may have diverged"
-_WEIGHTS = "Ask the sender for the weights alone, 'models/model.pt' of the bundle, or torch.save(model.state_dict(), 'model.pt')"
+_OTHER = "Ask the model's author for other weights; the training may have diverged"
+_WEIGHTS = "Ask the model's author for the weights alone, 'models/model.pt' of the bundle, or torch.save(model.state_dict(), 'model.pt')"
 
 
 def _load(folder: Path, path: Path) -> torch.nn.Module:
