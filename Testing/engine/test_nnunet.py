@@ -23,8 +23,8 @@ from refusals import Trap, changed_at, done_or_refused, places, refusal
 from rounding import close
 
 from SegHiResCAMLib.engine import ExplainRequest, explain, open_model, read_volume, segment
-from SegHiResCAMLib.engine.answer.model_facts import model_facts
 from SegHiResCAMLib.engine.answer.model_layers import model_layers
+from SegHiResCAMLib.engine.answer.model_summary import summary_of
 from SegHiResCAMLib.engine.inference.preprocessing import prepare
 from SegHiResCAMLib.engine.inference.segmentation import decide
 from SegHiResCAMLib.engine.inference.slicing import to_stack
@@ -139,7 +139,7 @@ def test_the_network_predicts_exactly_what_nnunets_own_predicts(trained: Trained
     one.network.load_state_dict(one.list_of_parameters[0])
     image = torch.randn(2, 1, *(32,) * dims)
     assert torch.equal(model.network(image), one.network.eval()(image))
-    assert model_facts(model)["network"] == type(one.network).__name__
+    assert summary_of(model).network == type(one.network).__name__
     assert not any(parameter.requires_grad for parameter in model.network.parameters())
     assert not model.network.training
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
@@ -77,7 +78,8 @@ def _numbers(texts: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _question(texts: Mapping[str, str]) -> Question:
-    contrast, _, weight = texts.get("contrast", "").removeprefix("rather than ").partition(", weight ")
+    against = re.fullmatch(r"rather\s+than\s+(.*?)(?:,\s+weight\s+(\S*))?", texts.get("contrast", ""))
+    contrast, weight = against.groups() if against else ("", "")
     refine, _, layers = texts.get("refinedBy", "").partition(" with ")
     options = _json(texts.get("methodOptions"))
     told: dict[str, Any] = {
