@@ -40,7 +40,7 @@ def test_a_text_with_room_is_whole() -> None:
 @pytest.mark.parametrize("lines", [1, 2, 3])
 def test_a_warning_under_a_figure_is_cut_between_words(monkeypatch: pytest.MonkeyPatch, lines: int) -> None:
     record = a_record(findings=(Finding("warning", WARNING),))
-    monkeypatch.setattr(captions, "explanation_of", lambda heatmap: record)
+    monkeypatch.setattr(captions, "explanation_of", lambda _heatmap: record)
     page = _Page()
     captions.notes(page, None, 0, 0, 420, lines)  # type: ignore[arg-type]
     assert len(page.lines) == lines
