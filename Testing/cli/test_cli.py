@@ -179,7 +179,7 @@ def test_a_segment_of_a_mask_is_chosen_by_its_name(model: Path, volume: Path, tm
     write_nrrd(path, layers, given.affine.numpy(), header, first_axis="list")
     for segment, count in (("cyst", 27), ("S1", 64)):
         facts = explained(model, volume, tmp_path / "why", "--mask", path, "--mask-segment", segment)
-        assert facts["pixel_count"] == count
+        assert facts["voxel_count"] == count
     code, _, err = run("explain", volume, "-m", model, "-s", "kidney", "-o", tmp_path / "x", "--mask", path)
     assert code == 1
     assert "'cyst', 'tumour'. Choose one by name or ID with --mask-segment." in " ".join(err.split())
@@ -192,9 +192,9 @@ def test_a_volume_that_does_not_say_how_it_lies_is_explained_with_a_caveat(
     image.header["pixdim"][1:4] = 1.5
     nib.save(image, tmp_path / "unplaced.nii.gz")
     facts = explained(model, tmp_path / "unplaced.nii.gz", tmp_path / "why")
-    assert "orientation-guessed" in [one["code"] for one in facts["diagnoses"]]
+    assert "orientation-guessed" in [one["code"] for one in facts["findings"]]
     stored = json.loads((tmp_path / "why" / "explanation.json").read_text())
-    assert stored["diagnoses"] == facts["diagnoses"]
+    assert stored["diagnoses"] == facts["findings"]
 
 
 def test_a_weighted_mask_counts_voxels_by_its_values(model: Path, volume: Path, tmp_path: Path) -> None:

@@ -16,7 +16,6 @@ from tiny_bundle import NETWORK, noise, unet_weights, write_bundle
 
 from SegHiResCAMLib.engine import ExplainRequest, explain, open_model
 from SegHiResCAMLib.engine.answer.model_summary import summary_of
-from SegHiResCAMLib.engine.answer.subject import has_background
 from SegHiResCAMLib.engine.inference.segmentation import decide, segment
 from SegHiResCAMLib.records.json_form import to_json
 
@@ -129,7 +128,7 @@ def test_the_background_is_the_channel_that_is_called_so(
     model = open_model(a_bundle(tmp_path, pred={"channel_def": dict(enumerate(names))}))
     assert [(label.name, label.value, label.channel) for label in model.labels] == expected
     assert model.background == background
-    assert has_background(model)
+    assert summary_of(model).has_background
     logits = torch.eye(3)[None]  # the first location's highest logit is that of channel 0, and so on
     values = {label.channel: label.value for label in model.labels}
     assert decide(model, logits).tolist() == [[values.get(channel, 0) for channel in range(3)]]

@@ -59,7 +59,7 @@ def _draw(volume: MetaTensor, bundle: Path, name: str, path: Path) -> None:
     explanations: list[Explanation] = []
     for method in ["seg-hires-grad-cam", *(one for one in METHODS if one != "seg-hires-grad-cam")]:
         try:
-            explanations.append(explain(replace(request, method=method), found))
+            explanations.append(explain(replace(request, question=replace(request.question, method=method)), found))
             print(f"{name}: {method} in {explanations[-1].timings['explanation']:.1f} s", flush=True)
         except EngineError as problem:
             print(f"{name}: {method} left out. {problem.sentence}", flush=True)

@@ -26,8 +26,6 @@ from SegHiResCAMLib.scene.save import save_scene
 from SegHiResCAMLib.scene.volumes import volume_array
 
 FURTHER = "model.0"
-ABOVE = 6
-"""Rows of the group that are always there."""
 
 
 @pytest.fixture
@@ -55,8 +53,9 @@ def tick(desktop: Desktop, layer: str, state: Any = QtCore.Qt.CheckState.Checked
 def rows(desktop: Desktop) -> dict[str, Any]:
     """The fields of the method's options, by their labels."""
     form = desktop.ui.advancedSection.layout()
+    titles = [row for row in range(form.rowCount()) if form.itemAt(row, form.ItemRole.SpanningRole) is not None]
     found = {}
-    for row in range(ABOVE, form.rowCount()):
+    for row in range(titles[0] if titles else form.rowCount(), form.rowCount()):
         label, field = (form.itemAt(row, role) for role in (form.ItemRole.LabelRole, form.ItemRole.FieldRole))
         if label is not None:
             found[label.widget().text] = field.widget()

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from a_record import a_record
 
+from SegHiResCAMLib.records.json_form import to_json
 from SegHiResCAMLib.records.models import Label, LayerList, LayerSummary, MethodSummary, ModelSummary
 from SegHiResCAMLib.records.question import Question, SegmentOptions
 from SegHiResCAMLib.records.regions import Sphere
@@ -47,6 +48,7 @@ STORED = Voxels(EYE, file="volume-1.npy")
 VOXELS = {"affine": np.eye(4).tolist(), "file": "volume-1.npy"}
 MODEL = ModelSummary("Net", 3, 1, (Label("kidney", 1, 1, (1.0, 0.0, 0.0)),), "softmax", "00")
 RECORD = a_record("CAM", "tumour", "Net")
+QUESTION = Question(segment="tumour", region=Sphere((1.0, 2.0, 3.0), 4.0))
 
 # The wire of version 4, word for word but for records, which have tests of their own: whoever changes a line here raises VERSION.
 LINES = [
@@ -59,29 +61,9 @@ LINES = [
         {"model": "m", "volume": VOXELS, "options": {"mode": "slice-wise", "axis": "auto", "device": "cpu"}},
     ),
     (
-        Explain("m", STORED, Question(segment="tumour", region=Sphere((1.0, 2.0, 3.0), 4.0)), STORED),
+        Explain("m", STORED, QUESTION, STORED),
         "explain",
-        {
-            "model": "m",
-            "volume": VOXELS,
-            "question": {
-                "mode": "auto",
-                "axis": "auto",
-                "device": "auto",
-                "segment": "tumour",
-                "method": "seg-hires-grad-cam",
-                "method_options": {},
-                "layer": None,
-                "refine_with": [],
-                "refine": "product",
-                "region": {"kind": "sphere", "centre": [1.0, 2.0, 3.0], "radius": 4.0},
-                "contrast": None,
-                "contrast_weight": 1.0,
-                "precision": "full",
-                "deterministic": False,
-            },
-            "mask": VOXELS,
-        },
+        {"model": "m", "volume": VOXELS, "question": to_json(QUESTION), "mask": VOXELS},
     ),
     (Cancel(), "cancel", {}),
     (Shutdown(), "shutdown", {}),
