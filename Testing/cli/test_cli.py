@@ -194,7 +194,7 @@ def test_a_volume_that_does_not_say_how_it_lies_is_explained_with_a_caveat(
     facts = explained(model, tmp_path / "unplaced.nii.gz", tmp_path / "why")
     assert "orientation-guessed" in [one["code"] for one in facts["findings"]]
     stored = json.loads((tmp_path / "why" / "explanation.json").read_text())
-    assert stored["diagnoses"] == facts["findings"]
+    assert stored["findings"] == facts["findings"]
 
 
 def test_a_weighted_mask_counts_voxels_by_its_values(model: Path, volume: Path, tmp_path: Path) -> None:
