@@ -158,7 +158,10 @@ def test_what_is_added_opens_by_its_name_until_it_is_removed(tmp_path: Path) -> 
         ({"name": "a", "files": [{"url": "https://x/", "sha256": "0" * 64}]}, "does not end in a file name"),
         ({"name": "a", "files": [{"url": "https://x/%2e%2e", "sha256": "0" * 64}]}, "does not end in a file name"),
         ({"name": "a", "files": [{"url": "https://x/..%2f..%5cy", "sha256": "0" * 64}]}, "does not end in a file name"),
-        ({"name": "a", "files": [{"url": "https://x/download.json", "sha256": "0" * 64}]}, "does not end in a file name"),
+        (
+            {"name": "a", "files": [{"url": "https://x/download.json", "sha256": "0" * 64}]},
+            "does not end in a file name",
+        ),
         ({"name": "a", "files": [{"url": "https://[::1/x.pt", "sha256": "0" * 64}]}, "does not end in a file name"),
         ({"name": "kidney-phantom-3d", "path": "x", "sha256": "0" * 64}, "comes with the program"),
         ({"name": "a", "path": "x", "sha256": "0" * 64, "license": "MIT"}, "did you mean 'licence'?"),

@@ -68,9 +68,7 @@ def image_steps(config: Config, key: str) -> list[Component]:
         if needs_clicks(part):
             raise _not_allowed(part, config.file, NEEDS_CLICKS)
         if not part.is_from("monai.transforms"):
-            raise _not_allowed(
-                part, config.file, "is not a transform of MONAI but code, and code is never run"
-            )
+            raise _not_allowed(part, config.file, "is not a transform of MONAI but code, and code is never run")
     image = _image_key(components, config)
     ours = [part for part in components if image in _keys(part, config) and not _is_done_already(part)]
     return [_for_image(part, image, config) for part in ours]
