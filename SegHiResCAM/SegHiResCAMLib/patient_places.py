@@ -5,22 +5,22 @@ Files and scripts keep RAS millimetres, in which right, anterior and superior ar
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 _LETTERS = ("RL", "AP", "SI")
 
 
-def place(ras: Sequence[float]) -> str:
+def place(ras: Iterable[float]) -> str:
     """Write a point (3,) in RAS millimetres: "L 103, P 177, S 98 mm"."""
     return f"{coordinates(ras)} mm"
 
 
-def coordinates(ras: Sequence[float]) -> str:
+def coordinates(ras: Iterable[float]) -> str:
     """The same without its unit, for a table that has a column of units."""
-    return ", ".join(coordinate(ras, axis) for axis in range(3))
+    return ", ".join(coordinate(value, axis) for axis, value in enumerate(ras))
 
 
-def coordinate(ras: Sequence[float], axis: int) -> str:
+def coordinate(value: float, axis: int) -> str:
     """Write one coordinate, to whole millimetres: "L 103"."""
-    millimetres = round(float(ras[axis]))
+    millimetres = round(float(value))
     return f"{_LETTERS[axis][millimetres < 0]} {abs(millimetres)}"
