@@ -49,7 +49,7 @@ def layers(
         opened = open_model(model)
         if volume:
             progress(0.1, "Reading")
-            listed = volume_layers(opened, prepare(opened, read_inputs(volume)), axis.value)
+            listed = volume_layers(opened, prepare(opened, read_inputs(volume, progress=progress)), axis.value)
         else:
             listed = model_layers(opened)
         suggested, reason = suggest_layer(listed)

@@ -8,7 +8,6 @@ import shutil
 import struct
 import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -24,6 +23,7 @@ from SegHiResCAMLib.engine.images.volume_files import MAX_VALUES, FloatArray, da
 from SegHiResCAMLib.engine.images.voxels import DEFLATE_RATIO, PLAUSIBLE, PLAUSIBLE_RATIO, Stored, read_voxels
 from SegHiResCAMLib.engine.progress import Progress
 from SegHiResCAMLib.engine.regular_files import open_regular
+from SegHiResCAMLib.writing.temporary import temporary_folder
 
 READERS = {"png": "PNGImageIO", "jpeg": "JPEGImageIO", "tiff": "TIFFImageIO", "bmp": "BMPImageIO"}
 """SimpleITK's, by kind."""
@@ -53,8 +53,8 @@ def read_picture(path: Path, name: str, kind: str, progress: Progress) -> tuple[
         if kind == "bmp":
             file.seek(0)
             check_bmp(file.read(54), length, name)
-    with tempfile.TemporaryDirectory(prefix="seghirescam-") as folder:
-        out = Path(folder) / "voxels"
+    with temporary_folder("picture") as folder:
+        out = folder / "voxels"
         facts = _decode(path, out, READERS[kind], length, name, progress)
         size, channels = facts["size"], facts["channels"]
         if len(size) > 3 and size[3] > 1:

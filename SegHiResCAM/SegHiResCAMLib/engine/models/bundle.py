@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 import re
-import warnings
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -138,11 +137,11 @@ def described_model(inference: Path, metadata_file: Path, found: BundleWeights, 
     multiple = math.lcm(input_multiple(metadata), required_multiple(definition, str(inference)))
     dropped = left_out(config, labels)
     if dropped:
-        warnings.warn(
-            f"Steps of the postprocessing of '{source}' are not applied ({', '.join(dropped)}), so segmentations may "
-            "differ from those of its authors.",
-            stacklevel=1,  # this module: programs pick out what it has to say by its name
+        note = (
+            f"Steps of the postprocessing in '{inference}' are not applied ({', '.join(dropped)[:300]}), so segments may differ from those of "
+            "the model's authors."
         )
+        notes += (note,)
     return SegmentationModel(
         name=_text(metadata, "name") or Path(source).resolve().name.removesuffix(".zip"),
         network=network,
@@ -196,7 +195,12 @@ def _network_definition(config: Config) -> Component:
     definition = config.resolve(key)
     called = _CALL.match(definition.text) if isinstance(definition, Unsupported) else None
     if called:
-        raise network_not_supported(called.group(1), key, config.file)
+        network_class(Component(called.group(1), {}, key), config.file)
+        raise EngineError(
+            "bundle-expression",
+            f"'{config.file}' builds the network in '{key}' by the expression '{definition.text[:120]}', and nothing in a model's files is ever "
+            f"run. Write it as a '_target_', '{called.group(1)}', with its arguments beside it, as MONAI's bundles do.",
+        )
     if not isinstance(definition, Component):
         config.need(definition)
         raise EngineError(
