@@ -258,7 +258,7 @@ def test_what_cannot_be_done_is_a_sentence_and_the_scene_stays(
     with pytest.raises(SceneError, match="Empty has no voxels"):
         logic.segment(empty, a_model)
     scene.RemoveNode(empty)
-    with pytest.raises(SceneError, match="'CT' is no volume"):
+    with pytest.raises(SceneError, match="'CT' is not a volume"):
         logic.segment("CT", a_model)
     with pytest.raises(SceneError, match="segmentation"):
         logic.explain(a_volume, a_model, "tumour", pixelSet="tumour")
