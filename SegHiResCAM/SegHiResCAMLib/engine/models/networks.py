@@ -114,9 +114,12 @@ def required_multiple(component: Component, file: str) -> int:
     """
     rule = _MULTIPLES.get(component.name.casefold(), lambda _: 1)
     try:
-        return math.lcm(rule(component))
+        multiple = math.lcm(rule(component))
+        if not multiple:
+            raise ValueError("a stride is 0")
     except (TypeError, ValueError) as error:
         raise _refused(component, file, error) from error
+    return multiple
 
 
 def _named(component: Component) -> Callable[..., torch.nn.Module]:
