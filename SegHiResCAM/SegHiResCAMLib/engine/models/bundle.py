@@ -37,6 +37,7 @@ from SegHiResCAMLib.engine.models.networks import (
     network_not_supported,
     required_multiple,
 )
+from SegHiResCAMLib.engine.models.nominal_spacing import nominal_spacing
 from SegHiResCAMLib.engine.models.untrusted.archive import files_in, is_zip, unpacked
 from SegHiResCAMLib.engine.models.untrusted.checkpoint import read_checkpoint, sha256
 from SegHiResCAMLib.engine.models.untrusted.config_file import read_config
@@ -155,6 +156,7 @@ def described_model(inference: Path, metadata_file: Path, found: BundleWeights, 
         preprocessing=prepared.volume,
         slice_preprocessing=prepared.slices,
         slice_axis=prepared.slice_axis,
+        spacing=nominal_spacing(prepared.volume, spatial_dims),
         window=window_settings(config, spatial_dims, multiple),
         threshold=threshold_of(config, activation),
         largest_component=keeps_largest_component(config, labels),

@@ -48,10 +48,15 @@ def nnunet_preprocessing(plans: Plans) -> Compose:
             *turned,
             AxesInOrder(order),
             CropForegroundd(keys=IMAGE, source_key=IMAGE, select_fn=_is_not_zero, allow_smaller=True),
-            Normalised(plans.intensities),
+            PlannedIntensities(plans.intensities),
             Resampled(plans),
         ]
     )
+
+
+def nominal_spacing(plans: Plans) -> tuple[float, ...] | None:
+    """Millimetres between positions of the network's input; None where volumes keep theirs."""
+    return None if plans.resampling.function == "no_resampling_hack" else plans.spacing
 
 
 class AxesInOrder(MapTransform):
@@ -64,6 +69,7 @@ class AxesInOrder(MapTransform):
     def __init__(self, order: tuple[int, ...]) -> None:
         MapTransform.__init__(self, IMAGE)
         self.order = order
+        self.orientation_in_words = "the volume's axes in the order of training"
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """The image with its affine in the new order."""
@@ -73,7 +79,7 @@ class AxesInOrder(MapTransform):
         return {**data, IMAGE: Orientation(wanted, labels=_RAS)(image)}
 
 
-class Normalised(MapTransform):
+class PlannedIntensities(MapTransform):
     """Each channel's intensities as the plans want them.
 
     Args:
@@ -83,6 +89,7 @@ class Normalised(MapTransform):
     def __init__(self, channels: tuple[Intensities, ...]) -> None:
         super().__init__(IMAGE)
         self.channels = channels
+        self.intensities_in_words = ", ".join(dict.fromkeys(one.scheme for one in channels))
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """The image with other values."""
@@ -102,11 +109,6 @@ class Resampled(MapTransform):
     def __init__(self, plans: Plans) -> None:
         MapTransform.__init__(self, IMAGE)
         self.plans = plans
-
-    @property
-    def spacing(self) -> tuple[float, ...] | None:
-        """Millimetres between positions of the network's input; None where volumes keep theirs."""
-        return None if self.plans.resampling.function == "no_resampling_hack" else self.plans.spacing
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """The resampled image."""
