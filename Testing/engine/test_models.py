@@ -304,7 +304,7 @@ def test_the_largest_component_is_kept_where_every_label_keeps_its_own(
 
 def test_postprocessing_that_is_not_taken_over_is_named(bundle: Bundle) -> None:
     step = {"_target_": "Lambdad", "keys": "pred", "func": "$lambda x: x[1:]"}
-    with pytest.warns(UserWarning, match="cannot be taken over \\(Lambdad\\)"):
+    with pytest.warns(UserWarning, match="are not applied \\(Lambdad\\)"):
         model = open_model(bundle(with_postprocessing(step)))
     assert model.metadata["postprocessing_left_out"] == ["Lambdad"]
 

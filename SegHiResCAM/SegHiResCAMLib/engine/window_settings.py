@@ -60,15 +60,16 @@ class FixedSteps:
 
     def gaussian(self, size: Size, settings: WindowSettings, dtype: torch.dtype) -> torch.Tensor:
         """See `WindowScheme`."""
-        return compute_importance_map(
+        weights: torch.Tensor = compute_importance_map(
             size, mode="gaussian", sigma_scale=settings.sigma_scale, device="cpu", dtype=dtype
         ).expand(size)
+        return weights
 
     def predict(
         self, network: Network, images: torch.Tensor, size: Size, blending: str, settings: WindowSettings, batch: int
     ) -> torch.Tensor:
         """See `WindowScheme`."""
-        return sliding_window_inference(
+        logits: torch.Tensor = sliding_window_inference(
             images,
             roi_size=size,
             sw_batch_size=batch,
@@ -79,6 +80,7 @@ class FixedSteps:
             padding_mode=settings.padding_mode,
             cval=settings.cval,
         )
+        return logits
 
 
 FIXED_STEPS = FixedSteps()

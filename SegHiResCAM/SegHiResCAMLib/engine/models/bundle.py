@@ -9,9 +9,10 @@ from __future__ import annotations
 import math
 import re
 import warnings
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
@@ -102,52 +103,26 @@ def described_model(inference: Path, metadata_file: Path, found: BundleWeights, 
     config = Config(read_config(inference), str(inference))
     metadata = read_config(metadata_file)
     definition, weights = _network_definition(config), found.file
-    scripted = is_script(weights)
-    notes: tuple[str, ...] = ()
-    if scripted:
-        network: torch.nn.Module = read_script(weights)
-    else:
-        network_class(definition, str(inference))
-        config.need(definition)
-        network, notes = build_network(definition, read_checkpoint(weights), str(inference), str(weights), found.key)
-    spatial_dims, in_channels, out_channels = (
-        _number(definition, name, config) for name in ("spatial_dims", "in_channels", "out_channels")
-    )
-    if spatial_dims not in (2, 3):
-        raise EngineError(
-            "bundle-network",
-            f"'{inference}' describes a network of {spatial_dims} dimensions, but volumes need one of 2 or 3. Choose another model.",
-        )
+    network, notes = _built(definition, config, found)
+    spatial_dims, in_channels, out_channels = _sizes(definition, config)
     clicks = click_channels(config, "preprocessing", in_channels)
     if clicks:
         without_clicks(network, clicks)
-        note = (
-            f"The network also takes clicks ({clicks} of its {in_channels} input channels). It is used without any: these channels hold zeros, so "
-            "segments and heat maps may differ from those that clicks would give."
-        )
-        notes += (note,)
+        notes += (_clicks_note(clicks, in_channels),)
     in_channels -= clicks
     activation = activation_of(config, out_channels)
     labels = labels_of(metadata, out_channels, activation, str(metadata_file), _labels_in(config))
     prepared = bundle_preprocessing(config, spatial_dims)
     if not prepared.is_described:
-        note = (
-            f"'{inference}' does not say how volumes are prepared for the network, so it is given them as they are stored. Check with the "
-            "model's author which orientation, spacing and intensities it needs."
-        )
-        notes += (note,)
+        notes += (_preparation_note(inference),)
     multiple = math.lcm(input_multiple(metadata), required_multiple(definition, str(inference)))
     dropped = left_out(config, labels)
     if dropped:
-        warnings.warn(
-            f"The last steps of the postprocessing of '{source}' cannot be taken over ({', '.join(dropped)}), so its outlines may "
-            "differ from those that its authors show.",
-            stacklevel=1,  # this module: programs pick out what it has to say by its name
-        )
+        _warn_of_left_out(source, dropped)
     return SegmentationModel(
         name=_text(metadata, "name") or Path(source).resolve().name.removesuffix(".zip"),
         network=network,
-        spatial_dims=2 if spatial_dims == 2 else 3,
+        spatial_dims=spatial_dims,
         in_channels=in_channels,
         inputs=inputs_of(metadata, in_channels),
         labels=labels,
@@ -160,7 +135,7 @@ def described_model(inference: Path, metadata_file: Path, found: BundleWeights, 
         window=window_settings(config, spatial_dims, multiple),
         threshold=threshold_of(config, activation),
         largest_component=keeps_largest_component(config, labels),
-        layers_hidden=_hidden(weights) if scripted else "",
+        layers_hidden=_hidden(weights) if is_script(weights) else "",
         sha256=sha256(weights),
         source=source,
         licence=_text(metadata, "license") or _text(metadata, "licence"),
@@ -168,6 +143,50 @@ def described_model(inference: Path, metadata_file: Path, found: BundleWeights, 
         notes=notes,
         weights_file=weights.name,
         metadata={**metadata, "postprocessing_left_out": dropped},
+    )
+
+
+def _built(definition: Component, config: Config, found: BundleWeights) -> tuple[torch.nn.Module, tuple[str, ...]]:
+    """The network with its weights, and what was decided about them."""
+    if is_script(found.file):
+        return read_script(found.file), ()
+    network_class(definition, config.file)
+    config.need(definition)
+    return build_network(definition, read_checkpoint(found.file), config.file, str(found.file), found.key)
+
+
+def _sizes(definition: Component, config: Config) -> tuple[Literal[2, 3], int, int]:
+    """Spatial dimensions, channels in and channels out of the network."""
+    spatial_dims, in_channels, out_channels = (
+        _number(definition, name, config) for name in ("spatial_dims", "in_channels", "out_channels")
+    )
+    if spatial_dims not in (2, 3):
+        raise EngineError(
+            "bundle-network",
+            f"'{config.file}' describes a network of {spatial_dims} dimensions, but volumes need one of 2 or 3. Choose another model.",
+        )
+    return 2 if spatial_dims == 2 else 3, in_channels, out_channels
+
+
+def _clicks_note(clicks: int, in_channels: int) -> str:
+    return (
+        f"The network also takes clicks ({clicks} of its {in_channels} input channels). It is used without any: these channels hold zeros, so "
+        "segments and heat maps may differ from those that clicks would give."
+    )
+
+
+def _preparation_note(inference: Path) -> str:
+    return (
+        f"'{inference}' does not say how volumes are prepared for the network, so it is given them as they are stored. Check with the "
+        "model's author which orientation, spacing and intensities it needs."
+    )
+
+
+def _warn_of_left_out(source: str, dropped: Sequence[str]) -> None:
+    warnings.warn(
+        f"Steps of the postprocessing of '{source}' are not applied ({', '.join(dropped)}), so segmentations may "
+        "differ from those of its authors.",
+        stacklevel=1,  # this module: programs pick out what it has to say by its name
     )
 
 

@@ -46,7 +46,7 @@ def auto3dseg_preprocessing(config: Auto3DSegConfig) -> Compose:
     return Compose([*steps, ConfiguredIntensities(config)])
 
 
-class ConfiguredIntensities(MapTransform):
+class ConfiguredIntensities(MapTransform):  # type: ignore[misc]  # the library ships no types
     """Each image's intensities as the config wants them: further images are the last channels."""
 
     def __init__(self, config: Auto3DSegConfig) -> None:

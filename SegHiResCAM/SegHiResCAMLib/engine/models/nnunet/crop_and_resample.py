@@ -59,7 +59,7 @@ def nominal_spacing(plans: Plans) -> tuple[float, ...] | None:
     return None if plans.resampling.function == "no_resampling_hack" else plans.spacing
 
 
-class AxesInOrder(MapTransform):
+class AxesInOrder(MapTransform):  # type: ignore[misc]  # the library ships no types
     """Puts a volume's axes in another order and flips none.
 
     Args:
@@ -79,7 +79,7 @@ class AxesInOrder(MapTransform):
         return {**data, IMAGE: Orientation(wanted, labels=_RAS)(image)}
 
 
-class PlannedIntensities(MapTransform):
+class PlannedIntensities(MapTransform):  # type: ignore[misc]  # the library ships no types
     """Each channel's intensities as the plans want them.
 
     Args:
@@ -103,7 +103,7 @@ class PlannedIntensities(MapTransform):
         return {**data, IMAGE: convert_to_dst_type(np.stack(normalised), image)[0]}
 
 
-class Resampled(MapTransform):
+class Resampled(MapTransform):  # type: ignore[misc]  # the library ships no types
     """The image at the network's spacing. A 2D network's slices stay as far apart as they are."""
 
     def __init__(self, plans: Plans) -> None:
@@ -143,7 +143,7 @@ def _ct(values: Array, how: Intensities, _inside: npt.NDArray[np.bool_]) -> Arra
 
 def _z_scores(values: Array, how: Intensities, inside: npt.NDArray[np.bool_]) -> Array:
     chosen = values[inside] if how.inside else values
-    scores = (chosen - chosen.mean()) / max(chosen.std(), np.float32(SMALLEST))
+    scores: Array = (chosen - chosen.mean()) / max(chosen.std(), np.float32(SMALLEST))
     if not how.inside:
         return scores
     values[inside] = scores
@@ -156,7 +156,8 @@ def _unchanged(values: Array, _how: Intensities, _inside: npt.NDArray[np.bool_])
 
 def _to_unit_range(values: Array, _how: Intensities, _inside: npt.NDArray[np.bool_]) -> Array:
     raised = values - values.min()
-    return raised / max(raised.max(), np.float32(SMALLEST))
+    scaled: Array = raised / max(raised.max(), np.float32(SMALLEST))
+    return scaled
 
 
 def _colours(values: Array, _how: Intensities, _inside: npt.NDArray[np.bool_]) -> Array:
