@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-LIBRARY = Path(__file__).parents[2] / "SegHiResCAM/SegHiResCAMLib"
+ROOT = Path(__file__).parents[2]
+LIBRARY = ROOT / "SegHiResCAM/SegHiResCAMLib"
 FILES = sorted(LIBRARY.rglob("*.py"))
 LINES = 60
 
@@ -76,3 +78,29 @@ def test_no_function_changes_variables_of_another() -> None:
 @pytest.mark.parametrize("file", ["engine/models/open.py"])
 def test_the_words_of_code_are_found(file: str) -> None:
     assert "open_nnunet" in set(words_of_code(LIBRARY / file))
+
+
+FACES = {"cli", "panel", "logic", "records"}
+"""Rooms whose modules are called after what they show, do or record; the rest of the library names a thing once."""
+
+TWICE = {"__init__", "__main__", "errors", "demo", "inputs"}
+"""Modules that every room may have, or that are a command and what it does."""
+
+
+def test_no_two_modules_share_a_name_but_those_of_the_faces() -> None:
+    named: dict[str, set[str]] = {}
+    for file in FILES:
+        if inside(file).split("/")[0] not in FACES and file.stem not in TWICE:
+            named.setdefault(file.stem, set()).add(inside(file))
+    assert [files for files in named.values() if len(files) > 1] == []
+
+
+def test_every_file_that_the_map_of_the_house_names_is_there() -> None:
+    text = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
+    named = {name.strip("/") for name in re.findall(r"`([\w./-]+(?:\.py|/))`", text)}
+    there = {
+        f"/{path.relative_to(ROOT).as_posix()}"
+        for part in ("SegHiResCAM", "Testing")
+        for path in [ROOT / part, *(ROOT / part).rglob("*")]
+    }
+    assert [name for name in sorted(named) if not any(path.endswith(f"/{name}") for path in there)] == []

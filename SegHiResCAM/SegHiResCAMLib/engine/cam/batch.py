@@ -9,7 +9,7 @@ import torch
 
 from SegHiResCAMLib.engine.cam.leaf import Leaf, Target, gradients_at, recording_gradients, run_forward, scores
 from SegHiResCAMLib.engine.cam.methods.steps import Evidence, Gather
-from SegHiResCAMLib.engine.cam.placement import Placement, even_placement, to_window
+from SegHiResCAMLib.engine.cam.positions import Placement, even_placement, to_window
 from SegHiResCAMLib.engine.cam.tail import recording, replayed
 from SegHiResCAMLib.engine.progress import Progress, silent
 

@@ -13,7 +13,7 @@ from SegHiResCAMLib.engine.cam.batch import explain_batch
 from SegHiResCAMLib.engine.cam.layout import LayoutTrial
 from SegHiResCAMLib.engine.cam.leaf import Leaf, Target
 from SegHiResCAMLib.engine.cam.methods.steps import Evidence, channel_sums
-from SegHiResCAMLib.engine.cam.placement import Placement
+from SegHiResCAMLib.engine.cam.positions import Placement
 from SegHiResCAMLib.engine.cam.probability import Activation, MeanProbability
 from SegHiResCAMLib.engine.inference.memory import Workplace
 from SegHiResCAMLib.engine.inference.windows import Box, Windows, at
@@ -131,7 +131,7 @@ class Asked:
 
 
 @dataclass(frozen=True)
-class _Found:
+class _Answer:
     """What a batch tells of one question: forms, S, and |sum G|, sum |G| of every layer (2, K)."""
 
     formed: list[torch.Tensor]
@@ -143,7 +143,7 @@ class _Found:
 class _Batch:
     """What was computed of some windows: of each question, what it tells (None where it does not count) and its part of their logits."""
 
-    found: list[_Found | None]
+    found: list[_Answer | None]
     cuts: list[list[torch.Tensor]]
 
 
@@ -205,7 +205,7 @@ class Passes:
             self.grids = [tuple(one.activation.shape[2:]) for one in evidence[0]]
             wanted = [everywhere or any(asked.touches(one, place) for place in chunk) for one in asked.questions]
             rows = zip(evidence, forms, wanted, strict=True)
-            return _Batch([_found(row, own, gradient) if want else None for row, own, want in rows], cuts)
+            return _Batch([_answer(row, own, gradient) if want else None for row, own, want in rows], cuts)
 
         try:
             for chunk, batch in workplace.run(places, axes, compute):
@@ -305,8 +305,8 @@ def _probability(question: Question, windows: Windows) -> MeanProbability | None
     return MeanProbability(question.pixel_set, question.target.channel, question.activation, windows)
 
 
-def _found(evidence: Sequence[Evidence], forms: Sequence[Form], gradient: bool) -> _Found:
-    return _Found(
+def _answer(evidence: Sequence[Evidence], forms: Sequence[Form], gradient: bool) -> _Answer:
+    return _Answer(
         formed=[form(one) for form, one in zip(forms, evidence, strict=True)],
         score=float(evidence[0].score.double().sum()),
         gradients=[_gradient_sums(one.gradient) for one in evidence] if gradient else [],

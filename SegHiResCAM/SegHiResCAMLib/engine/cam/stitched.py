@@ -18,7 +18,7 @@ from SegHiResCAMLib.engine.cam.leaf import Leaf, leaves_at
 from SegHiResCAMLib.engine.cam.methods import Method
 from SegHiResCAMLib.engine.cam.methods.steps import Gather, HeadWeights, Map, Step
 from SegHiResCAMLib.engine.cam.passes import Asked, Form, Passes, Place, Question, Reveal
-from SegHiResCAMLib.engine.cam.placement import Placement
+from SegHiResCAMLib.engine.cam.positions import Placement
 from SegHiResCAMLib.engine.cam.tail import head_weights
 from SegHiResCAMLib.engine.inference.memory import Workplace
 from SegHiResCAMLib.engine.inference.windows import Windows, at

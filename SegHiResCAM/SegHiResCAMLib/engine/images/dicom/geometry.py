@@ -17,7 +17,7 @@ from pydicom import Dataset
 
 from SegHiResCAMLib.engine.errors import EngineError
 from SegHiResCAMLib.engine.images.dicom import gaps
-from SegHiResCAMLib.engine.images.dicom.pixels import Slice
+from SegHiResCAMLib.engine.images.dicom.pixels import StoredSlice
 from SegHiResCAMLib.engine.images.volume_files import check_affine
 
 FloatArray = npt.NDArray[np.float64]
@@ -50,7 +50,7 @@ TELLS_APART = {
 }
 
 
-def stack(slices: Sequence[Slice], name: str) -> tuple[list[Slice], FloatArray]:
+def stack(slices: Sequence[StoredSlice], name: str) -> tuple[list[StoredSlice], FloatArray]:
     """Sort slices along their normal, and say where they lie.
 
     The affine is the regular grid nearest to all slices (least squares). The k axis is the step from slice to slice as it is, so a tilted gantry

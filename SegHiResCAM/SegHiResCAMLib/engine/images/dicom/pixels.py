@@ -63,7 +63,7 @@ REPORT_EVERY_S = 0.2
 
 
 @dataclass(frozen=True)
-class Slice:
+class StoredSlice:
     """One slice: the file and frame that hold its pixels, and its header, flat also where the file is multi-frame."""
 
     path: Path
@@ -71,7 +71,7 @@ class Slice:
     header: Dataset
 
 
-def read_pixels(slices: Sequence[Slice], name: str, progress: Progress = silent) -> npt.NDArray[np.float32]:
+def read_pixels(slices: Sequence[StoredSlice], name: str, progress: Progress = silent) -> npt.NDArray[np.float32]:
     """Values (C, i, j, k) of slices in the order given, each with its own rescale slope and intercept.
 
     Colour gives three channels (0 to 255). A projection image without a position in the patient that is stored
@@ -129,7 +129,7 @@ def _slices_last(values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     return turned
 
 
-def _check_claims(shape: Sequence[int], slices: Sequence[Slice], files: dict[Path, list[int]], name: str) -> None:
+def _check_claims(shape: Sequence[int], slices: Sequence[StoredSlice], files: dict[Path, list[int]], name: str) -> None:
     """Refuse more than the files can hold, and more than fits into memory."""
     if any((int(item.header.Rows), int(item.header.Columns)) != tuple(shape[1:3]) for item in slices):
         raise _not_decodable(name)
@@ -152,7 +152,7 @@ def _bytes_of(path: Path, header: Dataset) -> int:
     return max(path.stat().st_size, frames * samples * int(header.Rows) * int(header.Columns) * bits // 8)
 
 
-def _read_file(path: Path, slices: Sequence[Slice], name: str) -> Iterator[npt.NDArray[Any]]:
+def _read_file(path: Path, slices: Sequence[StoredSlice], name: str) -> Iterator[npt.NDArray[Any]]:
     """The frames of one file, in the order of `slices`: that of the file."""
     dataset = read_pixel_elements(path, name, _bytes_of(path, slices[0].header))
     syntax = _transfer_syntax(dataset)

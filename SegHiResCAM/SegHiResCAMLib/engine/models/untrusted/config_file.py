@@ -80,7 +80,7 @@ def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return dict(pairs)
 
 
-class _Loader(yaml.SafeLoader):  # type: ignore[misc]  # the library ships no types
+class _YamlLoader(yaml.SafeLoader):  # type: ignore[misc]  # the library ships no types
     """Refuses what the plain safe loader lets through: keys given twice, and merges, which multiply what they are given."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
@@ -98,7 +98,7 @@ class _Loader(yaml.SafeLoader):  # type: ignore[misc]  # the library ships no ty
 
 
 def _parse_yaml(text: str) -> Any:
-    return yaml.load(text, _Loader)
+    return yaml.load(text, _YamlLoader)
 
 
 class _Budget:
