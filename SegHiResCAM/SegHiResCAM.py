@@ -16,7 +16,7 @@ from slicer.ScriptedLoadableModule import (
 
 
 class SegHiResCAM(ScriptedLoadableModule):
-    """What Slicer's module menu knows."""
+    """Metadata for 3D Slicer's module menu."""
 
     def __init__(self, parent):
         super().__init__(parent)
@@ -25,12 +25,12 @@ class SegHiResCAM(ScriptedLoadableModule):
         parent.dependencies = []
         parent.contributors = ["SegHiResCAM developers"]
         parent.helpText = _(
-            "Shows why a segmentation network outlined a structure: heat maps of Seg-HiRes-Grad CAM and other methods over CT and MR "
-            "volumes. For research use: a heat map shows what the network's output depended on, it is no diagnosis."
+            "Why did the network segment this? Heat maps (class activation maps) of segmentation networks, laid over CT and MR "
+            "volumes. For research use; not for diagnostic use. A heat map shows what the network's output depended on."
         )
         parent.acknowledgementText = _(
-            "Seg-HiRes-Grad CAM was introduced by Rheude et al., Machine Learning for Biomedical Imaging 2024:023. "
-            "Networks are read with MONAI."
+            "Seg-HiRes-Grad CAM was introduced by Rheude et al., Machine Learning for Biomedical Imaging 2024:023 (https://melba-journal.org/2024:023). "
+            "Networks are built with MONAI and PyTorch."
         )
         slicer.app.connect("startupCompleted()", onStartupCompleted)
 

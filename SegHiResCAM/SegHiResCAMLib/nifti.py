@@ -55,7 +55,7 @@ def write_nifti(
     if header:
         image.header.extensions.append(nib.nifti1.Nifti1Extension("comment", json.dumps(dict(header)).encode()))
     if sheared:
-        warnings.warn("Sheared NIfTI files are straightened by ITK and 3D Slicer. Use NRRD.", stacklevel=2)
+        warnings.warn("NIfTI readers, among them ITK and 3D Slicer, do not keep sheared grids. Use NRRD.", stacklevel=2)
     packed = path.name.lower().endswith(".gz")
     with gzip.open(path, "wb", FAST) if packed else path.open("wb") as file:
         image.to_stream(_Watched(file, array.nbytes, written))

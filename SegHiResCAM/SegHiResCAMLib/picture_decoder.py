@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-USE = "picture_decoder PICTURE READER OUT VALUES BYTES"
+USE = "picture_decoder FILE READER OUT VALUES BYTES"
 
 
 def main(arguments: list[str]) -> int:

@@ -16,7 +16,7 @@ from SegHiResCAMLib.naming import folder_names
 from SegHiResCAMLib.provenance import PREFIX, node_facts
 from SegHiResCAMLib.seg_nrrd import StoredSegment, write_segmentation_nrrd
 from SegHiResCAMLib.writing.commit import FACTS
-from SegHiResCAMLib.writing.errors import check_space
+from SegHiResCAMLib.writing.errors import check_name, check_space
 from SegHiResCAMLib.writing.inputs import check_outputs
 from SegHiResCAMLib.writing.result import Result, check_folder
 from SegHiResCAMLib.writing.whole_file import make_folder, whole_file, write_text
@@ -142,11 +142,12 @@ def check_segmentation(path: Path, inputs: Iterable[str | Path]) -> None:
 
     Raises:
         EngineError: `format-unknown`.
-        WritingError: `output-is-input`, `folder-unusable`.
+        WritingError: `output-is-input`, `folder-unusable`, `name-not-utf-8`.
     """
     if not path.name.lower().endswith(tuple(WRITERS)):
         known = ", ".join([ENDING, *WRITERS])
         raise EngineError("format-unknown", f"{path} cannot be written: its name must end in {known}.")
+    check_name(path)
     check_folder(path.parent)
     check_outputs([path], [Path(one) for one in inputs])
 
@@ -176,7 +177,7 @@ def _write_segments(
         affine = segmentation.labels.affine
     if explanation is not None and explanation.chosen is not None:
         chosen = explanation.chosen
-        name = f"explained: {explanation.provenance['pixelSet']}"
+        name = f"explained region: {explanation.provenance['pixelSet']}"
         segments.append(StoredSegment(name, 1, CHOSEN_COLOR, layer=len(layers), id="explained"))
         layers.append(chosen.numpy()[0] != 0)
         affine = chosen.affine if affine is None else affine

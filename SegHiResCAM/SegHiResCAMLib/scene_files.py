@@ -70,8 +70,8 @@ def _add_segments(scene: Any, model: SegmentationModel, explanation: Explanation
         node = add_segmentation(scene, labels.numpy()[0], labels.affine.numpy(), segments, volume_node, name=name)
     if explanation.chosen is not None:
         voxels, affine = explanation.chosen.numpy()[0], explanation.chosen.affine.numpy()
-        chosen = Segment(f"explained: {explanation.provenance['pixelSet']}", 1, CHOSEN_COLOR, id="explained")
+        chosen = Segment(f"explained region: {explanation.provenance['pixelSet']}", 1, CHOSEN_COLOR, id="explained")
         if node is None:
-            return add_segmentation(scene, voxels, affine, [chosen], volume_node, name="Explained voxels")
+            return add_segmentation(scene, voxels, affine, [chosen], volume_node, name="Explained region")
         add_segment(node, voxels, affine, chosen)
     return node

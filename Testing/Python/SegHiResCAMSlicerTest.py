@@ -77,7 +77,9 @@ class SegHiResCAMSlicerTest(ScriptedLoadableModuleTest):
         from SegHiResCAMLib.scene.table import add_measurements_table
 
         table = add_measurements_table(slicer.mrmlScene, {"share_inside": 0.5, "effective_volume_ml": None}, "Tumour")
-        self.assertEqual([table.GetCellText(0, column) for column in range(3)], ["Map inside the segment", "50", "%"])
+        self.assertEqual(
+            [table.GetCellText(0, column) for column in range(3)], ["Map inside the explained region", "50", "%"]
+        )
         self.assertEqual(table.GetCellText(1, 1), "")
 
     def test_without_torch_a_sentence_says_what_to_install(self):

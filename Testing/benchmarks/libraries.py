@@ -25,7 +25,7 @@ def tables() -> list[Table]:
          "ours / torchcam"],
     )  # fmt: skip
     memory = Table(
-        "Peak memory above rest",
+        "Peak memory above idle",
         ["network", "layer", "MB: forward", "ours", "ours, four segments", "grad-cam", "captum", "M3d-Cam", "torchcam", "ours / grad-cam",
          "ours / captum"],
     )  # fmt: skip

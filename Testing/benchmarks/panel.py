@@ -100,10 +100,10 @@ class Session:
         from panel.steps import choose_model, choose_segment, segment, segments
 
         self.step("choose the volume", lambda: self.ui.volumeSelector.setCurrentNode(self.volume))
-        self.cancel_within("the model is opened, the process starting", self.open_without_waiting, 0.5)
+        self.cancel_within("the model is opened and the process starts", self.open_without_waiting, 0.5)
         self.parameters.modelPath = Path()
         self.step("open the model", lambda: choose_model(self.desktop, self.model))
-        self.cancel_within("the volume goes to the process", self.ui.segmentButton.click, 0.0)
+        self.cancel_within("the volume is sent to the process", self.ui.segmentButton.click, 0.0)
         self.cancel_within("it segments", self.ui.segmentButton.click, 8.0)
         self.step("segment", lambda: segment(self.desktop))
         self.step("choose the segment", lambda: choose_segment(self.desktop, segments(self.desktop)[0]))
@@ -128,29 +128,31 @@ class Session:
         ui = self.ui
         self.step("drag the opacity", lambda: self.drag(ui.opacitySlider))
         self.step("drag the threshold", lambda: self.drag(ui.thresholdSlider))
-        self.step("drag the threshold, three views drawn each time", lambda: self.drag(ui.thresholdSlider, draw=True))
+        self.step(
+            "drag the threshold, three views rendered each time", lambda: self.drag(ui.thresholdSlider, draw=True)
+        )
         self.step("colours", lambda: choose(ui.colorSelector, "Viridis"))
-        self.step("show signs", ui.signedCheckBox.click)
-        self.step("drag the threshold, with signs", lambda: self.drag(ui.thresholdSlider))
-        self.step("hide signs", ui.signedCheckBox.click)
+        self.step("signed on", ui.signedCheckBox.click)
+        self.step("drag the threshold, signed", lambda: self.drag(ui.thresholdSlider))
+        self.step("signed off", ui.signedCheckBox.click)
         self.step("interpolation and legend", lambda: (ui.interpolateCheckBox.click(), ui.legendCheckBox.click()))
         self.step("jump to the peak", ui.peakButton.click)
-        self.step("every slice up to its own maximum", lambda: (choose(ui.normalisationSelector, "slice"), self.idle()))
-        self.step("one range for all maps", lambda: choose(ui.normalisationSelector, "raw"))
-        self.step("the volume's range again", lambda: choose(ui.normalisationSelector, "volume"))
-        self.step("in 3D, and away", lambda: (ui.renderingCheckBox.click(), ui.renderingCheckBox.click()))
+        self.step("range: slice", lambda: (choose(ui.normalisationSelector, "slice"), self.idle()))
+        self.step("range: raw", lambda: choose(ui.normalisationSelector, "raw"))
+        self.step("range: volume", lambda: choose(ui.normalisationSelector, "volume"))
+        self.step("in 3D, on and off", lambda: (ui.renderingCheckBox.click(), ui.renderingCheckBox.click()))
         ui.secondSelector.setCurrentNode(self.second)
-        for often in ("the first time, when MRML makes the views", "again"):
+        for often in ("the first time, when MRML creates the views", "again"):
             self.step(
-                f"side by side and away, {often}",
+                f"side by side on and off, {often}",
                 lambda: (ui.compareCheckBox.click(), self.turn(), ui.compareCheckBox.click()),
             )
-        self.step("overlay away, and back", lambda: (ui.overlayCheckBox.click(), ui.overlayCheckBox.click()))
+        self.step("overlay off and on", lambda: (ui.overlayCheckBox.click(), ui.overlayCheckBox.click()))
         for pixel_set in ("island", "whole image", "whole segment"):
-            self.step(f"pixel set: {pixel_set}", lambda chosen=pixel_set: choose(ui.pixelSetSelector, chosen))
+            self.step(f"explain what: {pixel_set}", lambda chosen=pixel_set: choose(ui.pixelSetSelector, chosen))
         self.step("a segment is edited, its volume counted", lambda: (self.edit(), self.idle()))
         choose(ui.pixelSetSelector, "segment as drawn")
-        self.step("explain the segment as drawn (begun, cancelled)", lambda: self.begin_and_cancel(ui.explainButton))
+        self.step("explain the segment as drawn (started, cancelled)", lambda: self.begin_and_cancel(ui.explainButton))
         self.step(
             "the same, drawn on another grid", lambda: (self.on_another_grid(), self.begin_and_cancel(ui.explainButton))
         )
@@ -169,7 +171,7 @@ class Session:
         from SegHiResCAMLib.scene.save import save_scene
 
         bundle = self.folder / "scene.mrb"
-        self.step("save the scene (3D Slicer's own doing)", lambda: save_scene(self.scene, bundle))
+        self.step("save the scene (3D Slicer's own code)", lambda: save_scene(self.scene, bundle))
         print(f"scene.mrb: {bundle.stat().st_size / 2**20:.0f} MiB", flush=True)
         self.step("close the scene", lambda: self.scene.Clear(0))
         self.step("open it again", lambda: (self.scene.ReadFromMRB(str(bundle)), self.idle()))

@@ -19,15 +19,15 @@ from measure import machine
 from volumes import memory_table, time_table
 
 INTRODUCTION = """\
-# What an explanation costs
+# Benchmarks: what an explanation costs
 
 {date}, {machine}; {peers}. Written by `make benchmark`.
 
-An explanation (Seg-HiRes-Grad CAM of one segment: forward pass, tail backward pass, map on the window's grid) beside a plain forward pass without
-gradients and beside four libraries. All take turns in one process. Time is processor time, median over rounds, as a ratio; memory is the peak above rest,
-from the kernel's high-water mark. Goals are in parentheses; what misses its goal is **bold**. From run to run figures vary by about a tenth. captum and
-torchcam stop at the map on the layer's grid; M3d-Cam and torchcam have no HiResCAM and compute Grad-CAM and LayerCAM. For four segments grad-cam's time
-counts four times, since it has to be called for each. Nothing here was measured on a GPU.
+An explanation (Seg-HiRes-Grad CAM of one segment: forward pass, backward pass to the layer, map on the window's grid) compared with a forward pass without
+gradients and with four libraries. All are run alternately in one process. Time is processor time, median over rounds, as a ratio; memory is the peak above the idle process,
+from the kernel's high-water mark. Goals are in parentheses; values that miss their goal are **bold**. Values vary by about a tenth from run to run. captum and
+torchcam stop at the map on the layer's grid; M3d-Cam and torchcam have no HiResCAM and compute Grad-CAM and LayerCAM. For four segments, grad-cam's time
+is multiplied by four, since it has to be called for each. Nothing here was measured on a GPU.
 """
 
 

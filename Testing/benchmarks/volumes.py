@@ -26,8 +26,8 @@ def time_table() -> Table:
     """Four windows, beside what people do: predict and explain each window by itself, and average the maps."""
     table = Table(
         "A volume of 160 x 160 x 96 in four windows of 96³ (UNet 3D)",
-        ["layer", "forward, s", "ours, mask at hand / forward", "ours, mask at hand / grad-cam window by window",
-         "one window of four hit / grad-cam window by window"],
+        ["layer", "forward, s", "ours, given a mask / forward", "ours, given a mask / grad-cam window by window",
+         "mask in one of four windows / grad-cam window by window"],
     )  # fmt: skip
     torch.manual_seed(0)
     network, shape = unet(3), (160, 160, 96)
@@ -60,7 +60,7 @@ def memory_table() -> Table:
     """A large volume, of which the pixel set touches a few windows."""
     table = Table(
         "Memory for a volume of 512 x 512 x 300 in windows of 96³ (UNet 3D, 8 to 32 channels)",
-        ["what", "peak MB above rest", "one window MB", "one float volume MB", "(peak - window) / volume"],
+        ["what", "peak MB above idle", "one window MB", "one float volume MB", "(peak - window) / volume"],
     )
     torch.manual_seed(0)
     network = UNet(3, 1, 3, channels=(8, 16, 32), strides=(2, 2), num_res_units=1).eval()
@@ -90,7 +90,7 @@ def memory_table() -> Table:
     add("the map on the network's grid", peak_megabytes(over_windows), 2.0)
     request = _request(network, layer, images, pixel_set)
     add(
-        "the whole way: preparing the volume, the map, back on the volume's grid",
+        "end to end: preprocessing, map, resampling to the volume's grid",
         peak_megabytes(lambda: explain(request, outline=False)),
         None,
     )

@@ -336,7 +336,7 @@ def test_layers_that_cannot_be_explained_are_told_on_request(model: Path) -> Non
     usable, everything = (json.loads(run("layers", model, "--json", *more)[1])["layers"] for more in ([], ["--all"]))
     assert all(not layer["reason"] for layer in usable)
     assert {layer["name"] for layer in everything} > {layer["name"] for layer in usable}
-    assert "--all lists them with the reason" in " ".join(run("layers", model)[1].split())
+    assert "--all shows them with the reason" in " ".join(run("layers", model)[1].split())
 
 
 def test_layers_tells_grid_and_millimetres_of_a_volume_and_marks_what_is_coarser_than_a_segment(
@@ -370,7 +370,7 @@ def test_methods_lists_every_method_with_its_source() -> None:
     [
         ({"volume": "absent.nii.gz"}, "absent.nii.gz does not exist"),
         ({"--model": "absent"}, "no file or folder 'absent'"),
-        ({"--segment": "heart"}, "It outlines: kidney, tumour"),
+        ({"--segment": "heart"}, "It segments: kidney, tumour"),
         ({"--layer": "model.9"}, "no layer 'model.9'"),
         ({"--method": "magic"}, "Known methods: seg-cam, seg-grad-cam"),
         ({"--mode": "slice-wise"}, "works volumetric"),

@@ -106,11 +106,11 @@ def test_getting_and_clearing_say_where_and_how_much(tmp_path: Path, weights: Pa
     files = [{"url": weights.as_uri(), "sha256": sha256(weights), "size": 2_500_000}]
     model = {"name": "theirs", "licence": "", "source": "", "labels": [], "files": files}
     file.write_text(json.dumps({"models": [model]}))
-    assert "to get, 2.5 MB" in run("models")[1]
+    assert "not downloaded, 2.5 MB" in run("models")[1]
     code, out, err = run("models", "get", "theirs")
     assert code == 0, err
     assert str(tmp_path / "cache" / "theirs") in out.replace("\n", "")
-    assert "kB are free again" in run("models", "clear")[1]
+    assert "kB were freed" in run("models", "clear")[1]
 
 
 @pytest.mark.parametrize(

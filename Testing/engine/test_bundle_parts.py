@@ -80,9 +80,10 @@ def test_preprocessing_that_cannot_be_known_is_refused(parts: dict[str, Any], co
     assert refusal(lambda: opened(**parts)).code == code
 
 
-def test_a_bundle_that_says_nothing_of_preprocessing_opens_with_a_warning(opened: Opened) -> None:
-    with pytest.warns(UserWarning, match="does not say how volumes are prepared"):
-        assert opened(inferer=INFERER).preprocessing.transforms == ()
+def test_a_bundle_that_says_nothing_of_preprocessing_opens_with_a_note(opened: Opened) -> None:
+    model = opened(inferer=INFERER)
+    assert model.preprocessing.transforms == ()
+    assert "does not say how volumes are prepared" in model.notes[-1]
 
 
 @pytest.mark.parametrize(

@@ -255,8 +255,7 @@ def test_a_swin_unetr_of_before_monai_1_5_opens_with_a_note(tmp_path: Path) -> N
     weights = SwinUNETR(**arguments).state_dict()
     definition = {"_target_": "SwinUNETR", "img_size": 96, **arguments}
     folder = write_bundle(tmp_path, {"network_def": definition}, {}, {"model": weights})
-    (note,) = open_model(folder).notes
-    assert "img_size" in note
+    assert any("img_size" in note for note in open_model(folder).notes)
 
 
 @pytest.mark.parametrize(

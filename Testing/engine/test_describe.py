@@ -221,7 +221,7 @@ def test_a_draft_opens_once_it_is_finished_and_not_before(tmp_path: Path) -> Non
     torch.save(saved.state_dict(), tmp_path / "model.pt")
     file = tmp_path / "model.json"
     write_draft(describe_checkpoint(tmp_path / "model.pt"), file)
-    with pytest.raises(EngineError, match="leaves to be decided: labels") as caught:
+    with pytest.raises(EngineError, match="with open questions: labels") as caught:
         open_model(tmp_path / "model.pt")
     assert caught.value.code == "description-draft"
     content = json.loads(file.read_text())

@@ -203,7 +203,7 @@ def test_what_is_no_slice_of_the_volume_is_left_out_and_named(
 def test_a_gap_that_an_image_left_out_leaves_is_reported_with_that_image(tmp_path: Path) -> None:
     slices = [ct_slice(k) if k != 3 else ct_slice(3, Rows=10, Columns=12, PixelData=bytes(240)) for k in range(SLICES)]
     sentence = refusal(write_slices(tmp_path, slices), "dicom-slices-uneven")
-    assert "Not counted: IM0003 (of other size or orientation)" in sentence
+    assert "Ignored: IM0003 (of other size or orientation)" in sentence
 
 
 def test_a_series_of_screen_saves_alone_is_no_second_volume(tmp_path: Path) -> None:

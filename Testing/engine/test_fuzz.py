@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 import torch
-from fuzzing import harness, model_readers, volume_readers
+from fuzzing import dicom_readers, harness, model_readers, volume_readers
 from fuzzing.harness import Child, hunt
 from fuzzing.model_readers import PLAIN, checkpoint, description
 from hypothesis import HealthCheck, given, settings
@@ -37,6 +37,12 @@ def volumes() -> Iterator[Child]:
         yield child
 
 
+@pytest.fixture(scope="module")
+def dicom() -> Iterator[Child]:
+    with closing(Child("fuzzing.dicom_readers")) as child:
+        yield child
+
+
 @pytest.mark.parametrize("reader", model_readers.READERS)
 def test_damaged_model_files_are_read_or_refused_with_a_message(reader: str, models: Child, tmp_path: Path) -> None:
     found = hunt(models, reader, model_readers.READERS[reader][1](), seconds=0.7, keep=tmp_path)
@@ -46,6 +52,12 @@ def test_damaged_model_files_are_read_or_refused_with_a_message(reader: str, mod
 @pytest.mark.parametrize("reader", volume_readers.READERS)
 def test_damaged_volumes_are_read_or_refused_with_a_message(reader: str, volumes: Child, tmp_path: Path) -> None:
     found = hunt(volumes, reader, volume_readers.READERS[reader][1](), seconds=0.7, keep=tmp_path)
+    assert not found.findings, [file.read_text() for file in tmp_path.glob("*.txt")]
+
+
+@pytest.mark.parametrize("reader", dicom_readers.READERS)
+def test_damaged_dicom_is_read_or_refused_with_a_message(reader: str, dicom: Child, tmp_path: Path) -> None:
+    found = hunt(dicom, reader, dicom_readers.READERS[reader][1](), seconds=0.7, keep=tmp_path)
     assert not found.findings, [file.read_text() for file in tmp_path.glob("*.txt")]
 
 

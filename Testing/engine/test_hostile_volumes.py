@@ -314,7 +314,7 @@ def test_a_decoder_that_crashes_or_says_nothing_is_a_message(
     """The real way, with a Python that ends as decoders have ended."""
     sitk.WriteImage(sitk.GetImageFromArray(np.zeros((4, 4), np.uint8)), str(path := tmp_path / "a.png"))
     (tmp_path / "library" / "SegHiResCAMLib").mkdir(parents=True)
-    (tmp_path / "library" / "SegHiResCAMLib" / "__init__.py").touch()  # before that of any installation
+    (tmp_path / "library" / "SegHiResCAMLib" / "__init__.py").touch()
     (tmp_path / "library" / "SegHiResCAMLib" / "picture_decoder.py").write_text(f"import os, time\n{end}\n")
     monkeypatch.setattr("SegHiResCAMLib.child_process.LIBRARY", tmp_path / "library")
     monkeypatch.setenv("PYTHONPATH", "")
@@ -325,7 +325,7 @@ def test_a_decoder_that_crashes_or_says_nothing_is_a_message(
 def test_a_slow_decoder_is_cancelled_within_two_seconds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     sitk.WriteImage(sitk.GetImageFromArray(np.zeros((4, 4), np.uint8)), str(path := tmp_path / "a.png"))
     (tmp_path / "library" / "SegHiResCAMLib").mkdir(parents=True)
-    (tmp_path / "library" / "SegHiResCAMLib" / "__init__.py").touch()  # before that of any installation
+    (tmp_path / "library" / "SegHiResCAMLib" / "__init__.py").touch()
     (tmp_path / "library" / "SegHiResCAMLib" / "picture_decoder.py").write_text("import time\ntime.sleep(60)\n")
     monkeypatch.setattr("SegHiResCAMLib.child_process.LIBRARY", tmp_path / "library")
     start = time.monotonic()

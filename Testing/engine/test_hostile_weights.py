@@ -90,6 +90,7 @@ AMBIGUOUS: dict[str, Callable[[bytes], bytes]] = {
     "something behind it": lambda sound: sound + b"PK\x05\x06" + bytes(18),
     "a comment": lambda sound: sound[:-2] + b"\x04\x00abcd",
     "names that differ by case": lambda sound: zipped({**files_of(sound), "archive/DATA.pkl": b"x"}),
+    "several disks": lambda sound: sound[:-26] + b"\x02\x00\x00\x00" + sound[-22:],
     "overlapping files": overlapping,
     "another name in its own header": with_another_local_name,
 }

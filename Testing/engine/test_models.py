@@ -302,10 +302,10 @@ def test_the_largest_component_is_kept_where_every_label_keeps_its_own(
     assert model.metadata["postprocessing_left_out"] == ([] if kept else ["KeepLargestConnectedComponentd"])
 
 
-def test_postprocessing_that_is_not_taken_over_is_named(bundle: Bundle) -> None:
+def test_postprocessing_that_is_not_applied_is_a_note(bundle: Bundle) -> None:
     step = {"_target_": "Lambdad", "keys": "pred", "func": "$lambda x: x[1:]"}
-    with pytest.warns(UserWarning, match="are not applied \\(Lambdad\\)"):
-        model = open_model(bundle(with_postprocessing(step)))
+    model = open_model(bundle(with_postprocessing(step)))
+    assert "are not applied (Lambdad)" in model.notes[-1]
     assert model.metadata["postprocessing_left_out"] == ["Lambdad"]
 
 
@@ -386,7 +386,7 @@ def test_loading_other_keys_and_devices_are_left_out_and_the_image_is_called_ima
         ({"_target_": "scripts.mine.LoadImaged", "keys": "image"}, "code is never run"),
         ({"_target_": "scripts.mine.Compose", "transforms": []}, "code is never run"),
         ({"_target_": "ScaleIntensity"}, "has no 'keys'"),
-        ({"_target_": "CropForegroundd", "keys": "image", "source_key": "label"}, "follows another image"),
+        ({"_target_": "CropForegroundd", "keys": "image", "source_key": "label"}, "refers to another image"),
         (
             {"_target_": "CropForegroundd", "keys": "image", "source_key": "image", "select_fn": "$lambda x: x > 9"},
             "need code to run",
@@ -410,7 +410,7 @@ def test_several_images_under_names_of_their_own_are_refused(bundle: Bundle) -> 
     folder = bundle(with_transforms({"_target_": "LoadImaged", "keys": ["t1", "flair", "label"]}))
     error = refusal(lambda: open_model(folder))
     assert error.code == "bundle-several-images"
-    assert "2 images of one patient under names of their own (t1, flair)" in error.sentence
+    assert "2 images of one patient under separate names (t1, flair)" in error.sentence
 
 
 @pytest.mark.parametrize("dictionary", [True, False])
@@ -647,7 +647,7 @@ def test_missing_unexpected_and_misshapen_weights_are_counted_and_named(bundle: 
     error = refusal(lambda: open_model(folder))
     assert error.code == "weights-mismatch"
     assert f"1 weight(s) are missing ({names[0]})" in error.sentence
-    assert "5 weight(s) have no place in it (head.0, head.1, head.2, ...)" in error.sentence
+    assert "5 weight(s) do not belong to it (head.0, head.1, head.2, ...)" in error.sentence
     assert f"'{names[1]}' is 7×5 there and 2 in the network" in error.sentence
 
 

@@ -136,13 +136,15 @@ def test_reading_and_preparing_what_does_not_fit_is_about_memory_in_a_real_proce
     assert set(codes) <= {"memory", "out-of-memory", "volume-too-large"}
 
 
-ASKS = {"refuse_out_of_memory", "is_out_of_memory", "unexpected", "error_of", "exec"}
+ASKS = {"refuse_out_of_memory", "is_out_of_memory", "preparing_failed", "unexpected", "error_of", "exec"}
 
 NEED_NOT_ASK = {
     ("models/untrusted/pickled_names.py", "_pickle_in"),  # reads 64 MB at most, for a message about something else
     ("models/untrusted/pickled_names.py", "_names"),
     ("models/auto3dseg/auto3dseg.py", "_is_checkpoint"),  # reads names alone
-    ("models/networks.py", "build_network"),  # tries on the meta device first, which takes no memory
+    ("models/networks.py", "_used"),  # on the meta device, which takes no memory
+    ("models/catalogue/download.py", "fetch"),  # hands errors on to the thread that waits
+    ("models/catalogue/download.py", "_arriving"),
     ("inference/device.py", "repeatable"),  # passes on all but one error
 }
 

@@ -202,7 +202,7 @@ def test_foreground_is_cropped_before_everything_is_resized(checkpoint: Checkpoi
         ({"intensity": [{"step": "scale"}]}, "lacks 'range' in 'intensity[0]'"),
         ({"intensity": [{"step": "clip", "range": [3, 2]}]}, "'intensity[0].range'"),
         ({"intensity": [{"step": "z-score", "mean": 3}]}, "'mean' in 'intensity[0]' without 'std'"),
-        ({"intensity": [{"step": "min-max", "per": "slice"}]}, "sees no slices"),
+        ({"intensity": [{"step": "min-max", "per": "slice"}]}, "does not work on slices"),
         ({"intensity": [{"step": "clip", "range": [0, float("nan")]}]}, "'intensity[0].range[1]'"),
         ({"window": {"size": [8, 8]}}, "'window.size'"),
         ({"window": {"size": [8, 8, 0]}}, "'window.size[2]'"),
@@ -213,7 +213,7 @@ def test_foreground_is_cropped_before_everything_is_resized(checkpoint: Checkpoi
         ({"largest_component": "yes"}, "true or false"),
         ({"weights": "../model.pt"}, "'weights'"),
         ({"weights": "/etc/passwd"}, "'weights'"),
-        ({"to_do": ["spacing: is a guess."]}, "leaves to be decided: spacing: is a guess. Settle"),
+        ({"to_do": ["spacing: is a guess."]}, "with open questions: spacing: is a guess. Decide"),
     ],
 )
 def test_every_mistake_is_a_sentence_that_names_the_field(checkpoint: Checkpoint, changes: dict, says: str) -> None:

@@ -208,7 +208,7 @@ def test_expressions_that_nobody_needs_do_no_harm() -> None:
         ("a.yaml", "a: &a {<<: {x: 1}}\n", "merge keys"),
         ("a.yaml", "a: !!set {x, y}\n", "type set"),
         ("a.yaml", "a: !!timestamp x\n", "cannot be read"),
-        ("a.json", "[1, 2]", "no mapping"),
+        ("a.json", "[1, 2]", "not a mapping"),
         ("a.json", "", "cannot be read"),
         ("a.yaml", "a: [1, 2", "cannot be read"),
         ("a.json", '{"a": "' + "x" * 200_000 + '"}', "more than 100000 characters"),

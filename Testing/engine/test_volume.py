@@ -244,7 +244,7 @@ def test_nan_becomes_the_smallest_value_and_is_counted(tmp_path):
     padded[0, 0, :] = np.nan
     padded[1, 1, 1] = np.inf
     path = save_nifti(tmp_path / "padded.nii", padded)
-    with pytest.warns(UserWarning, match="4 voxels that are not finite"):
+    with pytest.warns(UserWarning, match="4 voxels that are NaN or infinite"):
         volume = read_volume(path)
     expected = np.where(np.isfinite(padded), padded, padded[np.isfinite(padded)].min())
     np.testing.assert_array_equal(volume.numpy()[0], expected)

@@ -197,7 +197,8 @@ def nnunet_dataset(folder: Path, data: bytes) -> None:
 def _nnunet(place: Path, plans: bytes | None = None, dataset: bytes | None = None) -> None:
     if not place.exists():
         (place / "fold_0").mkdir(parents=True)
-        torch.save({"network_weights": {"x": torch.zeros(1)}}, place / "fold_0/checkpoint_final.pth")
+        content = {"network_weights": {"x": torch.zeros(1)}, "init_args": {"configuration": "3d_fullres"}}
+        torch.save(content, place / "fold_0/checkpoint_final.pth")
     (place / "plans.json").write_bytes(plans or json_of(NNUNET_PLANS))
     (place / "dataset.json").write_bytes(dataset or json_of(NNUNET_DATASET))
     with done_or_refused():

@@ -79,7 +79,7 @@ def test_without_network_the_sentence_says_so(a_bare_python: str) -> None:
 
 def test_an_incomplete_wheelhouse_is_told_with_what_it_lacks(a_bare_python: str, tmp_path: object) -> None:
     log = pip(a_bare_python, "--no-index", "--find-links", str(tmp_path), "einops>=0.7")
-    assert why_pip_failed(log).startswith("There is no build of einops>=0.7 for this Python and system")
+    assert why_pip_failed(log).startswith("There is no build of einops>=0.7 for this Python and operating system")
 
 
 @pytest.mark.parametrize(

@@ -189,7 +189,7 @@ def test_a_failed_pip_is_told_and_can_be_tried_again(
     section.ui.installButton.click()
     wait(section)
     assert text(section).splitlines() == [
-        "There is no build of einops>=0.7 for this Python and system, or not in the folder that pip was told to look in.",
+        "There is no build of einops>=0.7 for this Python and operating system, or it is missing in the folder that pip searches.",
         "To compute heat maps, 3D Slicer still needs einops.",
     ]
     assert "No matching distribution" in section.ui.setUpLog.plainText

@@ -186,7 +186,7 @@ def test_without_matplotlib_all_but_the_picture_is_exported_and_a_sentence_says_
     assert {"explanation.json", "heatmap.nrrd", "signed-map.nrrd"} <= {file.name for file in exported.files}
     assert not (tmp_path / "out/overlay.png").exists()
     (sentence,) = exported.left_out
-    assert sentence.startswith("Pictures need matplotlib")
+    assert sentence.startswith("Figures need matplotlib")
 
 
 def test_a_sheared_grid_is_not_forced_into_nifti(logic: Any, a_volume: Any, a_model: str, tmp_path: Path) -> None:
@@ -249,7 +249,7 @@ def test_what_cannot_be_done_is_a_sentence_and_the_scene_stays(
     logic: Any, scene: Any, a_volume: Any, a_model: str
 ) -> None:
     before = nodes(scene)
-    with pytest.raises(ExplainerError, match="It outlines: kidney, tumour") as caught:
+    with pytest.raises(ExplainerError, match="It segments: kidney, tumour") as caught:
         logic.explain(a_volume, a_model, "spleen")
     assert caught.value.code == "segment-unknown"
     with pytest.raises(ExplainerError, match="/nowhere"):

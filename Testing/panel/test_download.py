@@ -187,7 +187,7 @@ def test_a_cancelled_download_leaves_nothing(
     desktop.ui.downloadButton.click()
     assert (desktop.ui.downloadButton.text, desktop.ui.statusLabel.text) == ("Download…", "Cancelled.")
     desktop.wait(lambda: files(folder) == [])
-    assert desktop.widget.logic.explainer.client.worker_pid == worker  # it listens, though no byte arrives
+    assert desktop.widget.logic.explainer.client.worker_pid == worker  # it listens while it waits for the network
     server.released.set()
     desktop.ui.downloadButton.click()
     idle(desktop)

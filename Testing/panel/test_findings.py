@@ -23,6 +23,9 @@ def test_the_panel_shows_three_digits_of_what_the_table_node_has(
     digits = 0
     for row in range(shown.rowCount):
         exact, text = node.GetValue(row), shown.item(row, 1).text()
+        if exact.startswith(("R ", "L ")):  # a place in the patient
+            assert text == exact
+            continue
         assert float(text) == pytest.approx(float(exact), rel=5e-3)
         assert len(text.lstrip("-0.").replace(".", "")) <= max(3, len(exact.lstrip("-").partition(".")[0]))
         digits = max(digits, len(exact.lstrip("-0.").replace(".", "")))

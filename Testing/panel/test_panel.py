@@ -170,7 +170,7 @@ def test_a_point_list_without_points_is_a_sentence(
     choose(desktop.ui.pixelSetSelector, "points")
     parameters.points = scene.AddNewNodeByClass("vtkMRMLMarkupsFiducialNode", "Points")
     desktop.ui.explainButton.click()
-    assert "Points has no point yet" in desktop.ui.statusLabel.text
+    assert "Points has no points" in desktop.ui.statusLabel.text
     assert desktop.ui.explainButton.text == "E&xplain"
 
 

@@ -87,7 +87,7 @@ def test_a_map_that_is_nowhere_above_zero_has_the_range_zero_to_one_and_its_peak
 def test_a_map_with_values_that_are_no_numbers_is_refused(scene, value):
     array = _map()
     array[0, 0, 0] = value
-    with pytest.raises(SceneError, match="not numbers"):
+    with pytest.raises(SceneError, match="NaN or infinite"):
         _add(scene, array)
 
 

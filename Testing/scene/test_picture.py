@@ -131,7 +131,7 @@ def test_an_unknown_segment_is_told_and_leaves_no_file(nodes, tmp_path):
 def test_a_missing_matplotlib_is_told_in_a_sentence(nodes, tmp_path, monkeypatch):
     volume, segmentation, maps = nodes
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-    with pytest.raises(SceneError, match="Pictures need matplotlib"):
+    with pytest.raises(SceneError, match="Figures need matplotlib"):
         finish(slice_picture_steps(tmp_path / "picture.png", volume, maps[0], segmentation))
 
 

@@ -63,7 +63,7 @@ def test_a_box_keeps_its_corners(scene: Any, volume: Any) -> None:
 @pytest.mark.usefixtures("_markups")
 def test_a_point_list_without_points_is_a_sentence(scene: Any) -> None:
     points = scene.AddNewNodeByClass("vtkMRMLMarkupsFiducialNode", "Points")
-    with pytest.raises(SceneError, match="Points has no point yet"):
+    with pytest.raises(SceneError, match="Points has no points"):
         control_points(points)
     points.AddControlPointWorld([1, 2, 3])
     np.testing.assert_array_equal(control_points(points), [[1, 2, 3]])

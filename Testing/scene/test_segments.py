@@ -139,7 +139,7 @@ def test_a_segmentation_refers_to_its_volume_and_lies_beside_it(scene):
     [
         (LABELS.astype(float), SEGMENTS, "integers"),
         (LABELS[0], SEGMENTS, "three axes"),
-        (LABELS, [KIDNEY, Segment("left kidney", 1, (0, 0, 1))], "share the same value"),
+        (LABELS, [KIDNEY, Segment("left kidney", 1, (0, 0, 1))], "have the same value"),
         (LABELS, [Segment("background", 0, (0, 0, 0))], "background"),
     ],
 )

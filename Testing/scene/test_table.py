@@ -38,21 +38,19 @@ def test_a_table_tells_each_measurement_with_its_unit(scene: Any) -> None:
     assert table.GetName() == "Tumour"
     assert [table.GetColumnName(column) for column in range(3)] == ["Measurement", "Value", "Unit"]
     assert _rows(table) == [
-        ("Map inside the segment", "50", "%"),
-        ("Map within 5 mm of the segment", "62.5", "%"),
-        ("Map within 10 mm of the segment", "100", "%"),
+        ("Map inside the explained region", "50", "%"),
+        ("Map within 5 mm of the explained region", "62.5", "%"),
+        ("Map within 10 mm of the explained region", "100", "%"),
         ("Peak", "12.3457", "logit units"),
-        ("Peak position R", "-31.25", "mm"),
-        ("Peak position A", "12.5", "mm"),
-        ("Peak position S", "845.125", "mm"),
+        ("Peak position", "L 31, A 12, S 845", "mm"),
         ("Effective volume of the map", "7.25", "ml"),
-        ("Volume of the segment", "0.001", "ml"),
+        ("Explained volume", "0.001", "ml"),
     ]
 
 
 def test_what_does_not_exist_is_empty(scene: Any) -> None:
     values = {title: value for title, value, _ in _rows(add_measurements_table(scene, BLANK, "Blank"))}
-    assert [title for title, value in values.items() if value] == ["Peak", "Volume of the segment"]
+    assert [title for title, value in values.items() if value] == ["Peak", "Explained volume"]
 
 
 def test_other_measurements_keep_their_own_name(scene: Any) -> None:

@@ -43,7 +43,7 @@ def test_a_view_of_the_voxels_cannot_be_written_to(scene):
     [
         (np.zeros((2, 3)), np.eye(4), "three axes"),
         (np.zeros((2, 3, 0)), np.eye(4), "at least one voxel"),
-        (np.full((2, 2, 2), 2**40), np.eye(4), "do not fit 32 bits"),
+        (np.full((2, 2, 2), 2**40), np.eye(4), "do not fit into 32 bits"),
         (np.zeros((2, 2, 2)), np.diag([1, 1, 0, 1]), "invertible"),
         (np.zeros((2, 2, 2)), np.full((4, 4), np.nan), "invertible"),
         (np.zeros((2, 2, 2)), np.eye(3), "invertible"),

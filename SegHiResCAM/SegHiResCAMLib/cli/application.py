@@ -62,7 +62,7 @@ def _flags_alone(options: list[Any]) -> list[Any]:
 app = typer.Typer(
     name="seghirescam",
     cls=Commands,
-    help=f"Why did the network outline this? Class activation maps for segmentation networks.\n\n{RESEARCH_ONLY}",
+    help=f"Why did the network segment this? Class activation maps for segmentation networks.\n\n{RESEARCH_ONLY}",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",

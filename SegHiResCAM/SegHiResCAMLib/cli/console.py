@@ -17,13 +17,14 @@ from SegHiResCAMLib.cli.cancellation import CANCELLED, Cancellation, listening
 from SegHiResCAMLib.cli.plain_console import PlainConsole, styled
 from SegHiResCAMLib.cli.progress_report import Report, progress_on
 from SegHiResCAMLib.out_of_memory import is_out_of_memory, out_of_memory_message
+from SegHiResCAMLib.patient_places import place
 from SegHiResCAMLib.writing.sweeping import sweep
 
 if TYPE_CHECKING:
     from SegHiResCAMLib.engine.answer.explanation import Explanation
 
 DEBUG = "SEGHIRESCAM_DEBUG"
-RESEARCH_ONLY = "For research use. A heat map shows what a network's output depended on; it is no diagnosis."
+RESEARCH_ONLY = "For research use; not for diagnostic use. A heat map shows what a network's output depended on."
 
 told = PlainConsole(stderr=True)
 answer = PlainConsole()
@@ -63,9 +64,7 @@ def job() -> Iterator[Report]:
             sentence = out_of_memory_message(error)
         if sentence is None:
             kind = type(error).__name__
-            sentence = (
-                f"An unexpected error occurred ({kind}: {error}). Set {DEBUG}=1 in the environment to see the trace."
-            )
+            sentence = f"An unexpected error occurred ({kind}: {error}). Set {DEBUG}=1 in the environment to see the traceback."
         fail(sentence)
 
 
@@ -76,7 +75,7 @@ def open_scene() -> Iterator[Any]:
 
     missing = missing_packages()
     if missing:
-        note("Left out", f"pictures and scene. {missing}", told)
+        note("Not written", f"figures and scene. {missing}", told)
         yield None
         return
     with headless_application() as application:
@@ -107,7 +106,7 @@ def print_json(facts: Any) -> None:
 def print_explanation(explanation: Explanation) -> None:
     """What an explanation found, and what to know before believing it."""
     facts = explanation.provenance
-    maximum, (right, front, up) = explanation.peak
+    maximum, peak = explanation.peak
     answer.print()
     answer.print(
         styled(
@@ -116,17 +115,17 @@ def print_explanation(explanation: Explanation) -> None:
         )
     )
     answer.print(
-        f"  peak {maximum:.4g} {facts['units']} at R {right:.1f}, A {front:.1f}, S {up:.1f} mm; "
-        f"score {explanation.score:.4g} over {explanation.pixel_count} positions; "
-        f"{explanation.windows_touched} of {explanation.windows} windows explained"
+        f"  peak {maximum:.4g} {facts['units']} at {place(peak)}; "
+        f"score {explanation.score:.4g} over {explanation.pixel_count} voxels; "
+        f"{explanation.windows_touched} of {explanation.windows} windows contribute"
     )
     if explanation.mean_probability is not None:
-        answer.print(f"  mean probability {explanation.mean_probability:.1%} over what is explained")
+        answer.print(f"  mean probability {explanation.mean_probability:.1%} over the explained region")
     measured = explanation.measurements
     if measured.share_inside is not None:
         answer.print(
-            f"  {measured.share_inside:.0%} of the map inside what is explained, {measured.share_within_10_mm:.0%} within 10 mm of it; "
-            f"effective volume {measured.effective_volume_ml:.3g} ml beside {measured.segment_volume_ml:.3g} ml"
+            f"  {measured.share_inside:.0%} of the map inside the explained region, {measured.share_within_10_mm:.0%} within 10 mm of it; "
+            f"effective volume {measured.effective_volume_ml:.3g} ml, explained volume {measured.segment_volume_ml:.3g} ml"
         )
     for diagnosis in explanation.diagnoses:
         note("  Note", diagnosis.sentence)

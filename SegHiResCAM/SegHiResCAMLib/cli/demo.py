@@ -19,7 +19,7 @@ def demo(
     ] = Path("demo-output"),
     as_json: JsonOption = False,
 ) -> None:
-    """Explain the tumour of the sample patient that comes with the program, with both methods side by side."""
+    """Segment the sample patient and explain its tumour by two methods, side by side."""
     with job() as progress:
         from SegHiResCAMLib.demo import run_demo
 

@@ -8,13 +8,20 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from monai.data import MetaTensor
 
+    from SegHiResCAMLib.engine.progress import Progress
 
-def read_inputs(paths: Sequence[str], series: str | None = None) -> MetaTensor:
-    """The volumes as the channels of one, on the grid of the first.
+
+def read_inputs(paths: Sequence[str], series: str | None = None, progress: Progress | None = None) -> MetaTensor:
+    """The volumes as the channels of one, on the grid of the first; `progress` goes from 0 to 1 and can stop the reading.
 
     Raises:
         EngineError: One cannot be read, or they do not belong together.
     """
     from SegHiResCAMLib.engine.images.volume import read_volume, stack_volumes
+    from SegHiResCAMLib.engine.progress import part, silent
 
-    return stack_volumes([read_volume(path, series=series) for path in paths])
+    share = 1 / len(paths)
+    each = (part(progress or silent, number * share, (number + 1) * share) for number in range(len(paths)))
+    return stack_volumes(
+        [read_volume(path, series=series, progress=one) for path, one in zip(paths, each, strict=True)]
+    )

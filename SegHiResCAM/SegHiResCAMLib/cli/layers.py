@@ -22,19 +22,24 @@ def layers(
     model: ModelArgument,
     volume: Annotated[
         list[str] | None,
-        typer.Option("--volume", metavar="VOLUME", help="List them for the windows and spacing of this volume."),
+        typer.Option("--volume", metavar="VOLUME", help="Show grids and spacing for this volume."),
     ] = None,
     axis: AxisOption = Axis.auto,
     size: Annotated[
         float | None,
-        typer.Option("--segment-size", metavar="MM", min=0.01, help="Mark layers that are coarser than this segment."),
+        typer.Option(
+            "--segment-size",
+            metavar="MM",
+            min=0.01,
+            help="Diameter of the segment to explain, in mm: layers with a coarser grid are marked.",
+        ),
     ] = None,
     everything: Annotated[
-        bool, typer.Option("--all", help="Also those that cannot be explained, with the reason.")
+        bool, typer.Option("--all", help="Also list modules that cannot be explained, with the reason.")
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """List a model's layers as a tree: channels, grid, mm from position to position, mm that one position sees, and marks."""
+    """List a model's layers as a tree: channels, grid, grid spacing, receptive field, and caveats."""
     with job() as progress:
         from SegHiResCAMLib.engine.answer.model_layers import model_layers, volume_layers
         from SegHiResCAMLib.engine.cam.layers import suggest_layer
@@ -44,7 +49,7 @@ def layers(
         opened = open_model(model)
         if volume:
             progress(0.1, "Reading")
-            listed = volume_layers(opened, prepare(opened, read_inputs(volume)), axis.value)
+            listed = volume_layers(opened, prepare(opened, read_inputs(volume, progress=progress)), axis.value)
         else:
             listed = model_layers(opened)
         suggested, reason = suggest_layer(listed)
@@ -65,12 +70,12 @@ def layers(
             note(title, sentence)
     if hidden and not everything:
         answer.print(
-            f"{hidden} modules that cannot be explained are left out; --all lists them with the reason.", style="dim"
+            f"{hidden} modules cannot be explained and are not listed; --all shows them with the reason.", style="dim"
         )
 
 
 def _tree(shown: list[Layer], suggested: Layer, size: float | None) -> list[list[Cell]]:
-    rows: list[list[Cell]] = [heading("layer", "kind", "channels", "grid", "mm", "sees, mm", "")]
+    rows: list[list[Cell]] = [heading("layer", "kind", "channels", "grid", "spacing, mm", "receptive field, mm", "")]
     above: list[str] = []
     for layer in shown:
         above = [name for name in above if layer.name.startswith(f"{name}.")]
@@ -89,7 +94,7 @@ def _tree(shown: list[Layer], suggested: Layer, size: float | None) -> list[list
             _times(layer.mm) or "as the volume",
             _times(layer.receptive_field_mm)
             or (_times(layer.receptive_field) and f"{_times(layer.receptive_field)} px")
-            or "everything",
+            or "whole image",
             ("← suggested" + (f", {marks}" if marks else ""), "bold") if is_suggested else (marks, "yellow"),
         ]
         rows.append(row)
@@ -104,7 +109,7 @@ def _times(sizes: Sequence[float]) -> str:
 
 @app.command(epilog="Example: seghirescam methods")
 def methods(as_json: JsonOption = False) -> None:
-    """List the methods: identifier, what each computes, and where it comes from."""
+    """List the methods: identifier, what each computes, its options and its source."""
     with job():
         from SegHiResCAMLib.engine.cam.methods import METHODS
     if as_json:

@@ -18,14 +18,16 @@ app.add_typer(
     catalogue_app,
     name="models",
     epilog="Example: seghirescam models, then seghirescam info kidney-phantom-3d",
-    help="List the models that are known by name; get, add and remove them.",
+    help="List the models of the catalogue; download, add and remove them.",
 )
-NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="As 'seghirescam models' lists it.")]
+NameArgument = Annotated[
+    str, typer.Argument(metavar="NAME", help="Name of the model, as 'seghirescam models' lists it.")
+]
 
 
 @catalogue_app.callback()
 def models(context: typer.Context, as_json: JsonOption = False) -> None:
-    """List the models that are known by name; get, add and remove them."""
+    """List the models of the catalogue; download, add and remove them."""
     if context.invoked_subcommand:
         return
     with job():
@@ -42,45 +44,48 @@ def models(context: typer.Context, as_json: JsonOption = False) -> None:
             {"models": facts, "catalogue": str(user_catalogue()), "cache": str(cache_folder()), "cache_bytes": taken}
         )
         return
-    rows: list[list[Cell]] = [heading("model", "licence", "where", "outlines")]
+    rows: list[list[Cell]] = [heading("model", "licence", "location", "segments")]
     for entry in known.values():
         where = (
-            "here"
+            "this computer"
             if entry.is_present
             else "missing"
             if entry.path
-            else f"to get, {readable(entry.size)}"
+            else f"not downloaded, {readable(entry.size)}"
             if entry.size
-            else "to get"
+            else "not downloaded"
         )
-        outlines = ", ".join(label["name"] for label in entry.content["labels"])
-        rows.append([(entry.name, "bold"), entry.content["licence"] or "unknown", where, outlines])
+        segments = ", ".join(label["name"] for label in entry.content["labels"])
+        rows.append([(entry.name, "bold"), entry.content["licence"] or "not stated", where, segments])
     answer.print_rows(rows)
     answer.print()
-    answer.print("Each name can stand wherever a command takes a MODEL; 'seghirescam info NAME' tells more.")
+    answer.print("Use a name wherever a command takes a MODEL; 'seghirescam info NAME' shows details.")
     answer.print_whole(f"Your own catalogue: {user_catalogue()}", style="dim")
     answer.print_whole(f"Downloaded models: {readable(taken)} in {cache_folder()}", style="dim")
 
 
 @catalogue_app.command(epilog="Example: seghirescam models get my-hospitals-liver")
 def get(name: NameArgument) -> None:
-    """Download a model; an interrupted download goes on where it broke off."""
+    """Download a model; an interrupted download continues where it stopped."""
     with job() as progress:
         from SegHiResCAMLib.engine.models.catalogue.catalogue import get as fetch
 
         place = fetch(name, progress)
-    answer.print_whole(f"'{name}' is here: {place}")
+    answer.print_whole(f"'{name}' is ready: {place}")
 
 
 @catalogue_app.command(epilog="Example: seghirescam models add ~/models/liver-bundle --name liver")
 def add(
-    model: Annotated[str, typer.Argument(metavar="MODEL", help="File or folder of a model on this machine.")],
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="File or folder of a model on this computer.")],
     name: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Left out, made of the file's or folder's name.")
+        str | None,
+        typer.Option(metavar="NAME", help="Name in the catalogue. Default: made from the file's or folder's name."),
     ] = None,
-    source: Annotated[str, typer.Option(metavar="TEXT", help="Where it comes from.")] = "",
+    source: Annotated[
+        str, typer.Option(metavar="TEXT", help="Where the model comes from, such as the address of a publication.")
+    ] = "",
 ) -> None:
-    """Put a model that lies on this machine into your own catalogue, so that its name suffices."""
+    """Add a model on this computer to your own catalogue, so that it can be used by name."""
     with job():
         from SegHiResCAMLib.engine.models import open_model
         from SegHiResCAMLib.engine.models.catalogue.catalogue import add as put
@@ -98,12 +103,12 @@ def add(
 
 @catalogue_app.command(epilog="Example: seghirescam models remove liver")
 def remove(name: NameArgument) -> None:
-    """Take a model out of your own catalogue; its files stay where they are."""
+    """Remove a model from your own catalogue; its files are kept."""
     with job():
         from SegHiResCAMLib.engine.models.catalogue.catalogue import remove as take_out
 
         take_out(name)
-    answer.print(f"'{name}' is out of the catalogue.")
+    answer.print(f"'{name}' was removed from the catalogue. Its files were kept.")
 
 
 @catalogue_app.command(epilog="Example: seghirescam models clear")
@@ -115,12 +120,12 @@ def clear() -> None:
         from SegHiResCAMLib.writing.errors import readable
 
         freed = empty_cache()
-    answer.print_whole(f"{readable(freed)} are free again in {cache_folder()}.")
+    answer.print_whole(f"{readable(freed)} were freed in {cache_folder()}.")
 
 
 @app.command(epilog="Example: seghirescam info kidney-phantom-3d")
 def info(model: ModelArgument, as_json: JsonOption = False) -> None:
-    """Tell what a model is: format, network, inputs, labels with their codes, layers worth explaining, licence."""
+    """Show a model's format, network, inputs, preprocessing, labels with their codes, suggested layers and licence."""
     with job():
         from SegHiResCAMLib.engine.answer.model_facts import model_facts
         from SegHiResCAMLib.engine.models import open_model
@@ -149,12 +154,17 @@ def describe(
     ],
     output: Annotated[
         Path | None,
-        typer.Option("-o", "--output", metavar="FILE", help="Left out, beside the checkpoint under its name."),
+        typer.Option(
+            "-o",
+            "--output",
+            metavar="FILE",
+            help="The description to write. Default: beside the checkpoint, with the same name.",
+        ),
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace the file if it is there.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace the file if it exists.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Recognise a checkpoint's network and write a first draft of the description that it needs to be opened."""
+    """Recognise a checkpoint's network and write a draft of the description that is needed to open it."""
     with job():
         from SegHiResCAMLib.engine.models.describe import describe_checkpoint, write_draft
         from SegHiResCAMLib.engine.models.plain import description_of
@@ -171,7 +181,7 @@ def describe(
     answer.print(f"{network['class']} with {draft.parameters:,} parameters: all weights fit by name and shape.")
     answer.print_rows([[(f"  {name}", "dim"), str(value)] for name, value in network["arguments"].items()])
     answer.print()
-    answer.print("The weights do not say the following. Settle each in the file, then take 'to_do' out:")
+    answer.print("The weights do not say the following. Decide each in the file, then delete 'to_do':")
     answer.print_rows([["  •", item] for item in draft.content["to_do"]])
     answer.print()
     answer.print("Written:")
@@ -191,7 +201,7 @@ def _about(facts: dict[str, Any]) -> list[tuple[str, str]]:
         ("intensities", "; ".join(facts["intensities"]) or "as the volume"),
         ("window", window),
         ("output", facts["activation"] + (", largest component of each" if facts["largest_component"] else "")),
-        ("licence", facts["licence"] or "unknown"),
+        ("licence", facts["licence"] or "not stated"),
         ("SHA-256", facts["sha256"]),
         ("file", facts["source"]),
         *([("weights", facts["weights_file"])] if facts["weights_file"] else []),
@@ -202,7 +212,7 @@ def _about(facts: dict[str, Any]) -> list[tuple[str, str]]:
 def _labels(labels: list[dict[str, Any]]) -> list[list[Cell]]:
     rows: list[list[Cell]] = [heading("", "label", "value", "SNOMED CT")]
     for label in labels:
-        code = "unknown"
+        code = "none"
         if label["type"]:
             parts = [label["modifier"], label["type"], label["region"]]
             code = ", ".join(f"{part['meaning']} {part['value']}" for part in parts if part)
@@ -212,7 +222,7 @@ def _labels(labels: list[dict[str, Any]]) -> list[list[Cell]]:
 
 
 def _layers(facts: dict[str, Any]) -> list[list[Cell]]:
-    rows: list[list[Cell]] = [heading("layers worth explaining", "channels", "grid", "mm", "")]
+    rows: list[list[Cell]] = [heading("main layers", "channels", "grid", "spacing, mm", "")]
     for layer in facts["layers"]:
         style = "bold" if layer["name"] == facts["suggested_layer"] else ""
         notes = [*layer["aliases"], *(["← suggested"] if style else [])]

@@ -57,7 +57,7 @@ VolumesArgument = Annotated[
     list[str],
     typer.Argument(
         metavar="VOLUME...",
-        help="NIfTI, NRRD, MetaImage, picture, or DICOM folder; for a model with several inputs one after another, in its order.",
+        help="NIfTI, NRRD, MetaImage, image file, or DICOM folder. For a model with several inputs: one for each, in the model's order.",
     ),
 ]
 ModelArgument = Annotated[str, typer.Argument(metavar="MODEL", help="File, folder or catalogue name of a model.")]
@@ -69,22 +69,29 @@ ModelOption = Annotated[
 ]
 ModeOption = Annotated[
     Mode,
-    typer.Option(help="How the network goes through the volume; auto fits the network.", rich_help_panel=COMPUTING),
+    typer.Option(
+        help="slice-wise for 2D networks, volumetric for 3D networks; auto chooses.", rich_help_panel=COMPUTING
+    ),
 ]
 AxisOption = Annotated[
     Axis,
     typer.Option(
-        help="Direction of slices, for 2D networks, in patient space; auto is the model's.", rich_help_panel=COMPUTING
+        help="Orientation of the slices in the patient, for 2D networks; auto: as the model's description says, otherwise axial.",
+        rich_help_panel=COMPUTING,
     ),
 ]
 DeviceOption = Annotated[
-    Device, typer.Option(help="Where to compute; auto takes a GPU where there is one.", rich_help_panel=COMPUTING)
+    Device, typer.Option(help="Where to compute; auto: the GPU if there is one.", rich_help_panel=COMPUTING)
 ]
 SeriesOption = Annotated[
     str | None,
-    typer.Option(metavar="UID", help="SeriesInstanceUID, for a folder of several series.", rich_help_panel=INPUT),
+    typer.Option(
+        metavar="UID",
+        help="SeriesInstanceUID of the series to read, if the folder holds several.",
+        rich_help_panel=INPUT,
+    ),
 ]
 JsonOption = Annotated[
     bool,
-    typer.Option("--json", help="Print the facts as JSON on standard output, for programs.", rich_help_panel=RESULTS),
+    typer.Option("--json", help="Print the result as JSON on standard output, for programs.", rich_help_panel=RESULTS),
 ]

@@ -45,19 +45,22 @@ def segment(
     series: SeriesOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Outline in a volume what a model knows, on the volume's own grid."""
+    """Segment a volume with a model, on the volume's own grid."""
     with job() as progress:
         import numpy as np
 
         from SegHiResCAMLib.engine.inference.segmentation import segment as run
         from SegHiResCAMLib.engine.models import open_model
+        from SegHiResCAMLib.engine.progress import part
         from SegHiResCAMLib.results import check_segmentation, write_segmentation
 
         progress(0.0, "Reading")
         opened = open_model(model)
         check_segmentation(output, [*volume, model, opened.source])
-        read = read_inputs(volume, series)
-        found = run(opened, read, mode=mode.value, axis=axis.value, device=device.value, progress=progress)
+        read = read_inputs(volume, series, part(progress, 0.0, 0.05))
+        found = run(
+            opened, read, mode=mode.value, axis=axis.value, device=device.value, progress=part(progress, 0.05, 0.95)
+        )
         millilitres = float(np.abs(np.linalg.det(read.affine.numpy()[:3, :3]))) / 1000
         volumes = {one.name: int((found.labels == one.value).sum()) * millilitres for one in opened.labels}
         progress(0.95, "Writing")

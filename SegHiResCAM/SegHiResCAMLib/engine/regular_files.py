@@ -64,8 +64,8 @@ def referred_to(file: Path, reference: str, name: str) -> Path:
     if not plain or (beside.is_symlink() and beside.resolve().parent != file.parent.resolve()):
         raise EngineError(
             "reference-refused",
-            f"{name} refers to {reference[:200]!r}, and only files in its own folder are read. Put both files into one folder, and let it "
-            "name the other without a path.",
+            f"{name} refers to {reference[:200]!r}, and only files in its own folder are read. Put both files into one folder, and refer "
+            "to the other by its name alone.",
         )
     if not beside.exists():
         raise EngineError(

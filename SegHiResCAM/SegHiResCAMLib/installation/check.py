@@ -77,7 +77,7 @@ def read_report(lines: Iterable[str], ended: str = "") -> Report:
         if message is not None:
             findings.append(Finding(package, message["version"], message["problem"], message["broken"]))
         elif announced and package.name == announced[-1]:
-            problem = f"cannot be imported: Python ended ({ended or 'without a word'})"
+            problem = f"cannot be imported: Python ended ({ended or 'without a message'})"
             findings.append(Finding(package, version, problem, broken=True))
         else:  # never reached: what its metadata says must do
             findings.append(judge(package, version, importable=package.bundled))
@@ -124,7 +124,10 @@ def _try(package: Package) -> Finding:
         return Finding(package, version, f"cannot be imported: {_first_line(problem)}", broken=True)
     if getattr(module, "__file__", None) is None:  # what an uninstalled package leaves behind: a folder without code
         return Finding(
-            package, version, "is not installed" if version is None else "has lost its files", version is not None
+            package,
+            version,
+            "is not installed" if version is None else "is installed, but its files are missing",
+            version is not None,
         )
     version = version or getattr(module, "__version__", None)
     return judge(package, version, importable=True)
@@ -161,9 +164,13 @@ def _add_device(facts: dict[str, str]) -> list[str]:
         facts["Computes on"] = _device(torch)
     except Exception as problem:  # noqa: BLE001 - drivers fail in many ways
         facts["Computes on"] = "CPU"
-        return [f"The GPU cannot be used ({_first_line(problem)}). Update its driver, or choose the CPU."]
+        return [f"The GPU cannot be used ({_first_line(problem)}). Update its driver, or use the CPU."]
     if "NVIDIA GPU, driver, memory" in facts and facts["Computes on"] == "CPU":
-        reason = "its driver does not fit" if torch.version.cuda else "this PyTorch was built without it"
+        reason = (
+            "its driver does not match the PyTorch that is installed"
+            if torch.version.cuda
+            else "the PyTorch that is installed was built without CUDA"
+        )
         sentence = (
             f"There is an NVIDIA GPU, but {reason}, so everything is computed on the CPU. "
             "Install the extension PyTorch in 3D Slicer: it chooses the build that fits the driver."

@@ -17,19 +17,19 @@ FAILURES = {
         "3D Slicer's Python folder cannot be written to. Install 3D Slicer in a folder of your own, or ask your administrator to install."
     ),
     r"CERTIFICATE_VERIFY_FAILED|SSLError|SSLCertVerification": (
-        "The package server's certificate is not trusted, as behind a filtering proxy. Ask your IT for the proxy's certificate and set "
-        "PIP_CERT to it, or install without internet as docs/installation.md says."
+        "The package server's certificate is not trusted, as happens behind a filtering proxy. Ask your IT department for the proxy's certificate, set "
+        "PIP_CERT to its path and start 3D Slicer again; or install without internet (docs/installation.md)."
     ),
     r"ProxyError|407 Proxy": "The proxy refuses the connection. Set HTTPS_PROXY to the right one and start 3D Slicer again.",
     r"NewConnectionError|NameResolutionError|Name or service not known|name resolution|getaddrinfo failed|ConnectTimeout"
     r"|Network is unreachable|Connection refused|ReadTimeout|ConnectionResetError": (
-        "The package server cannot be reached. Check the internet connection, or install without internet as docs/installation.md says."
+        "The package server cannot be reached. Check the internet connection, or install without internet (docs/installation.md)."
     ),
     r"No matching distribution found for (?P<what>\S+)": (
-        "There is no build of {what} for this Python and system, or not in the folder that pip was told to look in."
+        "There is no build of {what} for this Python and operating system, or it is missing in the folder that pip searches."
     ),
     r"ResolutionImpossible|conflicting dependencies": (
-        "Packages that are already in 3D Slicer do not fit together. Try a fresh installation of 3D Slicer."
+        "Packages that are already in 3D Slicer conflict with each other. Try a fresh installation of 3D Slicer."
     ),
     r"No module named pip": "3D Slicer's Python has no pip. Install 3D Slicer again.",
 }

@@ -105,8 +105,8 @@ def import_matplotlib() -> None:
         import matplotlib.patheffects  # noqa: F401
     except ImportError as problem:
         sentence = (
-            "Pictures need matplotlib, which is not installed: in 3D Slicer press *Install what is missing* in Set up, "
-            "elsewhere run `pip install matplotlib`."
+            "Figures need matplotlib, which is not installed. In 3D Slicer, press *Install what is missing* in Set up; "
+            "elsewhere, run `pip install matplotlib`."
         )
         raise SceneError(sentence) from problem
 

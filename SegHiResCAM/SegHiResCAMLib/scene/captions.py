@@ -9,16 +9,17 @@ from typing import Any
 
 import numpy as np
 
+from SegHiResCAMLib.patient_places import place
 from SegHiResCAMLib.scene.canvas import DIM, WARNING, Canvas, number
 from SegHiResCAMLib.scene.heatmap import heatmap_diagnoses, heatmap_provenance, heatmap_units, peak_position
-from SegHiResCAMLib.scene.panels import Outline, anatomical
+from SegHiResCAMLib.scene.panels import Outline
 from SegHiResCAMLib.scene.save import written_beside
 
 MARGIN = 24  # pixels
 ASKED = ("pixelSet", "contrast", "refinedBy")
 """Facts of a map that say what was asked, beside method, segment and layer."""
 
-FOOTER = "Research use only. A heat map is no diagnosis."
+FOOTER = "For research use; not for diagnostic use."
 
 
 def title(page: Canvas, heatmap: Any, first: tuple[str, ...], second: tuple[str, ...]) -> None:
@@ -36,10 +37,9 @@ def legend(page: Canvas, heatmap: Any, left: int, top: int, width: int) -> None:
     upper, hidden = shown
     peak = peak_position(heatmap)
     units = heatmap_units(heatmap)
-    where = ", ".join(anatomical(peak.position, axis) for axis in range(3))
     lines = [
         f"contribution to the score, {units}",
-        f"peak {number(peak.value)} at {where} mm",
+        f"peak {number(peak.value)} at {place(peak.position)}",
         f"below {hidden / upper:.0%} of the range not shown",
     ]
     for row, line in enumerate(lines):
@@ -61,10 +61,10 @@ def range_bar(page: Canvas, heatmap: Any, left: int, top: int, width: int) -> tu
 
 def notes(page: Canvas, heatmap: Any, left: int, top: int, width: int, lines: int) -> None:
     """Write what to know before believing a map, the gravest first, as far as there is room; the files say it all."""
-    told = [wrap(sentence, width // 7) for sentence in heatmap_diagnoses(heatmap)]  # a letter is about 7 pixels wide
-    written = [line for sentence in told for line in sentence]
+    room = width // 7  # a letter is about 7 pixels wide
+    written = [line for finding in heatmap_diagnoses(heatmap) for line in wrap(finding, room)]
     if len(written) > lines:
-        written = [*written[: lines - 1], f"{written[lines - 1][: width // 7 - 2]} …"]
+        written = [*written[: lines - 1], shortened(f"{written[lines - 1]} {written[lines]}", room)]
     for row, line in enumerate(written):
         page.text(left, top + 20 * row, line, 13, WARNING)
 
@@ -84,5 +84,9 @@ def finish(page: Canvas, path: Path) -> None:
 
 def join(facts: dict[str, str], *keys: str) -> str:
     """Put some facts on one line."""
-    text = "  ·  ".join(facts[key] for key in keys if facts.get(key))
-    return text if len(text) <= 110 else text[:109] + "…"
+    return shortened("  ·  ".join(facts[key] for key in keys if facts.get(key)), 110)
+
+
+def shortened(text: str, room: int) -> str:
+    """Keep the whole words that leave room for an ellipsis; the whole text is in `explanation.json`."""
+    return text if len(text) <= room else f"{text[: room - 1].rsplit(' ', 1)[0].rstrip()} …"

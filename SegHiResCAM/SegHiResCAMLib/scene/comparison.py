@@ -51,7 +51,7 @@ def show_comparison(scene: Any, volume: Any, heatmaps: Sequence[Any], opacity: f
     """
     layout = _layout(scene)
     if layout is None:
-        sentence = "There are no views to arrange: open 3D Slicer's main window."
+        sentence = "There are no views to arrange. Open 3D Slicer's main window."
         raise SceneError(sentence)
     if layout.GetViewArrangement() != LAYOUT:
         layout.SetAttribute(_BEFORE, str(layout.GetViewArrangement()))

@@ -76,14 +76,14 @@ def _slicer_core() -> Any:
         import slicer
     except ImportError as problem:
         sentence = (
-            "Scenes and pictures need the package slicer-core, which cannot be imported "
-            f"({problem}): install it with `pip install seghirescam[scene]` in an environment of its own."
+            "Scenes and figures need the package slicer-core, which cannot be imported "
+            f"({problem}). Install it with `pip install slicer-core matplotlib` in an environment of its own."
         )
         raise SceneError(sentence) from problem
     if not hasattr(slicer, "vtkMRMLScene"):
         sentence = (
-            "The installed package `slicer` is not slicer-core but another of the same name (shap brings one): "
-            "make a new environment without it and `pip install seghirescam[scene]` there."
+            "The installed package `slicer` is not slicer-core but another of the same name (the package shap has one). "
+            "Make a new environment without it, and run `pip install slicer-core matplotlib` there."
         )
         raise SceneError(sentence)
     return slicer
@@ -104,7 +104,9 @@ def _color_maps() -> Any:
     try:
         from matplotlib import colormaps
     except ImportError as problem:
-        sentence = "Colour tables outside 3D Slicer need matplotlib: install it with `pip install seghirescam[scene]`."
+        sentence = (
+            "Colour tables outside 3D Slicer need matplotlib. Install it with `pip install slicer-core matplotlib`."
+        )
         raise SceneError(sentence) from problem
     return colormaps
 

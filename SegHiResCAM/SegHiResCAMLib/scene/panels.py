@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from SegHiResCAMLib.patient_places import coordinate
 from SegHiResCAMLib.scene import canvas
 from SegHiResCAMLib.scene.segments import segment_ids, segment_reader
 from SegHiResCAMLib.scene.slices import (
@@ -134,13 +135,8 @@ def draw_panel(page: canvas.Canvas, look: Look, shown: Cut, corner: tuple[int, i
         if canvas.outline(panel, mask_image(outline.mask, shown.to_voxels, where.shape), outline.color)
     ]
     canvas.letters(panel, *where.view.letters)
-    canvas.caption(panel, f"{where.view.name}  {anatomical(look.position, where.view.through)} mm")
+    canvas.caption(panel, f"{where.view.name}  {coordinate(look.position, where.view.through)} mm")
     canvas.crosshair(panel, *where.pixel(look.position))
     if where.view is AXIAL:
         canvas.scale_bar(panel, where.shape, where.mm_per_pixel)
     return drawn
-
-
-def anatomical(ras: Array, axis: int) -> str:
-    """Write a coordinate as radiologists do: R 54, P 12, S 211."""
-    return f"{('RL', 'AP', 'SI')[axis][int(ras[axis] < 0)]} {abs(ras[axis]):.0f}"

@@ -44,7 +44,7 @@ def box_of(volume: Any, roi: Any) -> PixelSet:
         halves.append(from_world(volume, centre + way * length / 2) - middle)
     lengths = np.linalg.norm(halves, axis=1)
     if not lengths.all():
-        sentence = f"The box {roi.GetName()} is empty: give it a size."
+        sentence = f"The box {roi.GetName()} is empty. Give it a size."
         raise SceneError(sentence)
     axes = np.array(halves) / lengths[:, None]
     return {"kind": "box", "centre": middle.tolist(), "size": (2 * lengths).tolist(), "axes": axes.tolist()}
@@ -63,7 +63,7 @@ def control_points(markups: Any) -> list[Array]:
             markups.GetNthControlPointPositionWorld(index, position)
             points.append(np.array(position))
     if not points:
-        sentence = f"{markups.GetName()} has no point yet: place one in a slice view."
+        sentence = f"{markups.GetName()} has no points. Place one in a slice view."
         raise SceneError(sentence)
     return points
 
@@ -89,6 +89,6 @@ def mouse_position(scene: Any) -> Array | None:
 def _crosshair(scene: Any) -> Any:
     node = scene.GetFirstNodeByClass("vtkMRMLCrosshairNode")
     if node is None:
-        sentence = "There is no crosshair, since there are no slice views: open 3D Slicer's main window."
+        sentence = "There is no crosshair without slice views. Open 3D Slicer's main window."
         raise SceneError(sentence)
     return node

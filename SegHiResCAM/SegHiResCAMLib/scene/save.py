@@ -11,7 +11,7 @@ from zipfile import is_zipfile
 import slicer
 
 from SegHiResCAMLib.scene.errors import SceneError
-from SegHiResCAMLib.writing.errors import WritingError, no_space
+from SegHiResCAMLib.writing.errors import WritingError, check_name, no_space
 from SegHiResCAMLib.writing.whole_file import whole_file
 
 
@@ -48,9 +48,10 @@ def written_beside(path: Path) -> Iterator[Path]:
     """`whole_file`, with the scene's own error.
 
     Raises:
-        SceneError: The folder does not exist or cannot be written to, or the disk is full.
+        SceneError: The folder does not exist or cannot be written to, the name is not UTF-8, or the disk is full.
     """
     try:
+        check_name(path)
         with whole_file(path) as beside:
             yield beside
     except WritingError as problem:
@@ -59,5 +60,5 @@ def written_beside(path: Path) -> Iterator[Path]:
 
 def _check_ending(path: Path, ending: str, what: str) -> None:
     if not path.name.lower().endswith(ending):
-        sentence = f"A {what} is saved as {ending}, but {path} does not end so: choose such a name."
+        sentence = f"A {what} is saved as {ending}, but {path} has another ending. Choose another name."
         raise SceneError(sentence)

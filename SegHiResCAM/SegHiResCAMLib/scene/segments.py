@@ -143,7 +143,7 @@ def segment_reader(node: Any, segment_id: str, reference_volume: Any) -> Callabl
     """What gives a `segment_array`, which takes time; it may be called in any thread, and touches no scene."""
     segment = node.GetSegmentation().GetSegment(segment_id)
     if segment is None:
-        sentence = f"The segmentation {node.GetName()} has no segment {segment_id}: choose one of {segment_ids(node)}."
+        sentence = f"The segmentation {node.GetName()} has no segment {segment_id}. Choose one of {segment_ids(node)}."
         raise SceneError(sentence)
     array, affine = volume_array(reference_volume)
     stored, value, shape = segment.GetRepresentation(BINARY_LABELMAP), segment.GetLabelValue(), array.shape
@@ -227,10 +227,10 @@ def _check(labels: Array, segments: Sequence[Segment]) -> None:
         raise SceneError(sentence)
     values = [segment.value for segment in segments]
     if len(set(values)) < len(values):
-        sentence = f"Two segments share the same value ({values}): give each its own."
+        sentence = f"Two segments have the same value ({values}). Give each its own."
         raise SceneError(sentence)
     if any(segment.value < 1 for segment in segments):
-        sentence = "A segment has the value 0 or less, which is the background's: number segments from 1."
+        sentence = "A segment has a value of 0 or less, which means background. Number segments from 1."
         raise SceneError(sentence)
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import vtk
 
+from SegHiResCAMLib.patient_places import coordinates
 from SegHiResCAMLib.scene.placement import add_to_hierarchy
 
 COLUMNS = ("Measurement", "Value", "Unit")
@@ -14,15 +15,15 @@ COLUMNS = ("Measurement", "Value", "Unit")
 MAP_UNITS = "units of the map"
 
 ROWS = {
-    "share_inside": [("Map inside the segment", "%", 100)],
-    "share_within_5_mm": [("Map within 5 mm of the segment", "%", 100)],
-    "share_within_10_mm": [("Map within 10 mm of the segment", "%", 100)],
-    "peak": [("Peak", MAP_UNITS, 1)],
-    "peak_ras_mm": [(f"Peak position {axis}", "mm", 1) for axis in "RAS"],
-    "effective_volume_ml": [("Effective volume of the map", "ml", 1)],
-    "segment_volume_ml": [("Volume of the segment", "ml", 1)],
+    "share_inside": ("Map inside the explained region", "%", 100),
+    "share_within_5_mm": ("Map within 5 mm of the explained region", "%", 100),
+    "share_within_10_mm": ("Map within 10 mm of the explained region", "%", 100),
+    "peak": ("Peak", MAP_UNITS, 1),
+    "peak_ras_mm": ("Peak position", "mm", 1),
+    "effective_volume_ml": ("Effective volume of the map", "ml", 1),
+    "segment_volume_ml": ("Explained volume", "ml", 1),
 }
-"""Of each measurement, or coordinate of a point: what it is called, its unit, and the factor to that. Others keep their own name."""
+"""Of each measurement: what it is called, its unit, and the factor to that. Others keep their own name."""
 
 
 def add_measurements_table(
@@ -32,7 +33,8 @@ def add_measurements_table(
 
     Args:
         scene: The vtkMRMLScene.
-        measurements: By name, as the engine's `Measurements.as_dict()` gives them; None leaves the value empty.
+        measurements: By name, as the engine's `Measurements.as_dict()` gives them; a point in RAS millimetres is written as a place in the
+            patient, None leaves the value empty.
         name: Of the node.
         units: Of the heat map.
 
@@ -62,8 +64,11 @@ def table_rows(table: Any) -> list[list[str]]:
 
 def _rows(measurements: Mapping[str, float | Sequence[float] | None], units: str) -> Iterator[tuple[str, str, str]]:
     for key, measured in measurements.items():
-        rows = ROWS.get(key, [(key, "", 1)])
-        values = measured if isinstance(measured, Sequence) else [measured] * len(rows)
-        for (title, unit, factor), value in zip(rows, values, strict=True):
-            text = "" if value is None else f"{value * factor:.6g}"
-            yield title, text, units if unit == MAP_UNITS else unit
+        title, unit, factor = ROWS.get(key, (key, "", 1))
+        yield title, _text(measured, factor), units if unit == MAP_UNITS else unit
+
+
+def _text(measured: float | Sequence[float] | None, factor: float) -> str:
+    if measured is None:
+        return ""
+    return coordinates(measured) if isinstance(measured, Sequence) else f"{measured * factor:.6g}"

@@ -80,14 +80,14 @@ def volume_array(node: Any) -> tuple[Array, Array]:
         SceneError: The node is no volume, or has no voxels, or several values in each.
     """
     if not isinstance(node, slicer.vtkMRMLScalarVolumeNode):
-        sentence = f"{node!r} is no volume: give a vtkMRMLScalarVolumeNode."
+        sentence = f"{node!r} is not a volume. Give a vtkMRMLScalarVolumeNode."
         raise SceneError(sentence)
     if node.GetImageData() is None or node.GetImageData().GetNumberOfPoints() == 0:
-        sentence = f"The volume {node.GetName()} has no voxels: load it again."
+        sentence = f"The volume {node.GetName()} has no voxels. Load it again."
         raise SceneError(sentence)
     values = node.GetImageData().GetNumberOfScalarComponents()
     if values != 1:
-        sentence = f"The volume {node.GetName()} has {values} values in each voxel: make one of them with the module Vector to Scalar Volume."
+        sentence = f"The volume {node.GetName()} has {values} values in each voxel. Convert it with the module Vector to Scalar Volume."
         raise SceneError(sentence)
     voxels = slicer.util.arrayFromVolume(node).transpose(2, 1, 0)
     voxels.flags.writeable = False
@@ -162,7 +162,7 @@ def _voxels(array: Array) -> Array:
         return array
     narrow = array.astype(stand_in)
     if array.dtype.kind in "iu" and not np.array_equal(narrow, array):
-        sentence = f"The volume's values, {array.min()} to {array.max()}, do not fit 32 bits: rescale them."
+        sentence = f"The volume's values, {array.min()} to {array.max()}, do not fit into 32 bits. Rescale them."
         raise SceneError(sentence)
     return narrow
 
@@ -171,6 +171,6 @@ def _matrix(affine: Array) -> Array:
     """Check the affine, or give a sentence."""
     matrix = np.asarray(affine, dtype=np.float64)
     if matrix.shape != (4, 4) or not np.isfinite(matrix).all() or abs(np.linalg.det(matrix)) < 1e-12:
-        sentence = "The volume's affine is not an invertible 4x4 matrix: check the file's orientation and spacing."
+        sentence = "The volume's affine is not an invertible 4x4 matrix. Check the file's orientation and spacing."
         raise SceneError(sentence)
     return matrix

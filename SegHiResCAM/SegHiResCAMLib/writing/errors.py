@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import shutil
 from pathlib import Path
 
@@ -47,6 +48,20 @@ def no_space(path: Path, needed: int = 0) -> WritingError:
         "disk-full",
         f"{place_of(path)} cannot be written: {free} are free on its disk, {wanted}. Free some space, or choose another disk.",
     )
+
+
+def check_name(path: Path) -> None:
+    """Refuse a path that is not UTF-8: the writers of ITK and MRML know no other, and end the program over one.
+
+    Raises:
+        WritingError: `name-not-utf-8`.
+    """
+    try:
+        os.fsencode(path.absolute()).decode("utf-8")
+    except ValueError as problem:
+        raise WritingError(
+            "name-not-utf-8", f"'{path}' cannot be written, since its name is not UTF-8. Choose another name or folder."
+        ) from problem
 
 
 def check_space(path: Path, needed: int) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from SegHiResCAMLib.writing.commit import FACTS, RESULT, complete, finish, is_complete, is_result_file
-from SegHiResCAMLib.writing.errors import WritingError, cannot_write, check_space
+from SegHiResCAMLib.writing.errors import WritingError, cannot_write, check_name, check_space
 from SegHiResCAMLib.writing.inputs import check_outputs
 from SegHiResCAMLib.writing.owners import NEW, is_left_behind, kind_of
 from SegHiResCAMLib.writing.sweeping import sweep_folder
@@ -37,7 +37,7 @@ class Result:
         beside: A folder that stands for `folder` until then; files are written here.
 
     Raises:
-        WritingError: `output-is-input`, `folder-unusable`, `folder-busy`, `disk-full`, `not-written`.
+        WritingError: `output-is-input`, `folder-unusable`, `name-not-utf-8`, `folder-busy`, `disk-full`, `not-written`.
     """
 
     def __init__(self, folder: Path, names: Iterable[str], inputs: Iterable[Path], needed: int = 0) -> None:
@@ -129,8 +129,9 @@ def check_folder(folder: Path) -> None:
     """Refuse a folder that cannot be made, or cannot be written into, before anything is computed.
 
     Raises:
-        WritingError: `folder-unusable`.
+        WritingError: `folder-unusable`, `name-not-utf-8`.
     """
+    check_name(folder)
     there = next(one for one in (folder, *folder.absolute().parents) if os.path.lexists(one))
     if not there.is_dir():
         raise WritingError(

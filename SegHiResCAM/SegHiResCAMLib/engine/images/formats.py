@@ -60,7 +60,7 @@ def kind_of(path: Path, name: str) -> str:
             raise EngineError(code, f"{name} {sentence}")
     raise EngineError(
         "file-kind-unknown",
-        f"{name} is not an image that can be read here. Give NIfTI, NRRD, MetaImage (.mha, .mhd), DICOM (a folder or "
+        f"{name} is not an image in a supported format. Give NIfTI, NRRD, MetaImage (.mha, .mhd), DICOM (a folder or "
         "a file), PNG, JPEG, TIFF or BMP.",
     )
 

@@ -69,7 +69,7 @@ def read_mask(
         if chosen.layer >= len(drawn):
             raise EngineError(
                 "mask-segment",
-                f"{name} places the segment {chosen.name!r} in layer {chosen.layer}, and it has {len(drawn)}. Export it again.",
+                f"{name} places the segment {chosen.name!r} in layer {chosen.layer}, but has only {len(drawn)} layer(s). Export it again.",
             )
         return drawn[chosen.layer : chosen.layer + 1] == chosen.value
     if segment is not None:
@@ -136,7 +136,7 @@ def _chosen(segments: tuple[Segment, ...], wanted: str | None, value: int | None
 def _from_labels(drawn: MetaTensor, value: int | None, weighted: bool, name: str) -> MetaTensor:
     if len(drawn) > 1:
         raise EngineError(
-            "mask-channels", f"{name} has {len(drawn)} channels, and a mask has one. Save one of them as its own file."
+            "mask-channels", f"{name} has {len(drawn)} channels, but a mask has one. Save one of them as its own file."
         )
     if weighted:
         if float(drawn.min()) < 0:

@@ -116,7 +116,7 @@ def _read_header(path: Path, name: str) -> _Header:
                 continue
             key, value = parts.groups()
             if key in fields and key in KNOWN:
-                raise damaged(name, f"its header says twice what {key!r} is")
+                raise damaged(name, f"its header gives {key!r} twice")
             fields[key] = value
         length = file.tell()
         if re.match(r"LIST\b", fields.get("ElementDataFile", "")):

@@ -92,7 +92,7 @@ def _read_header(path: Path, name: str) -> tuple[Any, bool]:
     kind = nib.Nifti2Header if head[4:6] == b"n+" or head[4:6] == b"ni" else nib.Nifti1Header
     size = kind.template_dtype.itemsize
     if len(head) < size:
-        raise damaged(name, "its header breaks off")
+        raise damaged(name, "its header is truncated")
     stored = kind(head[:size], check=False)
     if stored["sform_code"] <= 0 and not stored["pixdim"][1:][: min(stored["dim"][0], 3)].all():
         raise no_place(name)  # nibabel would take 1 mm for 0

@@ -24,7 +24,7 @@ from SegHiResCAMLib.engine.images.volume_files import (
     no_place,
     time_points,
 )
-from SegHiResCAMLib.engine.images.voxels import Packing, Stored, read_voxels
+from SegHiResCAMLib.engine.images.voxels import AT_ONCE, Packing, Stored, read_voxels
 from SegHiResCAMLib.engine.progress import Progress
 from SegHiResCAMLib.engine.regular_files import open_regular
 
@@ -97,11 +97,13 @@ def read_nrrd(path: Path, name: str, progress: Progress) -> tuple[npt.NDArray[np
     used = [places[position] for position in sorted(places, reverse=True)]
     order = (*(axis for axis in range(4) if axis not in used), *used)
 
-    stored = _stored(path, header, tuple(shape), order, name)
+    stored = _stored(path, header, tuple(shape), order, name, progress)
     return read_voxels(stored, name, progress), affine, placed
 
 
-def _stored(path: Path, header: NrrdHeader, shape: tuple[int, ...], order: tuple[int, ...], name: str) -> Stored:
+def _stored(
+    path: Path, header: NrrdHeader, shape: tuple[int, ...], order: tuple[int, ...], name: str, progress: Progress
+) -> Stored:
     word = _need(header, "encoding", name).lower()
     packing = PACKINGS.get(word)
     if packing is None:
@@ -113,8 +115,8 @@ def _stored(path: Path, header: NrrdHeader, shape: tuple[int, ...], order: tuple
     lines, count = (_skip(header, field, name) for field in ("lineskip", "byteskip"))
     if lines < 0 or count < -1 or (count == -1 and packing != "raw") or (lines and len(files) > 1):
         raise damaged(name, f"its header skips {lines} lines and {count} bytes")
-    for _ in range(lines):
-        start = _next_line(files[0], start, name)
+    if lines:
+        start = _behind_lines(files[0], start, lines, name, progress)
     dtype = _dtype(header, packing, name)
     if count == -1:
         return Stored(files, shape, order, dtype, packing, None)
@@ -241,13 +243,18 @@ def _skip(header: NrrdHeader, field: str, name: str) -> int:
     return found[0] if len(found) == 1 else -2
 
 
-def _next_line(path: Path, start: int, name: str) -> int:
-    """Where the line after that at `start` begins."""
+def _behind_lines(path: Path, start: int, lines: int, name: str, progress: Progress) -> int:
+    """Where that many lines of a file end, of which the first begins at `start`."""
     with open_regular(path, name) as file:
         file.seek(start)
-        while (piece := file.readline(2**16)) and not piece.endswith(b"\n"):
-            pass
-        return file.tell()
+        while piece := file.read(AT_ONCE):
+            progress(0.0, "Reading")
+            ends = np.flatnonzero(np.frombuffer(piece, np.uint8) == ord("\n"))
+            if len(ends) >= lines:
+                return start + int(ends[lines - 1]) + 1
+            lines -= len(ends)
+            start += len(piece)
+    raise damaged(name, f"its header skips {lines} lines more than there are")
 
 
 def _need(header: NrrdHeader, field: str, name: str) -> str:

@@ -61,12 +61,12 @@ def read_nrrd_header(path: Path, name: str) -> NrrdHeader:
 def _take(text: str, fields: dict[str, str], pairs: dict[str, str], name: str) -> None:
     parts = _LINE.fullmatch(text)
     if parts is None:
-        raise damaged(name, f"its header has a line that is neither field nor key: {text[:80]!r}")
+        raise damaged(name, f"its header has a line that is neither a field nor a key: {text[:80]!r}")
     key, sign, value = parts.groups()
     if sign == ":=":
         pairs[key] = re.sub(r"\\(.)", lambda escaped: "\n" if escaped[1] == "n" else escaped[1], value)
         return
     key = re.sub(r"\s", "", key).lower()
     if key in fields:
-        raise damaged(name, f"its header says twice what {key!r} is")
+        raise damaged(name, f"its header gives {key!r} twice")
     fields[key] = value.strip()

@@ -6,7 +6,6 @@ import json
 import math
 import struct
 import subprocess
-import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from SegHiResCAMLib.engine.images.volume_files import MAX_VALUES, FloatArray, da
 from SegHiResCAMLib.engine.images.voxels import DEFLATE_RATIO, PLAUSIBLE, PLAUSIBLE_RATIO, Stored, read_voxels
 from SegHiResCAMLib.engine.progress import Progress
 from SegHiResCAMLib.engine.regular_files import open_regular
+from SegHiResCAMLib.writing.temporary import temporary_folder
 
 READERS = {"png": "PNGImageIO", "jpeg": "JPEGImageIO", "tiff": "TIFFImageIO", "bmp": "BMPImageIO"}
 """SimpleITK's, by kind."""
@@ -51,8 +51,8 @@ def read_picture(path: Path, name: str, kind: str, progress: Progress) -> tuple[
         if kind == "bmp":
             file.seek(0)
             check_bmp(file.read(54), length, name)
-    with tempfile.TemporaryDirectory(prefix="seghirescam-") as folder:
-        out = Path(folder) / "voxels"
+    with temporary_folder("picture") as folder:
+        out = folder / "voxels"
         facts = _decode(path, out, READERS[kind], length, name, progress)
         size, channels = facts["size"], facts["channels"]
         if len(size) > 3 and size[3] > 1:
@@ -105,7 +105,7 @@ def _decode(path: Path, out: Path, reader: str, length: int, name: str, progress
         claimed = f" ({facts['values']:.3g} values)" if "values" in facts else ""
         raise EngineError(
             "volume-too-large",
-            f"{name} claims a picture{claimed} that is too large for its {length / 2**20:.3g} MiB or for the memory. Crop or resample it.",
+            f"{name} claims to hold an image{claimed} that is too large for its {length / 2**20:.3g} MiB or for the memory. Crop or resample it.",
         )
     if "size" not in facts:
         raise damaged(name, UNUSABLE)
@@ -141,7 +141,7 @@ def _not_decoded(name: str, problem: str) -> EngineError:
 def check_bmp(head: bytes, length: int, name: str) -> None:
     """Refuse a bitmap whose header claims more than its file holds, or whose pixels are packed, which no decoder here reads soundly."""
     if len(head) < 54:
-        raise damaged(name, "its header breaks off")
+        raise damaged(name, "its header is truncated")
     start, size, width, height, _, bits, packing = struct.unpack_from("<IIiiHHI", head, 10)
     if size < 40 or packing not in (0, 3) or bits not in (8, 16, 24, 32) or width < 1 or height == 0:
         raise damaged(name, UNUSABLE)

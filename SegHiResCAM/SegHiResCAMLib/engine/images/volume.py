@@ -35,7 +35,7 @@ from SegHiResCAMLib.engine.progress import Progress, silent
 from SegHiResCAMLib.engine.regular_files import check_regular
 from SegHiResCAMLib.nifti import write_nifti
 from SegHiResCAMLib.nrrd import write_nrrd
-from SegHiResCAMLib.writing.errors import WritingError
+from SegHiResCAMLib.writing.errors import WritingError, check_name
 from SegHiResCAMLib.writing.whole_file import whole_file
 
 WRITERS: dict[str, Callable[[Path, npt.NDArray[Any], npt.NDArray[np.float64], Mapping[str, str]], None]] = {
@@ -155,6 +155,7 @@ def write_volume(volume: MetaTensor, path: str | os.PathLike[str], header: Mappi
     data = data.float() if data.is_floating_point() else data.to(STORED_AS.get(data.dtype, data.dtype))
     array = data.numpy() if len(data) > 1 else data.numpy()[0]
     try:
+        check_name(path)
         with whole_file(path) as beside:
             WRITERS[extension](beside, array, volume.affine.numpy(), header or {})
     except WritingError as error:
@@ -254,10 +255,10 @@ def _replace_non_finite(values: npt.NDArray[np.float32], name: str, progress: Pr
     if not count:
         return None
     if count == values.size:
-        raise EngineError("volume-not-finite", f"{name} holds no finite number. Export it again.")
+        raise EngineError("volume-not-finite", f"{name} contains only NaN or infinite values. Export it again.")
     for plane in planes:
         plane[~np.isfinite(plane)] = smallest
     return Finding(
         "voxels-not-finite",
-        f"{name} holds {count} voxels that are not finite; they become {smallest:g}, the smallest value.",
+        f"{name} holds {count} voxels that are NaN or infinite; they are replaced by {smallest:g}, the smallest value.",
     )

@@ -12,6 +12,7 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import nn
 
+from SegHiResCAMLib.engine.free_memory import refuse_out_of_memory
 from SegHiResCAMLib.engine.inference.windows import Windows, plan_windows, window_size
 from SegHiResCAMLib.engine.models.model import SegmentationModel
 from SegHiResCAMLib.engine.output import main_output
@@ -58,8 +59,8 @@ def _runs(network: nn.Module, channels: int, size: Size, device: torch.device) -
     try:
         with torch.no_grad():
             logits = main_output(network(torch.zeros(1, channels, *size, dtype=precision, device=device)), len(size))
-    except (RuntimeError, ValueError, TypeError, AssertionError, LookupError, ArithmeticError):
-        # Networks check sizes in ways of their own, or not at all.
+    except (RuntimeError, ValueError, TypeError, AssertionError, LookupError, ArithmeticError) as error:
+        refuse_out_of_memory(error)  # on the CPU; otherwise, networks check sizes in ways of their own, or not at all
         return False
     return tuple(logits.shape[2:]) == tuple(size)
 

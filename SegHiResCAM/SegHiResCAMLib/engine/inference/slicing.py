@@ -9,7 +9,7 @@ import torch
 from monai.data import MetaTensor
 
 from SegHiResCAMLib.engine.errors import EngineError
-from SegHiResCAMLib.engine.free_memory import is_out_of_memory
+from SegHiResCAMLib.engine.free_memory import refuse_out_of_memory
 from SegHiResCAMLib.engine.models.model import SegmentationModel
 from SegHiResCAMLib.engine.progress import Progress, silent
 
@@ -86,12 +86,11 @@ def preparing_failed(of: str, error: Exception) -> EngineError:
     Args:
         of: What was prepared, and for which model.
         error: As the transform raised it.
+
+    Raises:
+        EngineError: `out-of-memory`.
     """
-    if is_out_of_memory(error):
-        return EngineError(
-            "out-of-memory",
-            f"Memory ran out while preparing {of}. Close other programs, or crop or resample the image.",
-        )
+    refuse_out_of_memory(error, f"Preparing {of}")
     return EngineError(
         "preprocessing-failed",
         f"Preparing {of} failed: {str(error).strip().rstrip('.')}. Check that it is such an image as the model is for.",

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 import re
-import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -118,7 +117,7 @@ def described_model(inference: Path, metadata_file: Path, found: BundleWeights, 
     multiple = math.lcm(input_multiple(metadata), required_multiple(definition, str(inference)))
     dropped = left_out(config, labels)
     if dropped:
-        _warn_of_left_out(source, dropped)
+        notes += (_left_out_note(inference, dropped),)
     return SegmentationModel(
         name=_text(metadata, "name") or Path(source).resolve().name.removesuffix(".zip"),
         network=network,
@@ -182,17 +181,16 @@ def _preparation_note(inference: Path) -> str:
     )
 
 
-def _warn_of_left_out(source: str, dropped: Sequence[str]) -> None:
-    warnings.warn(
-        f"Steps of the postprocessing of '{source}' are not applied ({', '.join(dropped)}), so segmentations may "
-        "differ from those of its authors.",
-        stacklevel=1,  # this module: programs pick out what it has to say by its name
+def _left_out_note(inference: Path, dropped: Sequence[str]) -> str:
+    return (
+        f"Steps of the postprocessing in '{inference}' are not applied ({', '.join(dropped)[:300]}), so segments may differ from those of "
+        "the model's authors."
     )
 
 
 def _hidden(weights: Path) -> str:
     return (
-        f"'{weights.name}' is a TorchScript archive, a program that hides its layers: it can segment, but not be explained. Take the file "
+        f"'{weights.name}' is a TorchScript archive, a program that hides its layers: it can segment, but not be explained. Use the file "
         "with the weights alone, 'models/model.pt' of the same bundle."
     )
 
@@ -217,12 +215,17 @@ def _network_definition(config: Config) -> Component:
     definition = config.resolve(key)
     called = _CALL.match(definition.text) if isinstance(definition, Unsupported) else None
     if called:
-        raise network_not_supported(called.group(1), key, config.file)
+        network_class(Component(called.group(1), {}, key), config.file)
+        raise EngineError(
+            "bundle-expression",
+            f"'{config.file}' builds the network in '{key}' by the expression '{definition.text[:120]}', and nothing in a model's files is ever "
+            f"run. Write it as a '_target_', '{called.group(1)}', with its arguments beside it, as MONAI's bundles do.",
+        )
     if not isinstance(definition, Component):
         config.need(definition)
         raise EngineError(
             "bundle-network",
-            f"'{config.file}' names no class in '{key}', so the network that the weights belong to is not known. Ask the model's author which "
+            f"'{config.file}' does not name a class in '{key}', so the network that the weights belong to is not known. Ask the model's author which "
             "class it is, and with which arguments.",
         )
     return definition

@@ -43,7 +43,7 @@ def slice_axis(config: Config) -> Literal[0, 1, 2] | None:
         return None
     axis = config.need(inferer.arguments.get("spatial_dim", _DEFAULTS["spatial_dim"]))
     if not isinstance(axis, int) or axis not in (0, 1, 2):
-        _refuse(config, f"takes volumes apart along axis {str(axis)[:100]}")
+        _refuse(config, f"slices volumes along axis {str(axis)[:100]}")
     return cast("Literal[0, 1, 2]", int(axis))
 
 
@@ -64,7 +64,7 @@ def window_settings(config: Config, spatial_dims: int, multiple: int) -> WindowS
     if inferer.name not in ("SlidingWindowInferer", "SlidingWindowInfererAdapt", "SliceInferer"):
         _refuse(config, f"cuts images into windows with '{inferer.target[:100]}'")
     if "roi_size" not in inferer.arguments:
-        _refuse(config, "gives no 'roi_size' of its inferer")
+        _refuse(config, "does not give the 'roi_size' of its inferer")
     unknown = inferer.arguments.keys() - _DEFAULTS.keys() - _ONLY_SPEED
     if unknown:
         _refuse(config, f"sets '{min(unknown)[:100]}' of its inferer")
@@ -123,7 +123,7 @@ def threshold_of(config: Config, activation: Literal["softmax", "sigmoid"]) -> f
     if not is_probability or (activation == "softmax" and threshold != 0.5):
         raise EngineError(
             "bundle-postprocessing",
-            f"'{config.file}' outlines where {activation} is above {str(threshold)[:100]}, which is not supported. Ask the sender for a sigmoid "
+            f"'{config.file}' segments where {activation} is above {str(threshold)[:100]}, which is not supported. Ask the model's author for a sigmoid "
             "with a threshold between 0 and 1, or for the largest of the channels (argmax).",
         )
     return float(threshold)
@@ -156,7 +156,7 @@ def _inferer(config: Config) -> Component | None:
     inferer = config.resolve(place)
     if not isinstance(inferer, Component):
         config.need(inferer)
-        _refuse(config, f"names no class in '{place}'")
+        _refuse(config, f"does not name a class in '{place}'")
     if not inferer.is_from("monai.inferers"):
         _refuse(config, f"cuts images into windows with '{inferer.target[:100]}'")
     return inferer
@@ -224,5 +224,5 @@ def _for_prediction(value: Any, step: Component) -> Any:
 def _refuse(config: Config, problem: str) -> NoReturn:
     raise EngineError(
         "bundle-inferer",
-        f"'{config.file}' {problem}, which is not supported. Ask the sender for a SlidingWindowInferer, SliceInferer or SimpleInferer.",
+        f"'{config.file}' {problem}, which is not supported. Ask the model's author for a SlidingWindowInferer, SliceInferer or SimpleInferer.",
     )

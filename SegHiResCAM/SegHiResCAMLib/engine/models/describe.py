@@ -26,7 +26,7 @@ from SegHiResCAMLib.writing.errors import WritingError
 from SegHiResCAMLib.writing.whole_file import write_text
 
 _TO_DO = (
-    "labels: give the structures their names, and check that there is none too many",
+    "labels: give the structures their names, and check that every channel is one",
     "orientation: the directions of the axes that the network was trained on (RAS, LPS, ...)",
     "spacing: the millimetres between voxels that it was trained on; null keeps the volume's own",
     "intensity: what was done to the voxels' values in training (clip, scale, min-max or z-score); none if left empty",
@@ -122,7 +122,7 @@ def _recognised(checkpoint: Any, file: str) -> tuple[Component, torch.nn.Module,
     begins = ", ".join(f"'{name}'" for name in [name for _, one in places for name in one][:3])
     raise EngineError(
         "network-unrecognised",
-        f"The weights in '{file}' (they begin with {begins}) are of none of the networks that are recognised: {', '.join(RECOGNISERS)}. "
+        f"The weights in '{file}' (they begin with {begins}) do not belong to any network that can be recognised: {', '.join(RECOGNISERS)}. "
         "Ask the model's author for the network's class and arguments.",
     )
 

@@ -116,4 +116,4 @@ class SegmentationModel:
             if label.name.casefold() == name.strip().casefold():
                 return label
         known = ", ".join(label.name for label in self.labels)
-        raise EngineError("segment-unknown", f"The model '{self.name}' has no segment '{name}'. It outlines: {known}.")
+        raise EngineError("segment-unknown", f"The model '{self.name}' has no segment '{name}'. It segments: {known}.")

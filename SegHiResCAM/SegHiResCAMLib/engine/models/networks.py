@@ -168,7 +168,7 @@ def _arguments(
         if isinstance(value, int | float) and not abs(value) <= MAX_NUMBER:
             raise EngineError(
                 "bundle-network",
-                f"'{file}' describes a network with the number {str(value)[:20]} at '{component.where}', which is out of all proportion. "
+                f"'{file}' describes a network with the number {str(value)[:20]} at '{component.where}', which is not plausible. "
                 "Ask the model's author for an undamaged description.",
             )
     known = inspect.signature(build).parameters

@@ -52,7 +52,7 @@ def open_model(path: str | os.PathLike[str]) -> SegmentationModel:
     if is_zip(Path(source)) or Path(source).suffix.lower() == ".zip":
         files_in(source)  # says what is wrong with an archive
     known = "; ".join(name for name, _, _ in FORMATS)
-    raise EngineError("model-unknown", f"'{source}' is no model that can be opened. It can be: {known}.")
+    raise EngineError("model-unknown", f"'{source}' is not a model that can be opened. These can be opened: {known}.")
 
 
 def _from_catalogue(name: str) -> SegmentationModel:

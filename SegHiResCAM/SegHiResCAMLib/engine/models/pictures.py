@@ -55,7 +55,7 @@ def _for_volumes(part: Component, config: Config) -> Component:
     if not isinstance(axes, list) or len(axes) != 2 or not whole:
         raise EngineError(
             "bundle-slices",
-            f"'{config.file}' prepares single pictures with '{part.name}' at '{part.where}', which cannot be done to slices of a volume. Ask "
-            "for a model that changes the size of its pictures first and their intensities then, or that prepares a whole volume.",
+            f"'{config.file}' prepares single images with '{part.name}' at '{part.where}', which cannot be applied to the slices of a volume. Ask "
+            "the model's author for one that resizes its images before it changes their intensities, or that prepares a whole volume.",
         )
     return Component(part.target, {**part.arguments, argument: [*axes, keeps]}, part.where)

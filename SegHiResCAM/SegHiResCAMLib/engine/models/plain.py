@@ -89,7 +89,7 @@ def read_plain_description(description: Path) -> dict[str, Any]:
         rest = f" and {more} more" if more else ""
         raise EngineError(
             "description-draft",
-            f"'{description}' is a draft that leaves to be decided: {first}{rest}. Settle what 'to_do' lists, then take 'to_do' out.",
+            f"'{description}' is a draft with open questions: {first}{rest}. Decide what 'to_do' lists, then delete 'to_do'.",
         )
     return content
 
@@ -114,7 +114,7 @@ def _checkpoint_and_description(path: Path) -> tuple[Path, Path]:
             weights_in(content, path)
         raise EngineError(
             "description-absent",
-            f"'{path}' holds weights alone; '{description.name}' beside it has to say of which network, and how images are prepared. "
+            f"'{path}' holds only weights; '{description.name}' beside it must say which network they belong to and how images are prepared. "
             f"'seghirescam describe {path}' writes a first draft.",
         )
     return path, description

@@ -47,7 +47,9 @@ def preprocessing_of(
         _check_ranges(step, where, file)
         if step.get("per") == "slice":
             if spatial_dims != 2:
-                raise wrong("model", file, f"has a step for each slice in '{where}', but the network sees no slices")
+                raise wrong(
+                    "model", file, f"has a step for each slice in '{where}', but the network does not work on slices"
+                )
             slices.append(_of_slice(step))
         elif slices:
             raise wrong("model", file, f"has a step for the volume in '{where}' after one for each slice")
@@ -93,5 +95,7 @@ def _check_ranges(step: dict[str, Any], where: str, file: str) -> None:
     for name in ("range", "to"):
         if name in step and not step[name][0] < step[name][1]:
             raise wrong(
-                "model", file, f"has {step[name]} in '{where}.{name}', where the first number must be the smaller one"
+                "model",
+                file,
+                f"has {step[name]} in '{where}.{name}', where the first number must be smaller than the second",
             )

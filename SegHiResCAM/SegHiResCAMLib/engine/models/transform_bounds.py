@@ -48,7 +48,7 @@ def check_transforms(steps: Sequence[Component], file: str) -> None:
         EngineError: `bundle-transform`.
     """
     if len(steps) > MAX_STEPS:
-        raise _refused(file, steps[MAX_STEPS], f"is more than the {MAX_STEPS} steps that are run")
+        raise _refused(file, steps[MAX_STEPS], f"is step {MAX_STEPS + 1}; at most {MAX_STEPS} are supported")
     growth, resamplings = 1.0, 0
     for step in steps:
         for name, (low, high) in _LIMITS.items():

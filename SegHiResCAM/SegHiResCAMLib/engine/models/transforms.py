@@ -68,7 +68,7 @@ def image_steps(config: Config, key: str) -> list[Component]:
         if needs_clicks(part):
             raise _not_allowed(part, config.file, NEEDS_CLICKS)
         if not part.is_from("monai.transforms"):
-            raise _not_allowed(part, config.file, "is no transform of MONAI's but code, and code is never run")
+            raise _not_allowed(part, config.file, "is not a transform of MONAI but code, and code is never run")
     image = _image_key(components, config)
     ours = [part for part in components if image in _keys(part, config) and not _is_done_already(part)]
     return [_for_image(part, image, config) for part in ours]
@@ -98,8 +98,8 @@ def build_slice_preprocessing(config: Config, key: str) -> Callable[[torch.Tenso
         if array_name(part) in GEOMETRY:
             raise EngineError(
                 "bundle-slices",
-                f"'{config.file}' resizes, pads or turns single pictures ('{part.name}' at '{part.where}'); of slices of a volume only "
-                "the intensities can be changed. Ask for a model that prepares the whole volume and has a SliceInferer.",
+                f"'{config.file}' resizes, pads or rotates single images ('{part.name}' at '{part.where}'); only the intensities of a volume's slices can be "
+                "changed. Ask for a model that prepares the whole volume and has a SliceInferer.",
             )
     if all("keys" not in part.arguments for part in components):
         composed: Callable[[torch.Tensor], torch.Tensor] = compose(components, config, key)
@@ -137,15 +137,15 @@ def _image_key(components: list[Component], config: Config) -> str:
     if len(images) > 1:
         raise EngineError(
             "bundle-several-images",
-            f"'{config.file}' prepares {len(images)} images of one patient under names of their own ({', '.join(images)[:200]}). Ask the "
-            "sender for preprocessing that loads them as the channels of one image.",
+            f"'{config.file}' prepares {len(images)} images of one patient under separate names ({', '.join(images)[:200]}). Ask the "
+            "model's author for preprocessing that loads them as the channels of one image.",
         )
     return images[0] if images else IMAGE
 
 
 def _keys(component: Component, config: Config) -> list[str]:
     if "keys" not in component.arguments:
-        raise _not_allowed(component, config.file, "has no 'keys' and so is no transform of a named image")
+        raise _not_allowed(component, config.file, "has no 'keys', so it is not a transform of a named image")
     keys = config.need(component.arguments["keys"])
     return [str(key) for key in keys] if isinstance(keys, list) else [str(keys)]
 
@@ -177,20 +177,20 @@ def _built(component: Component, config: Config) -> Any:
 def _check_allowed(component: Component, file: str) -> None:
     known = component.is_from("monai.transforms") and hasattr(monai.transforms, component.name)
     if component.name.startswith("Rand"):
-        raise _not_allowed(component, file, "is random: the same volume would come out different each time")
+        raise _not_allowed(component, file, "is random: the same volume would give another result each time")
     if not known or array_name(component) not in GEOMETRY | INTENSITY:
         raise _not_allowed(
             component, file, "is not among MONAI's transforms of geometry and intensity that can be used"
         )
     if component.arguments.get("source_key", IMAGE) != IMAGE:
-        raise _not_allowed(component, file, "follows another image than the one to segment")
+        raise _not_allowed(component, file, "refers to another image than the one to segment")
 
 
 def _not_allowed(component: Component, file: str, reason: str) -> EngineError:
     return EngineError(
         "bundle-transform",
         f"'{file}' sets '{component.where}' to '{component.target[:100]}', which {reason}. "
-        "Ask the sender for preprocessing without it.",
+        "Ask the model's author for preprocessing without it.",
     )
 
 
@@ -199,5 +199,5 @@ def _refused(component: Component, file: str, error: Exception) -> EngineError:
     return EngineError(
         "bundle-transform",
         f"'{file}' describes a {component.name} at '{component.where}' that MONAI {monai.__version__} does not take: {reason}. "
-        "Ask the sender which version of MONAI it was made with.",
+        "Ask the model's author which version of MONAI it was made with.",
     )

@@ -18,6 +18,7 @@ from pydicom.dataelem import RawDataElement
 from pydicom.filereader import read_partial
 
 from SegHiResCAMLib.engine.errors import EngineError
+from SegHiResCAMLib.engine.free_memory import refuse_out_of_memory
 from SegHiResCAMLib.engine.images.formats import HEAD, is_dicom
 from SegHiResCAMLib.engine.regular_files import open_regular
 
@@ -135,6 +136,7 @@ def _read(file: BinaryIO, name: str, most: int, tags: Sequence[int], *, stop_aft
     except EngineError:
         raise
     except Exception as error:  # pydicom raises many types at a damaged header
+        refuse_out_of_memory(error, name)
         raise EngineError("dicom-damaged", f"{name} is a damaged DICOM file. Copy or export it again.") from error
     return dataset
 

@@ -62,7 +62,7 @@ def _single(
         f"from slice {k + 1} to {k + 2} of {len(along)} (at {along[k]:.1f} and {along[k + 1]:.1f} mm along the scan) it is {gaps[k]:.2f} mm"
         for k in odd[:MOST_NAMED]
     ]
-    more = f", at {len(odd) - MOST_NAMED} more places not as usual" if len(odd) > MOST_NAMED else ""
+    more = f", at {len(odd) - MOST_NAMED} more places it differs" if len(odd) > MOST_NAMED else ""
     text = f"{', '.join(places)}{more}, elsewhere {usual:.2f} mm"
     missing = gaps[list(odd)] / usual - 1
     if np.abs(missing - missing.round()).max() * usual <= 2 * rounding and missing.min() > 0.5:

@@ -69,14 +69,12 @@ def stack(slices: Sequence[StoredSlice], name: str) -> tuple[list[StoredSlice], 
         sentence = f"{name} holds mosaic images (many slices tiled into one). Convert them to NIfTI with dcm2niix."
         raise EngineError("dicom-mosaic", sentence)
     if any(int(header.get("NumberOfFrames") or 1) > 1 for header in headers):
-        sentence = (
-            f"{name} holds frames without positions in the patient (a cine loop), which make no volume. Save one alone."
-        )
+        sentence = f"{name} holds frames without positions in the patient (a cine loop), which do not form a volume. Save one frame as its own file."
         raise EngineError("dicom-no-positions", sentence)
     if not all(map(has_position, headers)):
         return list(slices), _projection_affine(headers, name)
     if not all(spacing > 0 for header in headers for spacing in _pixel_spacing(header)):
-        raise EngineError("dicom-no-spacing", f"{name} gives its pixels no size (pixel spacing is 0). Export it again.")
+        raise EngineError("dicom-no-spacing", f"{name} has a pixel spacing of 0. Export it again.")
     if len({size(header) for header in headers}) > 1:
         raise _differ(name, "different size or colour")
     planes = np.array([plane(header) for header in headers])
@@ -161,7 +159,7 @@ def _grid(planes: FloatArray, headers: Sequence[Dataset], name: str) -> FloatArr
         what = f"lacks slices, or they are unevenly spaced: {uneven}"
     else:
         off, limit = next((off, limit) for off, limit in zip(beside, limits, strict=True) if off > limit)
-        what = f"holds slices that lie up to {off:.3g} mm beside a regular grid, where up to {limit:.3g} mm is rounding"
+        what = f"holds slices that lie up to {off:.3g} mm off a regular grid, where up to {limit:.3g} mm is rounding"
     raise EngineError(
         "dicom-slices-uneven", f"{name} {what}. Export the whole series, or resample it to a regular grid."
     )
@@ -212,7 +210,9 @@ def _differ(name: str, how: str) -> EngineError:
 def _projection_affine(headers: Sequence[Dataset], name: str) -> FloatArray:
     """A picture without a place in the patient lies like any picture: one axial slice, upright, 1 mm thick."""
     if len(headers) > 1:
-        sentence = f"{name} holds images without positions in the patient, which make no volume. Open one of its files."
+        sentence = (
+            f"{name} holds images without positions in the patient, which do not form a volume. Open one of its files."
+        )
         raise EngineError("dicom-no-positions", sentence)
     between_rows, between_columns = _pixel_spacing(headers[0])
     ras: npt.NDArray[np.float64] = orientation_ras_lps(np.diag([between_columns, between_rows, 1.0, 1.0]))
@@ -228,7 +228,7 @@ def _check_distinct(headers: Sequence[Dataset], along: FloatArray, limit: float,
         for keyword, words in TELLS_APART.items()
         if len(values := sorted({str(header.get(keyword, "none")) for header in headers})) > 1
     ]
-    what = f"They differ in {' and '.join(differing[:3])}." if differing else "Their headers do not tell them apart."
+    what = f"They differ in {' and '.join(differing[:3])}." if differing else "Their headers do not distinguish them."
     sentence = f"{name} holds {len(headers)} slices at {places} positions. {what} Keep one of each in the folder."
     raise EngineError("dicom-positions-repeat", sentence)
 

@@ -134,8 +134,8 @@ def segmentation(
         sop_instance_uid=hd.UID(),
         instance_number=1,
         content_label="SEGMENTATION",
-        content_description=_short(f"Outlines of {made.provenance.get('model', 'a network')}"),
-        series_description=_short(f"Outlines of {made.provenance.get('model', 'a network')}, {RESEARCH}"),
+        content_description=_short(f"Segmentation by {made.provenance.get('model', 'a network')}"),
+        series_description=_short(f"Segmentation by {made.provenance.get('model', 'a network')}, {RESEARCH}"),
         **made.equipment,
     )
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
@@ -39,6 +38,7 @@ from SegHiResCAMLib.engine.images.dicom.palette import Palette
 from SegHiResCAMLib.engine.images.dicom.quiet import quiet
 from SegHiResCAMLib.engine.images.volume_files import check_size
 from SegHiResCAMLib.engine.progress import Progress, silent
+from SegHiResCAMLib.writing.temporary import temporary_folder
 
 NATIVE = (ImplicitVRLittleEndian, ExplicitVRLittleEndian, ExplicitVRBigEndian, DeflatedExplicitVRLittleEndian)
 """Stored without compression, or with one of the whole data set."""
@@ -199,8 +199,8 @@ def _decode_with_gdcm(dataset: FileDataset, frames: Sequence[int]) -> Iterator[n
     alone.SOPClassUID, alone.SOPInstanceUID = MultiFrameGrayscaleWordSecondaryCaptureImageStorage, generate_uid()
     alone.file_meta = FileMetaDataset()
     alone.file_meta.TransferSyntaxUID = dataset.file_meta.TransferSyntaxUID
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "pixels.dcm"
+    with temporary_folder("dicom") as folder:
+        path = folder / "pixels.dcm"
         alone.save_as(path, enforce_file_format=True)
         reader = sitk.ImageFileReader()
         reader.SetFileName(str(path))

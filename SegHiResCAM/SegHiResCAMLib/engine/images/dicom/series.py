@@ -20,7 +20,7 @@ import numpy.typing as npt
 from pydicom import Dataset
 
 from SegHiResCAMLib.engine.errors import Cancelled, EngineError
-from SegHiResCAMLib.engine.free_memory import is_out_of_memory
+from SegHiResCAMLib.engine.free_memory import refuse_out_of_memory
 from SegHiResCAMLib.engine.images.dicom.files import files_in, read_header
 from SegHiResCAMLib.engine.images.dicom.geometry import has_position, size, stack
 from SegHiResCAMLib.engine.images.dicom.members import Aside, can_be_volume, members
@@ -96,7 +96,8 @@ def read_series(
         except (EngineError, Cancelled):
             raise
         except Exception as error:  # headers may hold anything
-            raise _damaged(error, name) from error
+            refuse_out_of_memory(error, name)
+            raise _damaged(name) from error
     _tell_aside(aside, others, folder, name)
     return slices, affine
 
@@ -121,7 +122,8 @@ def read_dicom_file(
         except EngineError:
             raise
         except Exception as error:  # headers may hold anything
-            raise _damaged(error, name) from error
+            refuse_out_of_memory(error, name)
+            raise _damaged(name) from error
     return read_pixels(slices, name, progress), affine
 
 
@@ -189,7 +191,7 @@ def _stack_of(
     except EngineError as error:
         if not aside:
             raise
-        text = f"{error.sentence} Not counted: {_listed(_images(aside, folder))}."
+        text = f"{error.sentence} Ignored: {_listed(_images(aside, folder))}."
         raise EngineError(error.code, text) from error
 
 
@@ -238,13 +240,11 @@ def _slices_of(path: Path, name: str, *, whole: bool = False) -> list[StoredSlic
             return []
         return [StoredSlice(path, number, frame) for number, frame in enumerate(_frames(header))]
     except Exception as error:  # pydicom raises many types at a damaged header
-        raise _damaged(error, name) from error
+        refuse_out_of_memory(error, name)
+        raise _damaged(name) from error
 
 
-def _damaged(error: Exception, name: str) -> Exception:
-    """What to raise in the place of what pydicom raised."""
-    if is_out_of_memory(error):
-        return error
+def _damaged(name: str) -> EngineError:
     return EngineError("dicom-damaged", f"{name} is a damaged DICOM file. Copy or export it again.")
 
 

@@ -118,7 +118,9 @@ def check_source(volume: MetaTensor, source: str | os.PathLike[str], series: str
 
 def _read_source(name: str, series: str | None) -> tuple[Sequence[StoredSlice], npt.NDArray[np.float64]]:
     if not Path(name).is_dir():
-        sentence = f"{name} is no folder: DICOM is written into the study of a series. Give the folder of its images."
+        sentence = (
+            f"{name} is not a folder. DICOM is written into the study of a series: give the folder of its images."
+        )
         raise EngineError("dicom-source-unfit", sentence)
     return read_series(Path(name), name, series, whole=True)
 
@@ -135,8 +137,8 @@ def _on_grid(
     shape = (header.Columns, header.Rows, len(slices))
     if values.shape != shape or distance(there, affine, shape) > ROUNDING_MM:
         sentence = (
-            f"The heat map does not lie on the grid of {name} (another series, or resampled), so it cannot be written beside its "
-            "images. Explain the DICOM series itself, or write NRRD."
+            f"The heat map does not lie on the grid of {name} (another series, or resampled), so it cannot be written into their "
+            "study. Explain the DICOM series itself, or write NRRD."
         )
         raise EngineError("dicom-grid-differs", sentence)
     turned: npt.NDArray[np.float64] = values.transpose(2, 1, 0)

@@ -59,7 +59,7 @@ def open_auto3dseg(source: str) -> SegmentationModel:
         if file is None:
             raise EngineError(
                 "auto3dseg-incomplete",
-                f"'{folder}' has no {_CHECKPOINT} that Auto3DSeg's SegResNet wrote. Ask the sender for the model's own zip archive.",
+                f"'{folder}' has no {_CHECKPOINT} that Auto3DSeg's SegResNet wrote. Ask the model's author for the model's own zip archive.",
             )
         return _opened(source, file)
 
@@ -98,7 +98,7 @@ def _opened(source: str, file: Path) -> SegmentationModel:
         raise EngineError(
             "auto3dseg-network",
             f"'{name}' holds a network of {spatial_dims} dimensions for {in_channels} image(s), while its config has {len(config.modes)}; only "
-            "networks of 3 dimensions that fit their config can be opened. Ask the sender for the undamaged model.",
+            "networks of 3 dimensions that fit their config can be opened. Ask the model's author for the undamaged model.",
         )
     labels_file = file.with_name(_LABELS)
     labels = auto3dseg_labels(config, out_channels, labels_file if labels_file.is_file() else None, name)
@@ -136,15 +136,13 @@ def _content(file: Path) -> dict[str, Any]:
         if error.code != "weights-code":
             raise
         what, _, _ = error.sentence.partition(" Nothing was run;")
-        sentence = (
-            f"{what} Nothing was run; ask the sender to save it anew with torch.save and only plain values in 'config'."
-        )
+        sentence = f"{what} Nothing was run; ask the model's author to save it again with torch.save, with only plain values in 'config'."
         raise EngineError(error.code, sentence) from error
     parts = [content.get(key) if isinstance(content, dict) else None for key in ("config", "state_dict")]
     if not all(isinstance(part, dict) for part in parts):
         raise EngineError(
             "auto3dseg-incomplete",
-            f"'{file}' is no checkpoint of Auto3DSeg's SegResNet: it lacks 'config' or 'state_dict'. Ask the sender for the {_CHECKPOINT} that "
+            f"'{file}' is not a checkpoint of Auto3DSeg's SegResNet: it lacks 'config' or 'state_dict'. Ask the model's author for the {_CHECKPOINT} that "
             "the training wrote.",
         )
     return dict(content)
@@ -155,7 +153,7 @@ def _definition(config: Config) -> Component:
     if not isinstance(definition, Component):
         raise EngineError(
             "auto3dseg-config",
-            f"The config in '{config.file}' does not name the network's class. Ask the sender for the file as Auto3DSeg wrote it.",
+            f"The config in '{config.file}' does not name the network's class. Ask the model's author for the file as Auto3DSeg wrote it.",
         )
     return definition
 

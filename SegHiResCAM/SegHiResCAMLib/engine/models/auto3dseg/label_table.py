@@ -49,7 +49,7 @@ def auto3dseg_labels(
             raise EngineError(
                 "auto3dseg-labels",
                 f"'{file}' names the label value {max(beyond)}, but the network in '{checkpoint}' has {out_channels} output channels. Ask the "
-                "sender for the labels.csv of this model.",
+                "model's author for the labels.csv of this model.",
             )
         background = background_channel({value: row.name for value, row in rows.items()}, out_channels, "softmax")
         channels = [channel for channel in range(out_channels) if channel != background]

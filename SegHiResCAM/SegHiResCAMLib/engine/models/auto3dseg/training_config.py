@@ -68,7 +68,7 @@ def read_auto3dseg_config(content: dict[Any, Any], file: str) -> Auto3DSegConfig
     if config.get("custom_data_transforms"):
         raise EngineError(
             "auto3dseg-config",
-            f"'{file}' prepares images by a script of its own ('custom_data_transforms'), and nothing of a model is ever run. Ask the sender "
+            f"'{file}' prepares images by a script of its own ('custom_data_transforms'), and code that comes with a model is never run. Ask the model's author "
             "for a model with Auto3DSeg's own transforms.",
         )
     network = config.get("network")
@@ -156,7 +156,7 @@ def _plain(value: Any, key: str, file: str, budget: list[int], depth: int = 0) -
     if budget[0] < 0 or depth > _MAX_DEPTH:
         raise EngineError(
             "auto3dseg-config",
-            f"The config in '{file}' is larger than any model's. Ask the sender for an undamaged file.",
+            f"The config in '{file}' is larger than any model's. Ask the model's author for an undamaged file.",
         )
     if isinstance(value, dict):
         return {str(name): _plain(item, key, file, budget, depth + 1) for name, item in value.items()}
@@ -168,7 +168,7 @@ def _plain(value: Any, key: str, file: str, budget: list[int], depth: int = 0) -
         return value
     raise EngineError(
         "auto3dseg-config",
-        f"The config in '{file}' has a {type(value).__name__} in '{key}', where texts and numbers should be. Ask the sender for the file "
+        f"The config in '{file}' has a {type(value).__name__} in '{key}', where texts and numbers should be. Ask the model's author for the file "
         "as Auto3DSeg wrote it.",
     )
 
@@ -177,5 +177,5 @@ def _wrong(key: str, config: dict[str, Any], file: str, needed: str) -> EngineEr
     found = repr(config[key])[:80] if key in config else "nothing"
     return EngineError(
         "auto3dseg-config",
-        f"The config in '{file}' has {found} as '{key}', where {needed} should be. Ask the sender for the file as Auto3DSeg wrote it.",
+        f"The config in '{file}' has {found} as '{key}', where {needed} should be. Ask the model's author for the file as Auto3DSeg wrote it.",
     )

@@ -37,7 +37,7 @@ def entries() -> dict[str, Entry]:
             if name in found:
                 raise EngineError(
                     "catalogue-wrong",
-                    f"'{own}' has a model '{name}', but one of that name comes with the program. Rename it.",
+                    f"'{own}' has a model '{name}', but a model of that name comes with the program. Rename yours.",
                 )
             found[name] = entry
     return found
@@ -55,7 +55,7 @@ def present(name: str) -> Entry | None:
     if entry.path is not None:
         raise EngineError(
             "catalogue-path",
-            f"'{entry.path}', where '{entry.catalogue}' has the model '{name}', is not there. Bring it back, or take the model out with "
+            f"'{entry.path}', where '{entry.catalogue}' has the model '{name}', does not exist. Restore it, or remove the model with "
             f"'seghirescam models remove {name}'.",
         )
     size = f" ({readable(entry.size)})" if entry.size else ""
@@ -75,7 +75,7 @@ def check_weights(entry: Entry, found: str) -> None:
         raise EngineError(
             "catalogue-checksum",
             f"The weights of '{entry.name}' are not those that '{entry.catalogue}' describes (their SHA-256 differs). If you changed the "
-            f"model, take it out with 'seghirescam models remove {entry.name}' and add it again.",
+            f"model, remove it with 'seghirescam models remove {entry.name}' and add it again.",
         )
 
 
@@ -139,9 +139,7 @@ def remove(name: str) -> None:
     entry = _entry(name)
     own = user_catalogue()
     if entry.catalogue != own:
-        raise EngineError(
-            "catalogue-wrong", f"The model '{name}' comes with the program and cannot be taken out of its catalogue."
-        )
+        raise EngineError("catalogue-wrong", f"The model '{name}' comes with the program and cannot be removed.")
     _write(own, {**read_config(own), "models": [one for one in read_config(own)["models"] if one["name"] != name]})
 
 
@@ -186,7 +184,7 @@ def _read(file: Path) -> dict[str, Entry]:
         except UnnamedDownloadError as error:
             raise EngineError(
                 "catalogue-wrong",
-                f"'{file}' has the address '{str(error)[:100]}', which ends in no file name. Add a 'name'.",
+                f"'{file}' has the address '{str(error)[:100]}', which does not end in a file name. Add a 'name'.",
             ) from error
     return found
 

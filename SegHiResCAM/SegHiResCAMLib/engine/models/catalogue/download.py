@@ -63,13 +63,13 @@ def download(url: str, target: Path, expected: str, progress: Progress = silent,
             raise EngineError(
                 "download-checksum",
                 f"What {_host(url)} sent as '{target.name}' is not the file that the catalogue describes (its SHA-256 differs), so it was "
-                "thrown away. Try again later, or ask whoever keeps the catalogue.",
+                "deleted. Try again later, or ask whoever keeps the catalogue.",
             )
         part.replace(target)
     except OSError as error:
         raise EngineError(
             "download-unwritable",
-            f"'{target}' cannot be written: {error.strerror or error}. Make room, or choose another cache folder.",
+            f"'{target}' cannot be written: {error.strerror or error}. Free some space, or choose another cache folder.",
         ) from error
 
 
@@ -107,7 +107,7 @@ def _fetch(url: str, part: Path, progress: Progress, size: int | None) -> None:
     raise EngineError(
         "download-interrupted",
         f"The connection to {_host(url)} broke off {ATTEMPTS} times; {_length(part)} bytes have arrived and are kept. "
-        "Ask for the download again to go on from there.",
+        "Start the download again to continue from there.",
     )
 
 
@@ -190,9 +190,7 @@ def _arriving(request: urllib.request.Request) -> Generator[Any, None, None]:
 def _copy(url: str, part: Path, progress: Progress, size: int | None) -> None:
     source = Path(urllib.request.url2pathname(urllib.parse.urlsplit(url).path))
     if not source.is_file():
-        raise EngineError(
-            "download-failed", f"There is no file '{source}', where the catalogue has it. Check the address."
-        )
+        raise EngineError("download-failed", f"The file '{source}' of the catalogue does not exist. Check the address.")
     limit = size or MAX_BYTES
     have = 0
     with open_regular(source, f"'{source}'") as file, part.open("wb") as copy:

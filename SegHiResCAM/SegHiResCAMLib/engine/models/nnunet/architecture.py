@@ -100,7 +100,7 @@ def _described(chosen: Section, dims: int) -> Architecture:
         raise network.refusal("conv_op", f"a convolution of {dims} dimensions")
     for key in ("block", "bottleneck_channels"):
         if network.content.get(key) is not None:
-            raise network.refusal(key, "nothing, since only basic residual blocks are supported,")
+            raise network.refusal(key, "no value, since only basic residual blocks are supported,")
     return Architecture(
         residual=residual,
         dims=dims,
@@ -151,7 +151,7 @@ def _check_kind(kind: str, file: str) -> None:
     if kind not in ("PlainConvUNet", "ResidualEncoderUNet"):
         raise EngineError(
             "nnunet-network",
-            f"'{file}' names the network '{kind[:80]}'; only PlainConvUNet and ResidualEncoderUNet can be opened. Ask the sender for a "
+            f"'{file}' names the network '{kind[:80]}'; only PlainConvUNet and ResidualEncoderUNet can be opened. Ask the model's author for a "
             "model that was trained with one of nnU-Net's own plans.",
         )
 

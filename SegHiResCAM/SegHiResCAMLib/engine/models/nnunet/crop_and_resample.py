@@ -164,7 +164,7 @@ def _colours(values: Array, _how: Intensities, _inside: npt.NDArray[np.bool_]) -
     if values.min() < 0 or values.max() > 255:
         raise EngineError(
             "preprocessing-colours",
-            f"The model expects colours from 0 to 255, but this image goes from {values.min():g} to {values.max():g}. Give a picture in "
+            f"The model expects colours from 0 to 255, but this image has values from {values.min():g} to {values.max():g}. Give an image in "
             "colour.",
         )
     return values / np.float32(255)

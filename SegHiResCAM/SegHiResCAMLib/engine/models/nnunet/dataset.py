@@ -46,7 +46,7 @@ def read_dataset(path: Path) -> Dataset:
     overlap = any(len(values) > 1 for values in structures.values())
     labels = with_regions(_regions(dataset, structures) if overlap else _classes(dataset, structures))
     if not labels:
-        raise dataset.refusal("labels", "at least one structure beside the background")
+        raise dataset.refusal("labels", "at least one structure in addition to the background")
     return Dataset(
         channels=_channels(dataset),
         labels=labels,

@@ -84,7 +84,7 @@ def _only(results: list[Path], folder: Path) -> Path:
     if not results:
         raise EngineError(
             "nnunet-incomplete",
-            f"'{folder}' has {_PLANS} not where nnU-Net puts it. Give the folder that holds {_PLANS}, dataset.json and the folds.",
+            f"'{folder}' does not have {_PLANS} where nnU-Net puts it. Give the folder that holds {_PLANS}, dataset.json and the folds.",
         )
     names = ", ".join(f"'{one.relative_to(folder)}'" for one in results[:8])
     raise EngineError(
@@ -98,7 +98,7 @@ def _checkpoint(fold: Path) -> Path:
             return fold / name
     raise EngineError(
         "nnunet-incomplete",
-        f"'{fold}' has no {_CHECKPOINTS[0]}. Ask the sender for the weights of this fold, or give another fold.",
+        f"'{fold}' has no {_CHECKPOINTS[0]}. Ask the model's author for the weights of this fold, or give another fold.",
     )
 
 
@@ -112,7 +112,7 @@ def _checkpoints(results: Path) -> list[Path]:
             return [file for file in found if file.parent.name != "fold_all"] or found
     raise EngineError(
         "nnunet-incomplete",
-        f"'{results}' has no fold with weights (fold_0/{_CHECKPOINTS[0]}). Ask the sender for the folds that were trained.",
+        f"'{results}' has no fold with weights (fold_0/{_CHECKPOINTS[0]}). Ask the model's author for the folds that were trained.",
     )
 
 
@@ -191,7 +191,7 @@ def _content(file: Path) -> dict[str, Any]:
         wanted = re.search(r"would run '([^']*)'", error.sentence)
         raise EngineError(
             "weights-code",
-            f"'{file}' holds more than nnU-Net writes: opening it would run '{wanted[1] if wanted else '?'}'. Nothing was run; ask the sender "
+            f"'{file}' holds more than nnU-Net writes: opening it would run '{wanted[1] if wanted else '?'}'. Nothing was run; ask the model's author "
             "for the file as nnU-Net's own trainer wrote it, or to save from it, with torch.save, only 'network_weights', 'trainer_name' and "
             "'init_args' with its 'configuration'.",
         ) from error
@@ -203,7 +203,7 @@ def _content(file: Path) -> dict[str, Any]:
     if not named or not weights:
         raise EngineError(
             "nnunet-incomplete",
-            f"'{file}' is no checkpoint of nnU-Net v2: it has no 'network_weights' with plain tensors by name. Ask the sender for {_CHECKPOINTS[0]} as nnU-Net wrote it.",
+            f"'{file}' is not a checkpoint of nnU-Net v2: it has no 'network_weights' with plain tensors by name. Ask the model's author for {_CHECKPOINTS[0]} as nnU-Net wrote it.",
         )
     return dict(content)
 
@@ -218,7 +218,7 @@ def _configuration(content: dict[str, Any], file: Path) -> str:
     if not isinstance(name, str) or not re.fullmatch(r"[\w.\- ]{1,100}", name):
         raise EngineError(
             "nnunet-incomplete",
-            f"'{file}' does not say which configuration of the plans it was trained with ('init_args', 'configuration'). Ask the sender for "
+            f"'{file}' does not say which configuration of the plans it was trained with ('init_args', 'configuration'). Ask the model's author for "
             "the file as nnU-Net wrote it.",
         )
     return name

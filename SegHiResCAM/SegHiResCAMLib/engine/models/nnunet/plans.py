@@ -121,7 +121,7 @@ def read_plans(path: Path, configuration: str, channels: int) -> Plans:
     if chosen.content.get("previous_stage"):
         raise EngineError(
             "nnunet-cascade",
-            f"'{path}' describes '{configuration}' as the second stage of a cascade, which also needs what the first stage outlined; that "
+            f"'{path}' describes '{configuration}' as the second stage of a cascade, which also needs the segmentation of the first stage; that "
             "is not supported. Give the results of '3d_lowres', '3d_fullres' or '2d'.",
         )
     window = chosen.integers("patch_size", 1, 1 << 14)
@@ -158,7 +158,7 @@ def _inherited(plans: Section, name: str) -> Section:
             known = ", ".join(f"'{known[:40]}'" for known in list(configurations.content)[:10])
             raise EngineError(
                 "nnunet-plans",
-                f"'{plans.file}' does not describe the configuration '{name[:40]}' that is needed, only {known}. Ask the sender for the "
+                f"'{plans.file}' does not describe the configuration '{name[:40]}' that is needed, only {known}. Ask the model's author for the "
                 "plans.json of this model.",
             )
         seen.append(name)

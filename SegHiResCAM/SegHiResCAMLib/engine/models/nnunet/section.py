@@ -86,7 +86,7 @@ class Section:
         found = json.dumps(self.content[key], default=str)[:80] if key in self.content else "nothing"
         return EngineError(
             "nnunet-plans",
-            f"'{self.file}' has {found} as '{key[:80]}', where {needed} should be. Ask the sender for the undamaged file of this model.",
+            f"'{self.file}' has {found} as '{key[:80]}', where {needed} should be. Ask the model's author for the undamaged file of this model.",
         )
 
     def _integers(self, key: str, items: Any, least: int, most: int, length: int | None) -> tuple[int, ...]:

@@ -53,7 +53,7 @@ def build_unet(
         refuse_out_of_memory(error, f"'{plans_file}'")
         raise EngineError(
             "nnunet-network",
-            f"'{plans_file}' describes a network that PyTorch cannot build: {' '.join(str(error).split())[:200]}. Ask the sender for the "
+            f"'{plans_file}' describes a network that PyTorch cannot build: {' '.join(str(error).split())[:200]}. Ask the model's author for the "
             "undamaged file of this model.",
         ) from error
     check_fit(network, weights, weights_file)
@@ -78,7 +78,7 @@ def once(weights: Mapping[str, torch.Tensor], file: str) -> dict[str, torch.Tens
             raise EngineError(
                 "weights-mismatch",
                 f"'{file}' holds other values under '{name[:100]}' than under '{own[:100]}', which stand for the same weights. Ask the "
-                "sender for an undamaged checkpoint.",
+                "model's author for an undamaged checkpoint.",
             )
     return found
 

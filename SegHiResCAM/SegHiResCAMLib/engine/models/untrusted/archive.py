@@ -110,7 +110,7 @@ def _checked(archive: zipfile.ZipFile, source: str) -> list[zipfile.ZipInfo]:
         raise _refusal(
             "large",
             source,
-            f"would unpack to {total / 1e9:.1f} GB, far more than a model of its size",
+            f"would unpack to {total / 1e9:.1f} GB, far more than a model's archive of its size would",
             "Unpack it yourself if you trust it, and give the folder",
         )
     return files
@@ -121,10 +121,10 @@ def _check_entry(entry: zipfile.ZipInfo, source: str) -> None:
     shown = repr(name[:100])
     parts = _parts(entry)
     if re.search(r"[:\x00-\x1f]", entry.orig_filename) or name.startswith(("/", "\\")) or ".." in parts:
-        raise _refusal("outside", source, f"holds {shown}, which would land outside of its folder", _DISTRUST)
+        raise _refusal("outside", source, f"holds {shown}, which would be written outside its folder", _DISTRUST)
     kind = stat.S_IFMT(entry.external_attr >> 16)
     if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
-        raise _refusal("link", source, f"holds {shown}, which is a link and no file", _DISTRUST)
+        raise _refusal("link", source, f"holds {shown}, which is a link, not a file", _DISTRUST)
     if len(parts) > MAX_PARTS:
         raise _refusal("nested", source, f"nests folders more than {MAX_PARTS} deep", _DISTRUST)
     if entry.flag_bits & 1:

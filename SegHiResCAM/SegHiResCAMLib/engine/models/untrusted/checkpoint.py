@@ -18,6 +18,7 @@ from SegHiResCAMLib.engine.models.untrusted.pickled_content import MAX_TENSORS, 
 from SegHiResCAMLib.engine.models.untrusted.pickled_names import wanted_by
 from SegHiResCAMLib.engine.models.untrusted.pickled_numbers import STAND_INS
 from SegHiResCAMLib.engine.models.untrusted.received import check_received
+from SegHiResCAMLib.engine.models.untrusted.script import is_script
 from SegHiResCAMLib.engine.models.untrusted.zip_layout import CompressedError, stored_files
 from SegHiResCAMLib.engine.regular_files import open_regular
 
@@ -104,7 +105,7 @@ def check_fit(network: torch.nn.Module, weights: Mapping[str, torch.Tensor], fil
     unexpected = [name for name in weights if name not in own]
     differences = [
         _listed(missing, "weight(s) are missing"),
-        _listed(unexpected, "weight(s) have no place in it"),
+        _listed(unexpected, "weight(s) do not belong to it"),
         _listed(shapes, "weight(s) have another shape"),
     ]
     if any(differences):
@@ -148,7 +149,7 @@ def _load(path: Path) -> Any:
         except RefusedPickleError as error:
             raise _refused_pickle(error, path) from error
         except CompressedError as error:
-            raise _too_much(path) from error
+            raise _torchscript(path) if is_script(path) else _too_much(path) from error
         except pickle.UnpicklingError as error:
             named = re.search(r"GLOBAL (\S+)", str(error))
             wanted = named.group(1) if named else wanted_by(path)
@@ -169,11 +170,7 @@ def _check_content(file: BinaryIO, path: Path) -> None:
     records = {one.name: one for one in stored_files(file)}
     folder = next(iter(records)).partition(b"/")[0] + b"/"  # PyTorch goes by the first file
     if folder + b"constants.pkl" in records:
-        raise EngineError(
-            "weights-torchscript",
-            f"'{path}' is a TorchScript archive: a program, whose layers cannot be looked into by name. Take the file with the weights "
-            f"alone, often 'model.pt' beside it, or {_RESAVE}.",
-        )
+        raise _torchscript(path)
     content = records.get(folder + b"data.pkl")
     if content is None:
         raise EngineError("weights-unknown", f"'{path}' is a zip archive but not a PyTorch checkpoint; {_RESAVE}.")
@@ -185,6 +182,14 @@ def _check_content(file: BinaryIO, path: Path) -> None:
         return records[folder + b"data/" + key.encode()].size
 
     check_pickle(file.read(content.size), stored, _STAND_IN_NAMES.__contains__, limit)
+
+
+def _torchscript(path: Path) -> EngineError:
+    return EngineError(
+        "weights-torchscript",
+        f"'{path}' is a TorchScript archive: a program, whose layers cannot be accessed by name. Use the file with the weights alone, often "
+        f"'model.pt' beside it, or {_RESAVE}.",
+    )
 
 
 def _refused_pickle(error: RefusedPickleError, path: Path) -> EngineError:
@@ -290,5 +295,5 @@ def _damaged(path: Path) -> EngineError:
 def _too_much(path: Path) -> EngineError:
     return EngineError(
         "weights-large",
-        f"'{path}' is compressed, or describes far more than it holds, as no checkpoint of PyTorch does; {_RESAVE}.",
+        f"'{path}' is compressed, or claims far more than it holds, unlike any checkpoint of PyTorch; {_RESAVE}.",
     )

@@ -44,7 +44,7 @@ def read_config(path: str | Path) -> dict[str, Any]:
         refuse_out_of_memory(error, f"'{path}'")
         raise _unreadable(path, f"cannot be read: {_one_line(error)}") from error
     if not isinstance(content, dict):
-        raise _unreadable(path, "holds no mapping of names to values")
+        raise _unreadable(path, "is not a mapping of names to values")
     return content
 
 
@@ -143,5 +143,5 @@ def _one_line(error: Exception) -> str:
 
 def _unreadable(path: Path, problem: str) -> EngineError:
     return EngineError(
-        "config-unreadable", f"'{path}' {problem}. Ask for an undamaged copy of the model's description."
+        "config-unreadable", f"'{path}' {problem}. Ask the model's author for an undamaged copy of the description."
     )

@@ -16,6 +16,8 @@ from typing import IO, Any
 
 import torch
 
+from SegHiResCAMLib.engine.free_memory import refuse_out_of_memory
+
 MAX_OPERATIONS = 1_000_000
 MAX_TENSORS = 20_000
 """The largest networks have some thousands, with an optimizer's state three times as many."""
@@ -94,6 +96,7 @@ def check_pickle(
     except RefusedPickleError:
         raise
     except Exception as error:  # the stack runs empty, a memo is not there, it is not a pickle
+        refuse_out_of_memory(error)
         raise RefusedPickleError("damaged", str(error)[:100]) from error
 
 

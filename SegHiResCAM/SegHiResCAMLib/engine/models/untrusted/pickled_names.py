@@ -26,9 +26,10 @@ def wanted_by(path: Path) -> str | None:
 
 def _pickle_in(path: Path) -> bytes:
     """As far as it can be read; empty where an archive is damaged."""
-    if not zipfile.is_zipfile(path):
-        with path.open("rb") as file:
-            return file.read(MAX_BYTES)
+    with path.open("rb") as whole:
+        if whole.read(4) != b"PK\x03\x04":
+            whole.seek(0)
+            return whole.read(MAX_BYTES)
     try:
         with zipfile.ZipFile(path) as archive:
             name = next((name for name in archive.namelist() if name.endswith("data.pkl")), None)

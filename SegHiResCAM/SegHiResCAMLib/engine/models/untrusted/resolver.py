@@ -208,7 +208,7 @@ class Config:
                 "bundle-expression", str(node["_target_"]), f"{where}::_target_", "is not the name of a class"
             )
         if node.get("_mode_", "default") != "default":
-            reason = "does not build the component but something else"
+            reason = "builds something other than the component"
             return Unsupported("bundle-expression", str(node["_mode_"]), f"{where}::_mode_", reason)
         arguments = {key: item for key, item in node.items() if key not in _NO_ARGUMENTS}
         return Component(target, self._parts(arguments, where), where)
@@ -251,7 +251,7 @@ class Config:
         if where in self._open:
             raise self._refusal(f"defines '{_short(where)}' by itself")
         if self._budget < 0 or len(self._open) >= MAX_DEPTH:
-            raise self._refusal("refers from value to value without end")
+            raise self._refusal("follows references without end")
         self._open.append(where)
         try:
             yield

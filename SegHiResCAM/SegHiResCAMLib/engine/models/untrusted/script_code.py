@@ -45,7 +45,7 @@ def check_files(folder: Path) -> None:
     files = script_files(folder)
     code = [file for file in files if file.relative_to(folder).parts[0] == "code"]
     if sum(file.stat().st_size for file in code) > MAX_CODE:
-        raise RefusedScriptError("large", f"holds more than {MAX_CODE >> 20} MiB of code, as no network does")
+        raise RefusedScriptError("large", f"holds more than {MAX_CODE >> 20} MiB of code, unlike any network")
     for file in code:
         _check_code(file.read_bytes())
     limit = sum(file.stat().st_size for file in files)
@@ -92,7 +92,7 @@ def _check_pickle(file: Path, limit: int) -> None:
     except RefusedPickleError as error:
         if error.kind in ("code", "unknown"):
             problem = (
-                f"would use '{error.what[:100] or 'names that are put together'}' while it is opened; it was not opened"
+                f"refers to '{error.what[:100] or 'names that are put together'}' while it is opened; it was not opened"
             )
             raise RefusedScriptError("code", problem) from error
         raise RefusedScriptError("damaged", f"is damaged: {error.what}") from error
