@@ -60,6 +60,22 @@ def test_only_its_reader_and_the_list_of_readers_know_nnunet() -> None:
     assert {name for name in known if not name.startswith("engine/models/nnunet/")} == {"engine/models/open.py"}
 
 
+LAYER_CLASS = re.compile(
+    r"(nn\.)?(_ConvNd|Conv(Transpose)?[123]d|conv(_transpose)?[123]d|\w*(Batch|Instance|Group|Layer)Norm([123]d)?|\w*(Max|Avg)Pool[123]d)"
+)
+
+
+def test_one_table_knows_the_layer_classes_of_torch() -> None:
+    """Readers of models build networks of them; whoever explains a network asks the table."""
+    known = {
+        inside(file)
+        for file in FILES
+        for word in words_of_code(file)
+        if not inside(file).startswith("engine/models/") and LAYER_CLASS.fullmatch(word)
+    }
+    assert known == {"engine/cam/layer_classes.py"}
+
+
 def test_no_function_is_longer_than_one_can_see() -> None:
     found = {
         f"{inside(file)}: {node.name}"
