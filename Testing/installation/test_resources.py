@@ -48,3 +48,10 @@ def test_the_recipe_for_computers_without_internet_finds_the_list_of_packages_wh
     exec(dedent(block), {})  # noqa: S102 - our own documentation
     assert Path(capsys.readouterr().out.strip()) == resource("requirements.txt")
     assert "-r SegHiResCAM/Resources" not in text
+
+
+def test_a_wheel_brings_every_resource_but_those_that_only_3d_slicer_shows() -> None:
+    text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    brought = re.findall(r'^"SegHiResCAM/Resources/([\w.]+)" = "SegHiResCAMLib/Resources/\1"$', text, re.MULTILINE)
+    resources = {one.name for one in (ROOT / "SegHiResCAM/Resources").iterdir()}
+    assert set(brought) == resources - {"Icons", "UI"}

@@ -171,7 +171,7 @@ def explain(
         from SegHiResCAMLib.engine.answer.explain import explain_segments
         from SegHiResCAMLib.engine.answer.explanation import ExplainRequest
         from SegHiResCAMLib.engine.cam.methods import METHODS, find_method
-        from SegHiResCAMLib.engine.images.dicom.export import check_source
+        from SegHiResCAMLib.engine.images.dicom.write import check_source
         from SegHiResCAMLib.engine.images.masks import read_mask
         from SegHiResCAMLib.engine.models import open_model
         from SegHiResCAMLib.engine.progress import part

@@ -32,8 +32,8 @@ from SegHiResCAMLib.scene.segments import (
     set_model_of,
 )
 from SegHiResCAMLib.scene.table import add_measurements_table
-from SegHiResCAMLib.steps import Steps
 from SegHiResCAMLib.terminology import Code, Terminology
+from SegHiResCAMLib.turns import Steps
 from SegHiResCAMLib.worker import protocol
 from SegHiResCAMLib.worker.client import Client
 from SegHiResCAMLib.worker.protocol import Progress, Result, Voxels

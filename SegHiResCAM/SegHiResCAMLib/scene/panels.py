@@ -23,7 +23,7 @@ from SegHiResCAMLib.scene.slices import (
     voxel_transform,
 )
 from SegHiResCAMLib.scene.volumes import Array
-from SegHiResCAMLib.steps import Steps
+from SegHiResCAMLib.turns import Steps
 
 
 @dataclass(frozen=True)

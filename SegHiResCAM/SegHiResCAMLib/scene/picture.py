@@ -24,7 +24,7 @@ from SegHiResCAMLib.scene.captions import ASKED, MARGIN
 from SegHiResCAMLib.scene.heatmap import heatmap_diagnoses, heatmap_provenance, peak_position
 from SegHiResCAMLib.scene.panels import Look, Outline, body_frame, cut_panel, draw_panel, outline_reader
 from SegHiResCAMLib.scene.slices import AXIAL, VIEWS, body_search
-from SegHiResCAMLib.steps import Steps, finish
+from SegHiResCAMLib.turns import Steps, finish
 
 _GAP = 12  # pixels
 _PAGE = 1500  # pixels that the panels share in width

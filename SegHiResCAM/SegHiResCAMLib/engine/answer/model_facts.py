@@ -6,15 +6,12 @@ import re
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from SegHiResCAMLib.engine.answer.model_layers import model_layers, nominal_spacing
+from SegHiResCAMLib.engine.answer.model_layers import model_layers
 from SegHiResCAMLib.engine.answer.preparation import intensities_of, orientation_of
 from SegHiResCAMLib.engine.cam.layers import suggest_layer
 from SegHiResCAMLib.engine.errors import EngineError
 from SegHiResCAMLib.engine.inference.fitting import nominal_window
 from SegHiResCAMLib.engine.models import FORMATS, Label, SegmentationModel
-from SegHiResCAMLib.engine.models.nnunet.unets import FoldEnsemble
 from SegHiResCAMLib.terminology import Code
 
 
@@ -26,14 +23,14 @@ def model_facts(model: SegmentationModel) -> dict[str, Any]:
         "source": model.source,
         "format": next((_kind(name) for name, recognises, _ in FORMATS if recognises(Path(model.source))), ""),
         "weights_file": model.weights_file,
-        "network": _network_name(model.network),
+        "network": model.architecture or type(model.network).__name__,
         "parameters": sum(parameter.numel() for parameter in model.network.parameters()),
         "spatial_dims": model.spatial_dims,
         "in_channels": model.in_channels,
         "inputs": list(model.inputs),
         "activation": model.activation,
         "labels": [_label_facts(label) for label in model.labels],
-        "spacing_mm": list(nominal_spacing(model) or ()),
+        "spacing_mm": list(model.spacing or ()),
         "window": list(model.window.size or ()),
         "overlap": model.window.overlap if model.window.size else None,
         "multiple": model.window.multiple,
@@ -51,16 +48,6 @@ def model_facts(model: SegmentationModel) -> dict[str, Any]:
 def _kind(name: str) -> str:
     """What a format is called, without the files that it may consist of: "MONAI bundle"."""
     return re.sub(r"(, folder or zip)? \([^)]*\)", "", name)
-
-
-def _network_name(network: torch.nn.Module) -> str:
-    """The network's class, as its authors call it; of the mean of several folds, that of each."""
-    folds = list(network.children()) if isinstance(network, FoldEnsemble) else []
-    return (
-        f"mean of {len(folds)} {_network_name(folds[0])}"
-        if folds
-        else getattr(network, "title", type(network).__name__)
-    )
 
 
 def _label_facts(label: Label) -> dict[str, Any]:

@@ -14,13 +14,12 @@ from typing import Any
 from torch import nn
 
 from SegHiResCAMLib.engine.cam.graph import pointwise_tails, receptive_fields, went_into
+from SegHiResCAMLib.engine.cam.layer_classes import CONVOLUTIONS
 from SegHiResCAMLib.engine.cam.trace import Call, Trace, trace
 from SegHiResCAMLib.engine.errors import EngineError
 
 READABLE_GRID = 8
 """Positions along every axis of a window below which a map is too coarse to be read."""
-
-CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 
 
 @dataclass(frozen=True)

@@ -112,7 +112,7 @@ def required_multiple(component: Component, file: str) -> int:
     Raises:
         EngineError: `bundle-network`, where arguments are of a wrong type that building the network did not notice.
     """
-    rule = _MULTIPLES.get(component.name.casefold(), lambda _: 1)
+    rule: Callable[[Component], int] = _MULTIPLES.get(component.name.casefold(), lambda _: 1)
     try:
         multiple = math.lcm(rule(component))
         if not multiple:

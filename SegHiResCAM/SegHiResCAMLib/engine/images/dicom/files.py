@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
@@ -130,7 +130,7 @@ def _read(file: BinaryIO, name: str, pixels: int, tags: Sequence[int], *, stop_a
     try:
         dataset = read_partial(
             bounded,
-            stop_when=_at_the_pixels(stop_after),
+            stop_when=_AtThePixels(after=stop_after),
             force=True,
             specific_tags=list(tags),
         )
@@ -143,18 +143,18 @@ def _read(file: BinaryIO, name: str, pixels: int, tags: Sequence[int], *, stop_a
     return dataset
 
 
-def _at_the_pixels(after: bool) -> Callable[[int, str | None, int], bool]:
+class _AtThePixels:
     """Where reading ends: in front of the pixels, or behind them, whatever follows."""
-    seen = False
 
-    def stop(tag: int, _vr: str | None, _length: int) -> bool:
-        nonlocal seen
-        if seen or int(tag) > PIXELS[-1]:
+    def __init__(self, *, after: bool) -> None:
+        self._after, self._seen = after, False
+
+    def __call__(self, tag: int, _vr: str | None, _length: int) -> bool:
+        """Whether reading ends in front of this element."""
+        if self._seen or int(tag) > PIXELS[-1]:
             return True
-        seen = int(tag) in PIXELS
-        return seen and not after
-
-    return stop
+        self._seen = int(tag) in PIXELS
+        return self._seen and not self._after
 
 
 class _Bounded:
