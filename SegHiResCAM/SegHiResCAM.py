@@ -71,9 +71,11 @@ class SegHiResCAMLogic(ScriptedLoadableModuleLogic):
         :returns: vtkMRMLSegmentationNode beside the volume; with ``wait=False`` the job.
         :raises ExplainerError: the sentence says what is wrong and what to do.
         """
-        job = self.explainer.segment(
-            volumeNode, str(modelPath), mode=mode, axis=axis, device=device, **_snakeCase(callbacks)
-        )
+        from SegHiResCAMLib.logic.scripting import snake_case
+        from SegHiResCAMLib.records.question import SegmentOptions
+
+        options = SegmentOptions(mode=mode, axis=axis, device=device)
+        job = self.explainer.segment(volumeNode, str(modelPath), options, **snake_case(callbacks))
         return self.explainer.wait(job) if wait else job
 
     def explain(
@@ -84,18 +86,18 @@ class SegHiResCAMLogic(ScriptedLoadableModuleLogic):
         :param segmentationNode: what the heat map belongs to.
         :param pixelSet: id of a segment in it to explain in place of the voxels that the model itself outlines; or a place, as
             ``{"kind": "sphere", "centre": [40, -12, 830], "radius": 8}`` in the volume's own RAS millimetres.
-        :param options: method, layer, contrast, refine_with, mode, axis, device and all else that ``Explainer.explain`` takes; and callbacks as
-            for ``segment``.
+        :param options: method, layer, contrast, refineWith, mode, axis, device and all other fields of ``Question``; ``further``, volumes that
+            are the model's further channels; and callbacks as for ``segment``.
         :returns: the heat map, a vtkMRMLScalarVolumeNode beside the volume; with ``wait=False`` the job.
-        :raises ExplainerError: the sentence says what is wrong and what to do.
+        :raises SceneError, ExplainerError: the sentence says what is wrong and what to do.
         """
+        from SegHiResCAMLib.logic.scripting import asked_by_script
+
         job = self.explainer.explain(
             volumeNode,
             str(modelPath),
-            segmentName,
             segmentation=segmentationNode,
-            pixel_set=pixelSet,
-            **_snakeCase(options),
+            **asked_by_script(segmentName, pixelSet, options),
         )
         return self.explainer.wait(job) if wait else job
 
@@ -122,8 +124,10 @@ class SegHiResCAMLogic(ScriptedLoadableModuleLogic):
         :returns: the files; with ``wait=False`` the job, whose result has them as ``files``.
         :raises SceneError, ExplainerError: the sentence says what is wrong and what to do.
         """
+        from SegHiResCAMLib.logic.scripting import snake_case
+
         job = self.explainer.export(
-            heatmapNode, Path(folder), file_format=fileFormat, opacity=opacity, **_snakeCase(callbacks)
+            heatmapNode, Path(folder), file_format=fileFormat, opacity=opacity, **snake_case(callbacks)
         )
         return self.explainer.wait(job).files if wait else job
 
@@ -167,11 +171,6 @@ def onStartupCompleted():
 
     offer_layout(slicer.mrmlScene)
     register_sample_data()
-
-
-def _snakeCase(options):
-    names = {"onProgress": "on_progress", "onDone": "on_done", "onError": "on_error"}
-    return {names.get(name, name): value for name, value in options.items()}
 
 
 class SegHiResCAMTest(ScriptedLoadableModuleTest):

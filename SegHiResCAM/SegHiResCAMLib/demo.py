@@ -44,7 +44,7 @@ def run_demo(
         found = segment(model, volume, progress=part(progress, 0.1, 0.4))
         explanations = [
             explain(
-                ExplainRequest(volume, model, SEGMENT, method),
+                ExplainRequest.of(volume, model, SEGMENT, method=method),
                 found,
                 part(progress, 0.4 + 0.25 * number, 0.65 + 0.25 * number),
             )

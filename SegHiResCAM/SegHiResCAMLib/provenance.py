@@ -1,28 +1,27 @@
-"""How a heat map came to be, as the text that files and nodes keep beside it; the standard library."""
+"""Under which names a heat map's record is kept with it, in the header of an NRRD file and in the attributes of a node.
+
+Slicer's NRRD reader makes attributes of header fields, so a file that is opened there is a heat map again.
+"""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
-from typing import Any
+from SegHiResCAMLib.records.explanation import ExplanationRecord
+from SegHiResCAMLib.records.files import explanation_line
 
 PREFIX = "SegHiResCAM."
-"""Of the fields of an NRRD header and of the attributes of a node: Slicer's NRRD reader makes node attributes of header fields."""
+METHOD = f"{PREFIX}method"
+"""What has this is a heat map."""
+
+EXPLANATION = f"{PREFIX}explanation"
+"""The record as JSON, on one line."""
 
 
-def node_facts(facts: Mapping[str, Any]) -> dict[str, str]:
-    """What is kept with a heat map of its explanation, whose facts are given as `Explanation.as_dict` has them.
-
-    The provenance, the numbers that make maps comparable, and as "diagnoses", a JSON list of sentences, what to know before believing
-    the map.
-    """
+def header_of(record: ExplanationRecord) -> dict[str, str]:
+    """The fields of a file's header: the record, and for people without this program the most important of it."""
     return {
-        **facts["provenance"],
-        "score": repr(facts["score"]),
-        "maximum": repr(facts["maximum"]),
-        "minimum": repr(facts["minimum"]),
-        "peakRas": " ".join(f"{coordinate:.3f}" for coordinate in facts["peak_ras_mm"]),
-        "pixelCount": str(facts["pixel_count"]),
-        "meanProbability": repr(facts.get("mean_probability")),
-        "diagnoses": json.dumps([one["sentence"] for one in facts["diagnoses"]], ensure_ascii=False),
+        METHOD: record.method,
+        f"{PREFIX}segment": record.question.segment,
+        f"{PREFIX}layer": record.layer.name,
+        f"{PREFIX}model": record.model.name,
+        EXPLANATION: explanation_line(record),
     }

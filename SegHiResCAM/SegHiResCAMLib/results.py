@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,8 @@ from SegHiResCAMLib.engine.errors import EngineError
 from SegHiResCAMLib.engine.images.dicom.write import write_dicom
 from SegHiResCAMLib.engine.images.volume import WRITERS, write_volume
 from SegHiResCAMLib.naming import folder_names
-from SegHiResCAMLib.provenance import PREFIX, node_facts
+from SegHiResCAMLib.provenance import PREFIX, header_of
+from SegHiResCAMLib.records.files import explanation_text
 from SegHiResCAMLib.seg_nrrd import StoredSegment, write_segmentation_nrrd
 from SegHiResCAMLib.writing.commit import FACTS
 from SegHiResCAMLib.writing.errors import check_name, check_space
@@ -97,16 +98,14 @@ def write_explanation(
         EngineError, SceneError, WritingError: A file cannot be written.
     """
     first = explanations[0]
-    header = {f"{PREFIX}{key}": value for key, value in node_facts(first.as_dict()).items()}
-    write_volume(first.heatmap, folder / HEATMAP, header)
+    records = [explanation.record() for explanation in explanations]
+    write_volume(first.heatmap, folder / HEATMAP, header_of(records[0]))
     _write_segments(folder / SEGMENTATION, model, first.segmentation, first)
     if scene is not None:
         from SegHiResCAMLib.scene_files import write_scene_files
 
         write_scene_files(scene, folder, volume, model, explanations)
-    facts = [explanation.as_dict() for explanation in explanations]
-    together = facts[0] | ({"compared_with": facts[1:]} if facts[1:] else {})
-    write_text(folder / FACTS, json.dumps(together, indent=2, allow_nan=False) + "\n")
+    write_text(folder / FACTS, explanation_text(replace(records[0], compared_with=tuple(records[1:]))))
 
 
 def write_nifti(folder: Path, explanation: Explanation) -> None:
@@ -124,7 +123,7 @@ def write_dicom_files(
     found = explanation.segmentation
     write_dicom(
         explanation.heatmap,
-        explanation.provenance,
+        explanation.record(),
         source,
         folder,
         series=series,
@@ -177,7 +176,7 @@ def _write_segments(
         affine = segmentation.labels.affine
     if explanation is not None and explanation.chosen is not None:
         chosen = explanation.chosen
-        name = f"explained region: {explanation.provenance['pixelSet']}"
+        name = f"explained region: {explanation.region.title}"
         segments.append(StoredSegment(name, 1, CHOSEN_COLOR, layer=len(layers), id="explained"))
         layers.append(chosen.numpy()[0] != 0)
         affine = chosen.affine if affine is None else affine

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from SegHiResCAMLib.provenance import node_facts
 from SegHiResCAMLib.results import CHOSEN_COLOR, COMPARISON, OVERLAY, SCENE
 from SegHiResCAMLib.scene.heatmap import add_heatmap, peak_position
 from SegHiResCAMLib.scene.overlay import jump_slices, show_overlay
@@ -42,7 +41,7 @@ def write_scene_files(
             scene,
             explanation.heatmap.numpy()[0],
             explanation.heatmap.affine.numpy(),
-            node_facts(explanation.as_dict()),
+            explanation.record(),
             volume_node,
             segmentation=segmentation_node,
         )
@@ -70,7 +69,7 @@ def _add_segments(scene: Any, model: SegmentationModel, explanation: Explanation
         node = add_segmentation(scene, labels.numpy()[0], labels.affine.numpy(), segments, volume_node, name=name)
     if explanation.chosen is not None:
         voxels, affine = explanation.chosen.numpy()[0], explanation.chosen.affine.numpy()
-        chosen = Segment(f"explained region: {explanation.provenance['pixelSet']}", 1, CHOSEN_COLOR, id="explained")
+        chosen = Segment(f"explained region: {explanation.region.title}", 1, CHOSEN_COLOR, id="explained")
         if node is None:
             return add_segmentation(scene, voxels, affine, [chosen], volume_node, name="Explained region")
         add_segment(node, voxels, affine, chosen)

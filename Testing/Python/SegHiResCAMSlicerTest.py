@@ -74,9 +74,11 @@ class SegHiResCAMSlicerTest(ScriptedLoadableModuleTest):
         self.assertEqual(bundled, {"numpy": "", "scipy": "", "SimpleITK": ""})
 
     def test_measurements_become_a_table(self):
+        from SegHiResCAMLib.records.explanation import Measurements
         from SegHiResCAMLib.scene.table import add_measurements_table
 
-        table = add_measurements_table(slicer.mrmlScene, {"share_inside": 0.5, "effective_volume_ml": None}, "Tumour")
+        measured = Measurements(0.5, None, None, 0.0, None, None, 0.0)
+        table = add_measurements_table(slicer.mrmlScene, measured, "Tumour")
         self.assertEqual(
             [table.GetCellText(0, column) for column in range(3)], ["Map inside the explained region", "50", "%"]
         )

@@ -118,7 +118,7 @@ class Session:
         self.heatmap = self.step("explain", lambda: explain(self.desktop))
         choose(self.ui.methodSelector, "Seg-Grad CAM")
         self.second = self.step("explain by another method", lambda: explain(self.desktop))
-        reused = self.jobs[-1].facts["reused"]
+        reused = self.jobs[-1].reused
         assert {"model", "volume"} <= set(reused), reused
         self.step("choose the other heat map", lambda: self.ui.heatmapSelector.setCurrentNode(self.heatmap))
 

@@ -16,7 +16,8 @@ from table import Table, judged, ratio
 from SegHiResCAMLib.engine.answer.explain import explain
 from SegHiResCAMLib.engine.answer.explanation import ExplainRequest
 from SegHiResCAMLib.engine.inference.windows import plan_windows, predict_windows
-from SegHiResCAMLib.engine.models.model import Label, SegmentationModel, WindowSettings
+from SegHiResCAMLib.engine.models.model import SegmentationModel, WindowSettings
+from SegHiResCAMLib.records.models import Label
 
 SETTINGS = WindowSettings((96, 96, 96), 0.25, "gaussian")
 CPU = torch.device("cpu")
@@ -122,4 +123,4 @@ def _request(network: torch.nn.Module, layer: str, images: torch.Tensor, pixel_s
     model = SegmentationModel("UNet", network, 3, 1, labels, "softmax", steps, SETTINGS, "0" * 64, "benchmark")
     affine = torch.eye(4, dtype=torch.float64)
     volume, mask = MetaTensor(images[0], affine=affine), MetaTensor(pixel_set, affine=affine)
-    return ExplainRequest(volume, model, "organ", layer=layer, mask=mask, device="cpu")
+    return ExplainRequest.of(volume, model, "organ", layer=layer, mask=mask, device="cpu")

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 
+import jsonschema
 import nibabel as nib
 import numpy as np
 import pydicom
@@ -20,6 +22,9 @@ from typer.testing import CliRunner
 from SegHiResCAMLib.cli import app
 from SegHiResCAMLib.engine.images.volume import read_volume, write_volume
 from SegHiResCAMLib.nrrd import write_nrrd
+from SegHiResCAMLib.records.files import explanation_schema, read_explanation
+from SegHiResCAMLib.records.question import Question
+from SegHiResCAMLib.records.regions import PredictedSegment
 from SegHiResCAMLib.resources import resource
 from SegHiResCAMLib.sample_data import sample_volume
 
@@ -81,9 +86,14 @@ def test_explain_writes_everything_on_the_volumes_own_grid(model: Path, volume: 
     header = sitk.ReadImage(str(folder / "heatmap.nrrd"))
     facts = json.loads((folder / "explanation.json").read_text())
     assert header.GetMetaData("SegHiResCAM.segment") == "tumour"
-    assert header.GetMetaData("SegHiResCAM.methodId") == facts["method"] == "seg-hires-grad-cam"
+    assert header.GetMetaData("SegHiResCAM.method") == facts["method"] == "Seg-HiRes-Grad CAM"
     assert header.GetMetaData("SegHiResCAM.layer") == facts["layer"]["name"]
-    assert float(header.GetMetaData("SegHiResCAM.maximum")) == pytest.approx(float(heatmap.max()), rel=1e-6)
+    record = read_explanation(header.GetMetaData("SegHiResCAM.explanation"))
+    written = read_explanation((folder / "explanation.json").read_text(encoding="utf-8"))
+    assert written == replace(record, files=tuple(sorted(FILES)))
+    jsonschema.validate(facts, explanation_schema())
+    assert record.question == Question(segment="tumour", region=PredictedSegment())
+    assert record.maximum == pytest.approx(float(heatmap.max()), rel=1e-6)
     peak = np.linalg.inv(given.affine.numpy()) @ [*facts["peak_ras_mm"], 1]
     assert float(heatmap[0][tuple(np.round(peak[:3]).astype(int))]) == pytest.approx(facts["maximum"], rel=1e-6)
 
@@ -99,12 +109,12 @@ def test_a_mask_is_explained_instead_of_what_the_model_outlines(model: Path, vol
     )  # fmt: skip
     assert code == 0, err
     facts = json.loads(out)
-    assert (facts["pixel_count"], facts["method"], facts["layer"]["name"]) == (
+    assert (facts["voxel_count"], facts["method"], facts["layer"]["name"]) == (
         32,
-        "seg-grad-cam",
+        "Seg-Grad CAM",
         "model.1.submodule.0",
     )
-    assert "mask" in facts["provenance"]["pixelSet"]
+    assert facts["question"]["region"] == {"kind": "mask"}
 
 
 def test_names_out_of_files_are_shown_and_never_obeyed(model: Path, volume: Path, tmp_path: Path) -> None:
@@ -139,7 +149,7 @@ def test_one_label_of_a_mask_of_several_is_explained(model: Path, volume: Path, 
     mask[0, 10:14, 10:14, 8:10], mask[0, 24:27, 10:14, 8:10] = 1, 2
     write_volume(mask, tmp_path / "labels.nrrd")
     facts = explained(model, volume, tmp_path / "why", "--mask", tmp_path / "labels.nrrd", "--mask-value", 2)
-    assert facts["pixel_count"] == 24
+    assert facts["voxel_count"] == 24
     arguments = (
         "--mask",
         tmp_path / "labels.nrrd",
@@ -205,11 +215,11 @@ def test_a_weighted_mask_counts_voxels_by_its_values(model: Path, volume: Path, 
 def test_pixels_are_chosen_in_patient_millimetres(model: Path, volume: Path, tmp_path: Path) -> None:
     centre = (read_volume(volume).affine.numpy() @ [20, 20, 10, 1])[:3]
     text = ",".join(f"{coordinate:.3f}" for coordinate in centre)
-    assert explained(model, volume, tmp_path / "point", "--pixels", f"points:{text}")["pixel_count"] == 1
-    facts = explained(model, volume, tmp_path / "sphere", "--pixels", f"sphere:{text},9")
+    assert explained(model, volume, tmp_path / "point", "--pixels", f"points:{text}")["voxel_count"] == 1
+    facts = explained(model, volume, tmp_path / "sphere", "--region", f"sphere:{text},9")
     voxel = abs(np.linalg.det(read_volume(volume).affine.numpy()[:3, :3]))
-    assert facts["pixel_count"] * voxel == pytest.approx(4 / 3 * np.pi * 9**3, rel=0.1)
-    assert json.loads(facts["provenance"]["pixelSetJson"])["radius"] == 9
+    assert facts["voxel_count"] * voxel == pytest.approx(4 / 3 * np.pi * 9**3, rel=0.1)
+    assert facts["question"]["region"]["radius"] == 9
 
 
 def test_contrast_refinement_and_options_reach_the_map(model: Path, volume: Path, tmp_path: Path) -> None:
@@ -217,10 +227,10 @@ def test_contrast_refinement_and_options_reach_the_map(model: Path, volume: Path
         model, volume, tmp_path / "why", "--method", "seg-xres-cam", "--set", "pool=3", "--set", "mode=max",
         "--contrast", "tumour", "--contrast-weight", 0.5, "--layer", "model.1.submodule.0", "--refine-with", "model.0",
         "--refine", "mean",
-    )["provenance"]  # fmt: skip
-    assert json.loads(facts["methodOptions"]) == {"pool": 3, "mode": "max"}
-    assert facts["contrast"] == "rather than tumour, weight 0.5"
-    assert facts["refinedBy"] == "mean with model.0"
+    )["question"]  # fmt: skip
+    assert facts["method_options"] == {"pool": 3, "mode": "max"}
+    assert (facts["contrast"], facts["contrast_weight"]) == ("tumour", 0.5)
+    assert (facts["refine"], facts["refine_with"]) == ("mean", ["model.0"])
     heatmap = read_volume(tmp_path / "why" / "heatmap.nrrd")
     assert 0 < float(heatmap.max()) <= 1 + 1e-6
 
@@ -228,9 +238,7 @@ def test_contrast_refinement_and_options_reach_the_map(model: Path, volume: Path
 @pytest.mark.parametrize(
     ("more", "says"),
     [
-        (["--set", "pool"], "write an option as name=value"),
         (["--method", "seg-xres-cam", "--set", "pool=0"], "must be a whole number of 1 or more"),
-        (["--pixels", "sphere:1,2"], "sphere"),
         (["--pixels", "component:900,0,0"], "outside the part of the volume"),
         (["--contrast", "kidney"], "cannot be its own contrast class"),
         (["--compare", "magic"], "Known methods"),
@@ -251,7 +259,7 @@ def test_options_that_cannot_be_are_refused_with_a_sentence(
 
 def test_methods_are_compared_and_those_that_do_not_fit_are_told(model: Path, volume: Path, tmp_path: Path) -> None:
     facts = explained(model, volume, tmp_path / "two", "--compare", "seg-grad-cam")
-    assert [one["method"] for one in facts["compared_with"]] == ["seg-grad-cam"]
+    assert [one["question"]["method"] for one in facts["compared_with"]] == ["seg-grad-cam"]
     assert (tmp_path / "two" / "comparison.png").exists()
     code, out, err = run(
         "explain", volume, "-m", model, "-s", "kidney", "-o", tmp_path / "all", "--json", "--compare", "all",
@@ -272,7 +280,7 @@ def test_several_segments_each_get_their_folder_and_the_same_map_as_alone(
     )
     assert code == 0, err
     facts = json.loads(out)
-    assert [one["segment"] for one in facts["segments"]] == ["kidney", "tumour"]
+    assert [one["question"]["segment"] for one in facts["segments"]] == ["kidney", "tumour"]
     assert {path.name for path in (tmp_path / "both").iterdir()} == {"kidney", "tumour"}
     explained(model, volume, tmp_path / "alone")
     alone, together, nifti = (
@@ -346,9 +354,9 @@ def test_layers_tells_grid_and_millimetres_of_a_volume_and_marks_what_is_coarser
     by_name = {layer["name"]: layer for layer in json.loads(out)["layers"]}
     spacing = np.linalg.norm(read_volume(volume).affine.numpy()[:3, :3], axis=0)
     assert sorted(by_name["model.0"]["mm"]) == pytest.approx(sorted(2 * spacing), rel=1e-4)
-    marks = {name: [mark["code"] for mark in layer["marks"]] for name, layer in by_name.items()}
-    assert "grid-too-coarse" in marks["model.0"]
-    assert "tail-trivial" in marks["model"]
+    caveats = {name: [one["code"] for one in layer["caveats"]] for name, layer in by_name.items()}
+    assert "grid-too-coarse" in caveats["model.0"]
+    assert "tail-trivial" in caveats["model"]
 
 
 @pytest.mark.parametrize(("name", "spacing"), [("kidney-phantom-3d", [3, 3, 3]), ("kidney-phantom-2d", [2, 2])])
@@ -361,7 +369,8 @@ def test_layers_tells_the_millimetres_of_a_model_with_a_fixed_spacing(name: str,
 def test_methods_lists_every_method_with_its_source() -> None:
     code, out, _ = run("methods", "--json")
     assert code == 0
-    assert json.loads(out)["seg-hires-grad-cam"]["source"] == "Rheude et al., MELBA 2024:023"
+    sources = {one["identifier"]: one["source"] for one in json.loads(out)}
+    assert sources["seg-hires-grad-cam"] == "Rheude et al., MELBA 2024:023"
     assert "seg-score-cam" in run("methods")[1]
 
 
@@ -444,6 +453,6 @@ def test_the_demo_explains_the_tumour_of_the_sample_patient(tmp_path: Path) -> N
     facts = json.loads(out)
     names = {file.name for file in (tmp_path / "demo").iterdir()}
     assert names == {*FILES, "phantom.nrrd", "comparison.png"}
-    assert facts["segment"] == "tumour"
+    assert facts["question"]["segment"] == "tumour"
     assert (tmp_path / "demo/phantom.nrrd").read_bytes() == sample_volume().read_bytes()
     assert facts["maximum"] > 0

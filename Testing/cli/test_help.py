@@ -10,7 +10,8 @@ import pytest
 from typer.testing import CliRunner
 
 from SegHiResCAMLib.cli import app
-from SegHiResCAMLib.cli.options import COMPUTING, INPUT, METHOD, QUESTION, RESULTS
+from SegHiResCAMLib.cli.options import INPUT, RESULTS
+from SegHiResCAMLib.records.question import HOW, WHAT, WHERE, Question, options_of
 
 GROUPS = ["demo", "segment", "explain", "layers", "methods", "models", "info", "describe"]
 COMMANDS = [[], *([one] for one in GROUPS), *(["models", one] for one in ("get", "add", "remove", "clear"))]
@@ -34,7 +35,29 @@ def test_every_command_helps_with_an_example_and_names_no_type_of_a_flag(command
 def test_the_options_of_explain_stand_in_groups() -> None:
     _, out, _ = run("explain", "--help")
     titles = {line.strip("╭─╮ ") for line in out.splitlines() if line.startswith("╭")}
-    assert titles == {"Arguments", "Options", INPUT, QUESTION, METHOD, COMPUTING, RESULTS}
+    assert titles == {"Arguments", "Options", INPUT, WHAT, HOW, WHERE, RESULTS}
+
+
+def test_explain_has_a_flag_for_every_option_of_the_question() -> None:
+    _, out, _ = run("explain", "--help")
+    for name in options_of(Question):
+        assert {"method_options": "--set"}.get(name, f"--{name.replace('_', '-')}") in out, name
+    assert "--pixels" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--contrast-weight", "11"], "less than or equal to 10"),
+        (["--refine", "sum"], "'sum' is not one of"),
+        (["--set", "pool"], "'pool' is not of the form NAME=VALUE"),
+        (["--region", "ball:1,2,3,4"], "'ball:1,2,3,4' is not a region: region is of the unknown kind 'ball'"),
+    ],
+)
+def test_a_value_that_an_option_cannot_have_is_refused_with_those_it_can(arguments: list[str], says: str) -> None:
+    code, out, err = run("explain", "ct.nrrd", "-m", "m", "-s", "kidney", "-o", "out", *arguments)
+    assert (code, out) == (2, "")
+    assert says in " ".join(err.split())
 
 
 @pytest.mark.parametrize("option", ["-V", "--version"])

@@ -48,12 +48,18 @@ def test_models_lists_what_there_is() -> None:
 def test_info_tells_what_a_model_is() -> None:
     code, out, err = run("info", "kidney-phantom-3d", "--json")
     assert code == 0, err
-    facts = json.loads(out)
+    answered = json.loads(out)
+    facts, layers = answered["model"], answered["layers"]
     assert (facts["network"], facts["parameters"], facts["spatial_dims"]) == ("UNet", 669_873, 3)
     assert (facts["licence"], facts["spacing_mm"], facts["window"]) == ("Apache-2.0", [3, 3, 3], [64, 64, 48])
-    assert [label["type"]["value"] for label in facts["labels"]] == ["64033007", "108369006", "367643001"]
-    assert [label["region"] and label["region"]["value"] for label in facts["labels"]] == [None, "64033007", "64033007"]
-    assert facts["suggested_layer"] in [layer["name"] for layer in facts["layers"]]
+    assert [label["terminology"]["type"]["value"] for label in facts["labels"]] == [
+        "64033007",
+        "108369006",
+        "367643001",
+    ]
+    regions = [label["terminology"]["region"] for label in facts["labels"]]
+    assert [region and region["value"] for region in regions] == [None, "64033007", "64033007"]
+    assert layers["suggested"] in [layer["name"] for layer in layers["layers"]]
     assert "bundle" in facts["format"]
     text = run("info", "kidney-phantom-3d")[1]
     assert all(
@@ -90,7 +96,7 @@ def test_a_model_is_added_used_by_name_and_removed(weights: Path) -> None:
     assert code == 0, err
     assert "'my-net'" in out
     assert "my-net" in run("models")[1]
-    assert json.loads(run("info", "my-net", "--json")[1])["name"] == "My net"
+    assert json.loads(run("info", "my-net", "--json")[1])["model"]["name"] == "My net"
     code, _, err = run("models", "add", weights)
     assert (code, "--name" in err) == (1, True)
     assert run("models", "remove", "my-net")[0] == 0

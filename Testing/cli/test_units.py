@@ -21,8 +21,8 @@ def test_the_console_prints_the_units_that_the_files_have(tmp_path: Path, capsys
     volume = volume_from_array(noise((16, 16, 16)), np.eye(4))
     first, second = [layer.name for layer in model_layers(model) if not layer.reason][:2]
     for further, units in (((), "logit units"), ((second,), "share of the maximum")):
-        found = explain(ExplainRequest(volume, model, "tumour", layer=first, refine_with=further))
-        assert found.provenance["units"] == units
+        found = explain(ExplainRequest.of(volume, model, "tumour", layer=first, refine_with=further))
+        assert found.record().units == units
         print_explanation(found)
         said = " ".join(capsys.readouterr().out.split())
         assert f"peak {found.peak[0]:.4g} {units} at R" in said

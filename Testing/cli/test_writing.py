@@ -101,7 +101,9 @@ def test_a_new_result_takes_the_files_of_the_old_one_away_and_leaves_the_users(
         "explanation.json", "heatmap.nrrd", "overlay.png", "scene.mrb", "segmentation.seg.nrrd",
     }  # fmt: skip
     assert (
-        sitk.ReadImage(str(folder / "heatmap.nrrd")).GetMetaData("SegHiResCAM.segment") == facts["segment"] == "kidney"
+        sitk.ReadImage(str(folder / "heatmap.nrrd")).GetMetaData("SegHiResCAM.segment")
+        == facts["question"]["segment"]
+        == "kidney"
     )
 
 

@@ -405,7 +405,7 @@ def test_an_opened_model_segments_and_explains_on_the_volumes_own_grid(
 ) -> None:
     model = open_model(checkpoint(config, network, labels=LABELS))
     volume = scan(AFFINES["left-handed"], channels=model.in_channels)
-    explanation = explain(ExplainRequest(volume, model, segment="cyst", device="cpu"))
+    explanation = explain(ExplainRequest.of(volume, model, segment="cyst", device="cpu"))
     heatmap = explanation.heatmap
     assert heatmap.shape == (1, *volume.shape[1:])
     assert torch.equal(heatmap.affine, volume.affine)

@@ -175,7 +175,7 @@ def check_explanation(name: str, folders: Folders, files: Callable[[str], list[P
     model = open_model(folders(name))
     volume = given_to(model, files(name))
     everything = MetaTensor(torch.ones_like(volume.as_tensor()[:1]), affine=volume.affine)
-    explanation = explain(ExplainRequest(volume, model, segment=model.labels[0].name, mask=everything, device="cpu"))
+    explanation = explain(ExplainRequest.of(volume, model, segment=model.labels[0].name, mask=everything, device="cpu"))
     for found in (explanation.signed_map, explanation.segmentation.labels):
         assert found.shape == (1, *volume.shape[1:])
         assert torch.equal(found.affine, volume.affine)

@@ -15,9 +15,10 @@ from refusals import refusal
 from tiny_bundle import NETWORK, noise, unet_weights, write_bundle
 
 from SegHiResCAMLib.engine import ExplainRequest, explain, open_model
-from SegHiResCAMLib.engine.answer.model_facts import model_facts
+from SegHiResCAMLib.engine.answer.model_summary import summary_of
 from SegHiResCAMLib.engine.answer.subject import has_background
 from SegHiResCAMLib.engine.inference.segmentation import decide, segment
+from SegHiResCAMLib.records.json_form import to_json
 
 UNET: dict[str, Any] = {"spatial_dims": 3, **NETWORK}
 DEEP_EDIT: dict[str, Any] = {  # as in spleen_deepedit_annotation, only smaller
@@ -140,7 +141,7 @@ def test_a_contrast_with_the_background_takes_its_channel_wherever_it_is(tmp_pat
     mask = MetaTensor(torch.ones(1, 16, 16, 16), affine=volume.affine)
 
     def score(contrast: str | None) -> float:
-        return explain(ExplainRequest(volume, model, segment="liver", mask=mask, contrast=contrast, device="cpu")).score
+        return explain(ExplainRequest.of(volume, model, "liver", mask=mask, contrast=contrast, device="cpu")).score
 
     with torch.no_grad():
         sums = model.network(volume.as_tensor()[None]).double().sum(dim=(0, 2, 3, 4))
@@ -237,7 +238,7 @@ def test_deep_edit_opens_without_its_clicks_and_says_so(deep_edit: Path) -> None
     alone.load_state_dict(torch.load(deep_edit / "models/model.pt", weights_only=True)["model"])
     with torch.no_grad():
         assert torch.equal(model.network(image), alone(torch.cat([image, torch.zeros(1, 2, 16, 16, 16)], dim=1)))
-    assert any("clicks" in note for note in model_facts(model)["notes"])
+    assert any("clicks" in note for note in summary_of(model).notes)
 
 
 def test_deep_edit_segments_and_explains_and_the_explanation_says_what_is_missing(deep_edit: Path) -> None:
@@ -245,9 +246,9 @@ def test_deep_edit_segments_and_explains_and_the_explanation_says_what_is_missin
     volume = MetaTensor(torch.from_numpy(noise((20, 18, 16)))[None], affine=torch.eye(4, dtype=torch.float64))
     assert segment(model, volume, device="cpu").labels.shape == volume.shape
     mask = MetaTensor(torch.ones(volume.shape), affine=volume.affine)
-    explanation = explain(ExplainRequest(volume, model, segment="spleen", mask=mask, device="cpu"))
+    explanation = explain(ExplainRequest.of(volume, model, "spleen", mask=mask, device="cpu"))
     assert np.isfinite(explanation.signed_map).all()
-    assert any("clicks" in diagnosis.sentence for diagnosis in explanation.diagnoses)
+    assert any("clicks" in finding.message for finding in explanation.findings)
 
 
 def test_a_swin_unetr_of_before_monai_1_5_opens_with_a_note(tmp_path: Path) -> None:
@@ -271,12 +272,12 @@ def test_the_licence_beside_a_model_is_its_licence_where_its_description_has_non
 ) -> None:
     folder = a_bundle(tmp_path)
     (folder / name).write_text(text, encoding="utf-8")
-    assert model_facts(open_model(folder))["licence"] == licence
+    assert summary_of(open_model(folder)).licence == licence
 
 
 def test_a_models_facts_name_the_files_that_were_read_and_no_others(tmp_path: Path) -> None:
     folder = a_bundle(tmp_path)
     (folder / "models/model.pt").rename(folder / "models/best_metric.pt")
-    facts = model_facts(open_model(folder))
-    assert (facts["format"], facts["weights_file"]) == ("MONAI bundle", "best_metric.pt")
-    assert "model.pt" not in json.dumps(facts)
+    summary = summary_of(open_model(folder))
+    assert (summary.format, summary.weights_file) == ("MONAI bundle", "best_metric.pt")
+    assert "model.pt" not in json.dumps(to_json(summary))

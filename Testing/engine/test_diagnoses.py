@@ -16,16 +16,18 @@ from torch import nn
 from SegHiResCAMLib.engine.answer.diagnoses import extent_of
 from SegHiResCAMLib.engine.answer.explain import explain
 from SegHiResCAMLib.engine.answer.explanation import ExplainRequest, Explanation
-from SegHiResCAMLib.engine.answer.pixel_sets import Empty, PixelSet, Sphere, WholeImage
 from SegHiResCAMLib.engine.errors import EngineError
-from SegHiResCAMLib.engine.models.model import Label, SegmentationModel, WindowSettings
+from SegHiResCAMLib.engine.models.model import SegmentationModel, WindowSettings
+from SegHiResCAMLib.records.json_form import to_json
+from SegHiResCAMLib.records.models import Label
+from SegHiResCAMLib.records.regions import Empty, Region, Sphere, WholeImage
 
 WHOLE_IMAGE = WholeImage()
 
 
 def answer(
     network: nn.Module, *, layer: str, method: str = "seg-hires-grad-cam", size: int = 16, spacing: float = 1.0,
-    pixel_set: PixelSet | None = WHOLE_IMAGE, dims: int = 3, image: torch.Tensor | None = None,
+    region: Region | None = WHOLE_IMAGE, dims: int = 3, image: torch.Tensor | None = None,
     activation: Literal["softmax", "sigmoid"] = "softmax", contrast: str | None = None,
 ) -> Explanation:  # fmt: skip
     model = SegmentationModel(
@@ -38,17 +40,19 @@ def answer(
     affine = torch.diag(torch.tensor([spacing, spacing, spacing, 1.0], dtype=torch.float64))
     volume = MetaTensor(values, affine=affine)
     return explain(
-        ExplainRequest(volume, model, "cyst", method, layer, device="cpu", pixel_set=pixel_set, contrast=contrast)
+        ExplainRequest.of(
+            volume, model, "cyst", method=method, layer=layer, device="cpu", region=region, contrast=contrast
+        )
     )
 
 
 def codes(explanation: Explanation) -> set[str]:
-    assert all(one.sentence.endswith(".") for one in explanation.diagnoses)
-    return {one.code for one in explanation.diagnoses}
+    assert all(one.message.endswith(".") for one in explanation.findings)
+    return {one.code for one in explanation.findings}
 
 
 def sentence(explanation: Explanation, code: str) -> str:
-    return next(one.sentence for one in explanation.diagnoses if one.code == code)
+    return next(one.message for one in explanation.findings if one.code == code)
 
 
 class Strided(nn.Module):
@@ -70,8 +74,8 @@ class Strided(nn.Module):
 
 
 def test_a_map_that_can_be_read_needs_no_word() -> None:
-    found = answer(Strided(), layer="down", pixel_set=Sphere((8.0, 8.0, 8.0), 5.0))
-    assert found.diagnoses == ()
+    found = answer(Strided(), layer="down", region=Sphere((8.0, 8.0, 8.0), 5.0))
+    assert found.findings == ()
     assert found.score > 0
     assert found.heatmap.max() > 0
 
@@ -94,10 +98,10 @@ def heads(cyst: float, background: float) -> Strided:
 
 @pytest.mark.parametrize("logits", [(-3.0, -15.0), (2.0, -10.0), (12.0, 0.0)])
 def test_a_softmax_that_is_certain_needs_no_word_whatever_the_sign_of_its_logits(logits: tuple[float, float]) -> None:
-    for pixel_set in (WHOLE_IMAGE, None):  # known beforehand, and decided by the logits themselves
-        found = answer(heads(*logits), layer="down", pixel_set=pixel_set)
+    for region in (WHOLE_IMAGE, None):  # known beforehand, and decided by the logits themselves
+        found = answer(heads(*logits), layer="down", region=region)
         assert found.mean_probability == pytest.approx(1 / (1 + math.exp(-12)), rel=1e-6)
-        assert found.diagnoses == ()
+        assert found.findings == ()
 
 
 @pytest.mark.parametrize("logits", [(7.0, 8.0), (-8.0, -7.0), (0.5, 1.5)])
@@ -108,7 +112,7 @@ def test_a_softmax_that_predicts_something_else_is_named_with_its_probability(lo
         "Mean probability of the cyst here is 27 %: the network does not predict it in this region. The map shows the evidence in favour, which "
         "did not prevail."
     )
-    assert found.as_dict()["mean_probability"] == found.mean_probability
+    assert found.record().mean_probability == found.mean_probability
 
 
 def test_a_sigmoid_below_zero_is_named_with_its_probability_and_one_above_is_not() -> None:
@@ -117,7 +121,7 @@ def test_a_sigmoid_below_zero_is_named_with_its_probability_and_one_above_is_not
     assert sentence(below, "score-negative").startswith(
         "Mean probability of the cyst here is 27 %: the network does not predict it"
     )
-    assert above.diagnoses == ()
+    assert above.findings == ()
 
 
 def test_with_a_contrast_class_the_sign_of_the_difference_decides() -> None:
@@ -158,14 +162,14 @@ def test_mean_gradients_before_a_normalisation_are_found_out_by_their_numbers(me
 def test_a_grid_too_coarse_for_the_segment_is_named_with_both_sizes() -> None:
     """One position of a layer of stride 4 at 4.5 mm is 18 mm; the ball is 9 mm."""
     ball = Sphere((36.0, 36.0, 36.0), 5.0)
-    coarse = answer(Strided(4), layer="down", spacing=4.5, pixel_set=ball)
-    volume = coarse.pixel_count * 4.5**3
+    coarse = answer(Strided(4), layer="down", spacing=4.5, region=ball)
+    volume = coarse.voxel_count * 4.5**3
     diameter = (6 * volume / math.pi) ** (1 / 3)
     assert 6 < diameter < 13
     assert sentence(coarse, "grid-too-coarse").startswith(
         f"The grid spacing of layer 'down' is 18 mm, and the sphere is {diameter:.0f} mm across"
     )
-    assert codes(answer(Strided(4), layer="down", spacing=1.0, pixel_set=Sphere((8.0, 8.0, 8.0), 5.0))) == set()
+    assert codes(answer(Strided(4), layer="down", spacing=1.0, region=Sphere((8.0, 8.0, 8.0), 5.0))) == set()
 
 
 def test_the_extent_is_the_diameter_of_a_ball_or_in_slices_of_the_largest_disc() -> None:
@@ -182,19 +186,19 @@ def test_a_trivial_tail_is_named() -> None:
     network = BasicUNet(2, 1, 2, features=(4, 4, 4, 8, 8, 4))
     image = torch.rand(1, 32, 32, 2)
     ball = Sphere((16.0, 16.0, 0.0), 10.0)
-    found = answer(network, layer="upcat_1", dims=2, image=image, pixel_set=ball)
+    found = answer(network, layer="upcat_1", dims=2, image=image, region=ball)
     assert "tail-trivial" in codes(found)
     outside = found.signed_map.as_tensor()[0].abs() > 0
-    assert int(outside.sum()) <= found.pixel_count
-    assert "tail-trivial" not in codes(answer(network, layer="upcat_2", dims=2, image=image, pixel_set=ball))
+    assert int(outside.sum()) <= found.voxel_count
+    assert "tail-trivial" not in codes(answer(network, layer="upcat_2", dims=2, image=image, region=ball))
 
 
 def test_an_empty_pixel_set_is_an_error_unless_it_was_asked_for() -> None:
     network = Strided(head=-1.0)  # the background wins everywhere, or nobody does: no cyst
     with pytest.raises(EngineError) as raised:
-        answer(network, layer="down", pixel_set=None)
+        answer(network, layer="down", region=None)
     assert raised.value.code == "pixel-set-empty"
-    found = answer(network, layer="down", pixel_set=Empty())
+    found = answer(network, layer="down", region=Empty())
     assert codes(found) == {"pixel-set-empty"}
     assert (found.signed_map == 0).all()
     assert found.score == 0
@@ -209,10 +213,10 @@ def test_values_that_are_nan_or_infinite_are_counted_and_shown_as_zero() -> None
     found = answer(network, layer="down")
     assert "not-finite" in codes(found)
     assert torch.isfinite(found.signed_map).all()
-    json.dumps(found.as_dict(), allow_nan=False)
+    json.dumps(to_json(found.record()), allow_nan=False)
 
 
 def test_diagnoses_travel_with_the_facts() -> None:
     found = answer(Strided(head=-1.0, bias=1000.0), layer="down")
-    (only,) = found.as_dict()["diagnoses"]
-    assert only == {"code": "all-negative", "sentence": found.diagnoses[0].sentence}
+    (only,) = to_json(found.record())["findings"]
+    assert only == {"code": "all-negative", "message": found.findings[0].message}

@@ -11,6 +11,7 @@ import numpy as np
 import pydicom
 import pytest
 import torch
+from a_record import a_record
 from engine.geometry import point_of
 from engine.test_dicom import AXIAL, OBLIQUE, STACKS, ct_slice, enhanced_ct, write_slices
 from monai.data import MetaTensor
@@ -20,19 +21,19 @@ from pydicom.uid import generate_uid
 from SegHiResCAMLib.engine.errors import EngineError
 from SegHiResCAMLib.engine.images.dicom.write import write_dicom
 from SegHiResCAMLib.engine.images.volume import read_volume
-from SegHiResCAMLib.engine.models.model import Label
+from SegHiResCAMLib.records.explanation import MapLayer, ModelReference
+from SegHiResCAMLib.records.models import Label
 from SegHiResCAMLib.terminology import terminology_of
 
 STUDY = generate_uid()
-PROVENANCE = {
-    "method": "Seg-HiRes-Grad CAM",
-    "segment": "tumour",
-    "model": "KiTS19 \\ two-dimensional U-Net with a name that is much longer than the 64 characters of DICOM",
-    "modelSha256": "ab" * 32,
-    "layer": "up.1",
-    "units": "logit units",
-    "torch": "2.13.0",
-}
+MODEL = "KiTS19 \\ two-dimensional U-Net with a name that is much longer than the 64 characters of DICOM"
+RECORD = a_record(
+    "Seg-HiRes-Grad CAM",
+    "tumour",
+    model=ModelReference(MODEL, "ab" * 32),
+    layer=MapLayer("up.1", "Conv3d", 8, (8, 8, 8), (), ""),
+    versions={"seghirescam": "0.1.0", "torch": "2.13.0"},
+)
 
 
 def label(name: str, value: int) -> Label:
@@ -65,7 +66,7 @@ def labels_of(volume: MetaTensor) -> MetaTensor:
 
 def written(folder: Path, source: Path, heatmap: MetaTensor, **options: object) -> dict[str, Dataset]:
     folder.mkdir()
-    files = write_dicom(heatmap, PROVENANCE, source, folder, **options)
+    files = write_dicom(heatmap, RECORD, source, folder, **options)
     assert sorted(files) == sorted(folder.iterdir())
     return {file.name: pydicom.dcmread(file) for file in files}
 
@@ -259,7 +260,7 @@ def refusal(code: str, folder: Path, source: Path, heatmap: MetaTensor) -> str:
     """The sentence; nothing is left in the folder and nothing of the patient in the sentence."""
     before = sorted(folder.iterdir()) if folder.is_dir() else []
     with pytest.raises(EngineError) as problem:
-        write_dicom(heatmap, PROVENANCE, source, folder)
+        write_dicom(heatmap, RECORD, source, folder)
     assert problem.value.code == code
     assert not any(secret in problem.value.sentence for secret in ("Gerda", "Geheim", "4711", "1937"))
     assert (sorted(folder.iterdir()) if folder.is_dir() else []) == before

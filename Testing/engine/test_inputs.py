@@ -112,9 +112,9 @@ def test_several_volumes_are_segmented_and_explained_on_the_first_ones_grid(tmp_
     with torch.no_grad():
         expected = decide(model, model.network(volume.as_tensor()[None]))[0]
     assert torch.equal(found.labels.as_tensor()[0], expected)
-    explanation = explain(ExplainRequest(volume, model, segment="class 1", device="cpu"))
+    explanation = explain(ExplainRequest.of(volume, model, segment="class 1", device="cpu"))
     assert explanation.heatmap.shape == (1, 12, 10, 8)
-    swapped = explain(ExplainRequest(stack_volumes([second, first]), model, segment="class 1", device="cpu"))
+    swapped = explain(ExplainRequest.of(stack_volumes([second, first]), model, segment="class 1", device="cpu"))
     assert not torch.equal(explanation.signed_map.as_tensor(), swapped.signed_map.as_tensor())
 
 
@@ -163,7 +163,7 @@ PICTURES = {
 def test_a_picture_in_colour_is_segmented_and_explained_on_its_own_pixels(tmp_path: Path, colours: np.ndarray) -> None:
     model = bundle(tmp_path / "bundle", {"spatial_dims": 2}, ["R", "G", "B"], **PICTURES)
     volume = picture(tmp_path / "a.png", colours)
-    explanation = explain(ExplainRequest(volume, model, segment="class 1", device="cpu"))
+    explanation = explain(ExplainRequest.of(volume, model, segment="class 1", device="cpu"))
     assert explanation.heatmap.shape == explanation.segmentation.labels.shape == (1, 30, 20, 1)
     assert explanation.segmentation.model_labels.shape == (32, 24, 1)
     assert set(explanation.segmentation.labels.unique().tolist()) <= {0, 1, 2}

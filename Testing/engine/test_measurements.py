@@ -15,6 +15,8 @@ from scipy.spatial.transform import Rotation
 from SegHiResCAMLib.engine.answer import measurements
 from SegHiResCAMLib.engine.answer.measurements import measure
 from SegHiResCAMLib.engine.errors import Cancelled, EngineError
+from SegHiResCAMLib.records.explanation import Measurements
+from SegHiResCAMLib.records.json_form import from_json, to_json
 
 SHAPE = (11, 9, 8)
 
@@ -170,8 +172,8 @@ def test_an_empty_segment_has_no_shares_but_the_map_keeps_its_peak_and_volume() 
 
 def test_numbers_are_ready_for_json() -> None:
     for mask in (torch.from_numpy(some_mask()), torch.zeros(SHAPE)):
-        found = measure(a_map(some_values()), mask[None]).as_dict()
-        assert json.loads(json.dumps(found, allow_nan=False)) == found
+        found = measure(a_map(some_values()), mask[None])
+        assert from_json(Measurements, json.loads(json.dumps(to_json(found), allow_nan=False))) == found
 
 
 def test_a_mask_of_another_shape_is_refused_with_both_shapes() -> None:

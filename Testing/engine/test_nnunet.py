@@ -23,8 +23,8 @@ from refusals import Trap, changed_at, done_or_refused, places, refusal
 from rounding import close
 
 from SegHiResCAMLib.engine import ExplainRequest, explain, open_model, read_volume, segment
-from SegHiResCAMLib.engine.answer.model_facts import model_facts
 from SegHiResCAMLib.engine.answer.model_layers import model_layers
+from SegHiResCAMLib.engine.answer.model_summary import summary_of
 from SegHiResCAMLib.engine.inference.preprocessing import prepare
 from SegHiResCAMLib.engine.inference.segmentation import decide
 from SegHiResCAMLib.engine.inference.slicing import to_stack
@@ -139,7 +139,7 @@ def test_the_network_predicts_exactly_what_nnunets_own_predicts(trained: Trained
     one.network.load_state_dict(one.list_of_parameters[0])
     image = torch.randn(2, 1, *(32,) * dims)
     assert torch.equal(model.network(image), one.network.eval()(image))
-    assert model_facts(model)["network"] == type(one.network).__name__
+    assert summary_of(model).network == type(one.network).__name__
     assert not any(parameter.requires_grad for parameter in model.network.parameters())
     assert not model.network.training
 
@@ -465,7 +465,7 @@ def test_an_opened_model_segments_and_explains_on_the_volumes_own_grid(
     dataset = peer.sample_dataset(labels=labels, regions_class_order=[1, 2])
     model = open_model(trained(plans, dataset, folds=folds))
     volume = read_volume(scan(tmp_path, DIRECTIONS["left-handed, oblique"]))
-    explanation = explain(ExplainRequest(volume, model, segment="tumor", device="cpu"))
+    explanation = explain(ExplainRequest.of(volume, model, segment="tumor", device="cpu"))
     heatmap = explanation.heatmap
     assert heatmap.shape == volume.shape
     assert torch.equal(heatmap.affine, volume.affine)
@@ -485,7 +485,7 @@ def test_a_folds_map_in_the_mean_is_its_own_map_over_the_number_of_folds(
     mask = MetaTensor((volume.as_tensor() > 60).float(), affine=volume.affine)
     both, alone = open_model(a_results_folder), open_model(a_results_folder / "fold_1")
     in_mean, own = (
-        explain(ExplainRequest(volume, model, segment="kidney", layer=layer, mask=mask, device="cpu")).signed_map
+        explain(ExplainRequest.of(volume, model, segment="kidney", layer=layer, mask=mask, device="cpu")).signed_map
         for model, layer in ((both, "fold_1.decoder.stages.0"), (alone, "decoder.stages.0"))
     )
     torch.testing.assert_close(2 * in_mean, own, rtol=1e-3, atol=1e-4 * float(own.abs().max()))

@@ -20,8 +20,9 @@ import SegHiResCAMLib
 from SegHiResCAMLib.engine.errors import EngineError
 from SegHiResCAMLib.engine.images.volume import write_volume
 from SegHiResCAMLib.engine.inference.preprocessing import prepare
-from SegHiResCAMLib.engine.models.model import Label, SegmentationModel, WindowSettings
+from SegHiResCAMLib.engine.models.model import SegmentationModel, WindowSettings
 from SegHiResCAMLib.out_of_memory import is_out_of_memory, out_of_memory_message
+from SegHiResCAMLib.records.models import Label
 from SegHiResCAMLib.worker.jobs import error_of
 
 LIBRARY = Path(SegHiResCAMLib.__file__).parent
@@ -108,7 +109,8 @@ from monai.data import MetaTensor
 from monai.transforms import Compose, Spacingd
 from SegHiResCAMLib.engine.images.volume import read_volume
 from SegHiResCAMLib.engine.inference.preprocessing import prepare
-from SegHiResCAMLib.engine.models.model import Label, SegmentationModel, WindowSettings
+from SegHiResCAMLib.engine.models.model import SegmentationModel, WindowSettings
+from SegHiResCAMLib.records.models import Label
 from SegHiResCAMLib.worker.jobs import error_of
 model = SegmentationModel(
     "Case", torch.nn.Identity(), 3, 1, (Label("cyst", 1, 1, (0, 1, 0)),), "softmax",

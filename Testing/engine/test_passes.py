@@ -15,7 +15,6 @@ from torch import nn
 
 from SegHiResCAMLib.engine.answer.explain import explain, explain_segments
 from SegHiResCAMLib.engine.answer.explanation import ExplainRequest
-from SegHiResCAMLib.engine.answer.pixel_sets import Background, PixelSet, Probable, Released, Sphere
 from SegHiResCAMLib.engine.cam.leaf import Target
 from SegHiResCAMLib.engine.cam.methods import METHODS
 from SegHiResCAMLib.engine.cam.passes import Question
@@ -24,8 +23,10 @@ from SegHiResCAMLib.engine.errors import EngineError
 from SegHiResCAMLib.engine.inference.memory import Workplace
 from SegHiResCAMLib.engine.inference.segmentation import segment
 from SegHiResCAMLib.engine.inference.windows import plan_windows, predict_windows
-from SegHiResCAMLib.engine.models.model import Label, SegmentationModel, WindowSettings
+from SegHiResCAMLib.engine.models.model import SegmentationModel, WindowSettings
 from SegHiResCAMLib.engine.progress import silent
+from SegHiResCAMLib.records.models import Label
+from SegHiResCAMLib.records.regions import Background, Probable, Region, Released, Sphere
 
 CPU = torch.device("cpu")
 NAMES = ("kidney", "tumour")
@@ -96,7 +97,7 @@ def mask(like: MetaTensor, *where: slice) -> MetaTensor:
 
 def test_a_mask_is_explained_without_segmenting() -> None:
     of, image = model(3, window=WindowSettings((16, 16, 16), 0.25)), volume(40, 16, 16)
-    request = ExplainRequest(image, of, "kidney", layer="shallow", mask=mask(image, slice(0, 3)), device="cpu")
+    request = ExplainRequest.of(image, of, "kidney", layer="shallow", mask=mask(image, slice(0, 3)), device="cpu")
     with counted(of.network) as seen:
         alone = explain(request, outline=False)
     assert alone.segmentation is None
@@ -110,16 +111,14 @@ def test_a_mask_is_explained_without_segmenting() -> None:
     assert torch.equal(alone.signed_map, found.signed_map)
 
 
-SETS: list[PixelSet | None] = [None, Background(), Probable(0.3), Released(), Sphere((15.0, 10.0, 8.0), 6.0)]
+SETS: list[Region | None] = [None, Background(), Probable(0.3), Released(), Sphere((15.0, 10.0, 8.0), 6.0)]
 
 
 @pytest.mark.parametrize("dims", [2, 3])
-@pytest.mark.parametrize("pixel_set", SETS)
-def test_where_a_window_holds_an_image_segmenting_and_explaining_are_one_pass(
-    dims: int, pixel_set: PixelSet | None
-) -> None:
+@pytest.mark.parametrize("region", SETS)
+def test_where_a_window_holds_an_image_segmenting_and_explaining_are_one_pass(dims: int, region: Region | None) -> None:
     of, image = model(dims), volume(20, 16, 7 if dims == 2 else 16)
-    request = ExplainRequest(image, of, "kidney", layer="deep", pixel_set=pixel_set, device="cpu")
+    request = ExplainRequest.of(image, of, "kidney", layer="deep", region=region, device="cpu")
     images = 7 if dims == 2 else 1
     with counted(of.network) as seen:
         found = explain(request)
@@ -131,24 +130,24 @@ def test_where_a_window_holds_an_image_segmenting_and_explaining_are_one_pass(
     assert torch.equal(found.segmentation.labels, expected.segmentation.labels)
     assert close(found.signed_map, expected.signed_map, dtype=torch.float32)
     assert found.score == pytest.approx(expected.score, rel=1e-5)
-    assert (found.pixel_count, found.windows_touched) == (expected.pixel_count, expected.windows_touched)
-    assert [one.code for one in found.diagnoses] == [one.code for one in expected.diagnoses]
+    assert (found.voxel_count, found.windows_touched) == (expected.voxel_count, expected.windows_touched)
+    assert [one.code for one in found.findings] == [one.code for one in expected.findings]
 
 
 def test_where_a_largest_component_is_kept_the_outline_is_found_first() -> None:
     of, image = model(largest_component=True), volume(20, 16, 7)
     with counted(of.network) as seen:
-        found = explain(ExplainRequest(image, of, "kidney", layer="deep", device="cpu"))
+        found = explain(ExplainRequest.of(image, of, "kidney", layer="deep", device="cpu"))
     assert seen["forward"] == 7 + found.windows_touched
     assert found.segmentation is not None
-    assert found.pixel_count == int((found.segmentation.model_labels == 1).sum())
+    assert found.voxel_count == int((found.segmentation.model_labels == 1).sum())
 
 
 def test_a_segment_that_is_not_there_is_told_after_one_pass_too() -> None:
     of = model()
     of.network.final_conv.bias[1] = -1e3
     with pytest.raises(EngineError, match="found no 'kidney'") as raised:
-        explain(ExplainRequest(volume(20, 16, 3), of, "kidney", layer="deep", device="cpu"))
+        explain(ExplainRequest.of(volume(20, 16, 3), of, "kidney", layer="deep", device="cpu"))
     assert raised.value.code == "pixel-set-empty"
 
 
@@ -157,14 +156,14 @@ def test_several_segments_come_from_one_forward_and_each_is_as_if_alone(dims: in
     windows = WindowSettings(multiple=16) if dims == 2 else WindowSettings((16, 16, 16), 0.25)
     of, image = model(dims, window=windows), volume(20, 32, 5 if dims == 2 else 16)
     found_before = segment(of, image, device="cpu")
-    request = ExplainRequest(image, of, "kidney", layer="deep", device="cpu")
+    request = ExplainRequest.of(image, of, "kidney", layer="deep", device="cpu")
     with counted(of.network) as seen:
         together = explain_segments(request, NAMES, found_before)
     windows_of_all = together[0].windows
     assert seen["forward"] == windows_of_all
     assert seen["backward"] <= 2 * windows_of_all
     for name, one in zip(NAMES, together, strict=True):
-        alone = explain(ExplainRequest(image, of, name, layer="deep", device="cpu"), found_before)
+        alone = explain(ExplainRequest.of(image, of, name, layer="deep", device="cpu"), found_before)
         assert one.label.name == alone.label.name == name
         assert close(one.signed_map, alone.signed_map, dtype=torch.float32)
         assert one.score == pytest.approx(alone.score, rel=1e-5)
@@ -244,7 +243,7 @@ def test_methods_of_several_walks_compute_once_where_one_batch_holds_everything(
 def test_mixed_precision_is_near_full_precision_and_leaves_the_outline_as_it_is() -> None:
     of, image = model(), volume(32, 32, 3)
     full, mixed = (
-        explain(ExplainRequest(image, of, "kidney", layer="deep", device="cpu", precision=precision))
+        explain(ExplainRequest.of(image, of, "kidney", layer="deep", device="cpu", precision=precision))
         for precision in ("full", "mixed")
     )
     assert full.segmentation is not None
@@ -252,14 +251,15 @@ def test_mixed_precision_is_near_full_precision_and_leaves_the_outline_as_it_is(
     assert torch.equal(full.segmentation.labels, mixed.segmentation.labels)
     assert mixed.signed_map.dtype == torch.float32
     assert 0 < float((mixed.signed_map - full.signed_map).norm() / full.signed_map.norm()) < 0.1
-    assert mixed.provenance["precision"] == "mixed"
-    assert "precision" not in full.provenance
+    assert mixed.record().question.precision == "mixed"
+    assert full.record().question.precision == "full"
 
 
 def test_a_deterministic_request_gives_the_same_bits_every_time() -> None:
     of, image = model(), volume(32, 32, 13)
     first, second = (
-        explain(ExplainRequest(image, of, "kidney", layer="deep", device="cpu", deterministic=True)) for _ in range(2)
+        explain(ExplainRequest.of(image, of, "kidney", layer="deep", device="cpu", deterministic=True))
+        for _ in range(2)
     )
     assert np.array_equal(first.signed_map.numpy(), second.signed_map.numpy())
     assert not torch.are_deterministic_algorithms_enabled()
@@ -280,7 +280,7 @@ class Scattered(nn.Module):
 def test_what_cannot_be_deterministic_is_said_in_a_sentence() -> None:
     of = model()
     of.network = Scattered().eval()
-    request = ExplainRequest(volume(16, 16, 2), of, "kidney", layer="features", device="cpu", deterministic=True)
+    request = ExplainRequest.of(volume(16, 16, 2), of, "kidney", layer="features", device="cpu", deterministic=True)
     with pytest.raises(EngineError) as raised:
         explain(request)
     assert raised.value.code == "not-deterministic"

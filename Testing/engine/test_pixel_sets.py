@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -15,8 +16,15 @@ from torch import nn
 
 from SegHiResCAMLib.engine.answer.explain import explain
 from SegHiResCAMLib.engine.answer.explanation import ExplainRequest
-from SegHiResCAMLib.engine.answer.pixel_set_json import KINDS, pixel_set_from_json, pixel_set_to_json
-from SegHiResCAMLib.engine.answer.pixel_sets import (
+from SegHiResCAMLib.engine.answer.pixel_sets import RULES, WEIGHTS, Surroundings, released_weights, weights_of
+from SegHiResCAMLib.engine.cam import activation_map
+from SegHiResCAMLib.engine.errors import EngineError
+from SegHiResCAMLib.engine.inference.segmentation import predict_values, segment
+from SegHiResCAMLib.engine.models.model import SegmentationModel, WindowSettings
+from SegHiResCAMLib.engine.progress import silent
+from SegHiResCAMLib.records.json_form import MalformedError, to_json
+from SegHiResCAMLib.records.models import Label
+from SegHiResCAMLib.records.regions import (
     Background,
     Box,
     Component,
@@ -25,17 +33,12 @@ from SegHiResCAMLib.engine.answer.pixel_sets import (
     Points,
     PredictedSegment,
     Probable,
+    Region,
     Released,
     Sphere,
-    Surroundings,
     WholeImage,
-    released_weights,
+    region_from_json,
 )
-from SegHiResCAMLib.engine.cam import activation_map
-from SegHiResCAMLib.engine.errors import EngineError
-from SegHiResCAMLib.engine.inference.segmentation import predict_values, segment
-from SegHiResCAMLib.engine.models.model import Label, SegmentationModel, WindowSettings
-from SegHiResCAMLib.engine.progress import silent
 
 OBLIQUE = [[-0.9, 0.2, 0.3, 20], [0.3, 1.1, -0.4, -31], [-0.2, 0.3, 2.4, 7], [0, 0, 0, 1]]
 AFFINES = {
@@ -101,7 +104,7 @@ def test_a_sphere_holds_the_positions_within_its_radius(affine) -> None:
     where = around(np.zeros(SHAPE), affine)
     every = places(where)
     centre = tuple(every[6, 4, 3] + 0.3)
-    found = Sphere(centre, 6.0).weights(where).numpy()
+    found = weights_of(Sphere(centre, 6.0), where).numpy()
     assert found.any()
     assert not found.all()
     assert np.array_equal(found, np.linalg.norm(every - centre, axis=-1) <= 6.0)
@@ -114,7 +117,7 @@ def test_a_box_holds_the_positions_between_its_faces_however_it_is_turned(affine
     centre = tuple(every[5, 5, 4])
     turn, _ = np.linalg.qr(np.array([[1, 0.4, 0.2], [-0.3, 1, 0.1], [0.2, -0.5, 1]]))
     for axes in (np.eye(3), turn):
-        found = Box(centre, (9.0, 5.0, 11.0), tuple(map(tuple, axes))).weights(where).numpy()
+        found = weights_of(Box(centre, (9.0, 5.0, 11.0), tuple(map(tuple, axes))), where).numpy()
         along = np.stack([np.abs((every - centre) @ axis) for axis in axes], -1)
         assert found.any()
         assert not found.all()
@@ -126,16 +129,16 @@ def test_points_are_the_positions_nearest_to_them(affine) -> None:
     where = around(np.zeros(SHAPE), affine)
     every = places(where)
     chosen = [(0, 0, 0), (7, 3, 2), tuple(np.array(every.shape[:3]) - 1)]
-    found = Points(tuple(tuple(every[index]) for index in chosen)).weights(where)
+    found = weights_of(Points(tuple(tuple(every[index]) for index in chosen)), where)
     assert sorted(map(tuple, found.nonzero().tolist())) == sorted(chosen)
 
 
 def test_a_point_or_a_sphere_outside_the_volume_is_refused_or_holds_nothing() -> None:
     where = around(np.zeros(SHAPE))
     with pytest.raises(EngineError, match="outside") as raised:
-        Points(((500.0, 0.0, 0.0),)).weights(where)
+        weights_of(Points(((500.0, 0.0, 0.0),)), where)
     assert raised.value.code == "point-outside-volume"
-    assert not Sphere((500.0, 0.0, 0.0), 20.0).weights(where).any()
+    assert not weights_of(Sphere((500.0, 0.0, 0.0), 20.0), where).any()
 
 
 def blobs() -> np.ndarray:
@@ -149,22 +152,22 @@ def blobs() -> np.ndarray:
 
 def test_the_predicted_segment_is_what_was_outlined_and_the_background_what_was_not() -> None:
     where = around(blobs())
-    assert int(PredictedSegment().weights(where).sum()) == 28 + 26
-    assert int(Background().weights(where).sum()) == np.prod(SHAPE) - 28 - 27
-    assert WholeImage().weights(where).all()
-    assert not Empty().weights(where).any()
+    assert int(weights_of(PredictedSegment(), where).sum()) == 28 + 26
+    assert int(weights_of(Background(), where).sum()) == np.prod(SHAPE) - 28 - 27
+    assert weights_of(WholeImage(), where).all()
+    assert not weights_of(Empty(), where).any()
 
 
 def test_a_component_is_the_connected_part_of_the_segment_at_a_point() -> None:
     where = around(blobs())
     inside = where.segment.nonzero()
     for start in (inside[0], inside[-1]):
-        found = Component(tuple(places(where)[tuple(start)])).weights(where).numpy()
+        found = weights_of(Component(tuple(places(where)[tuple(start)])), where).numpy()
         parts, count = ndimage.label(where.segment.numpy(), np.ones((3, 3, 3)))
         assert count == 2
         assert np.array_equal(found, parts == parts[tuple(start)])
     with pytest.raises(EngineError) as raised:
-        Component(tuple(places(where)[0, 0, 0])).weights(where)
+        weights_of(Component(tuple(places(where)[0, 0, 0])), where)
     assert raised.value.code == "point-outside-segment"
 
 
@@ -173,8 +176,8 @@ def test_probable_positions_have_a_probability_above_the_threshold(above: float)
     values = np.random.default_rng(0).uniform(-4, 6, SHAPE)
     softmax, sigmoid = around(values), around(values, of=model(activation="sigmoid"))
     logits = Levels()(softmax.prepared.image.as_tensor()[None])[0].detach()
-    assert torch.equal(Probable(above).weights(softmax), logits.softmax(0)[1] > above)
-    assert torch.equal(Probable(above).weights(sigmoid), logits[1].sigmoid() > above)
+    assert torch.equal(weights_of(Probable(above), softmax), logits.softmax(0)[1] > above)
+    assert torch.equal(weights_of(Probable(above), sigmoid), logits[1].sigmoid() > above)
 
 
 def released_by_its_authors(logits: torch.Tensor, index: int) -> torch.Tensor:
@@ -221,7 +224,7 @@ def test_a_mask_on_its_own_grid_reaches_the_nearest_positions_with_its_weights(a
     weights = np.random.default_rng(1).uniform(0, 1, SHAPE).astype(np.float32)
     drawn = volume(weights, affine)
     where = around(weights, affine, mask=drawn)  # the image is the mask: what is at a position is known
-    found = Mask().weights(where)
+    found = weights_of(Mask(), where)
     assert torch.equal(found, where.prepared.image.as_tensor()[0])
 
 
@@ -232,7 +235,7 @@ def test_a_mask_drawn_finer_than_the_model_sees_counts_where_its_positions_are()
     drawn[4:10, 4:10, 4:10] = 1
     where = around(np.zeros((16, 16, 16)), affine, mask=volume(drawn, affine), of=coarse)
     inside = ((places(where) >= 3.5) & (places(where) < 9.5)).all(-1)
-    assert np.array_equal(Mask().weights(where).numpy() > 0, inside)
+    assert np.array_equal(weights_of(Mask(), where).numpy() > 0, inside)
 
 
 def test_a_mask_of_no_numbers_or_none_at_all_is_refused() -> None:
@@ -240,7 +243,7 @@ def test_a_mask_of_no_numbers_or_none_at_all_is_refused() -> None:
     broken[3, 3, 3] = np.nan
     for mask, code in ((volume(broken), "mask-not-finite"), (None, "mask-missing")):
         with pytest.raises(EngineError) as raised:
-            Mask().weights(around(np.zeros(SHAPE), mask=mask))
+            weights_of(Mask(), around(np.zeros(SHAPE), mask=mask))
         assert raised.value.code == code
 
 
@@ -255,11 +258,17 @@ EXAMPLES = [
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: example["kind"])
 def test_every_kind_survives_json(example: dict) -> None:
-    read = pixel_set_from_json(json.loads(json.dumps(example)))
-    assert type(read) is KINDS[example["kind"]]
-    assert json.loads(json.dumps(pixel_set_to_json(read))) == example
-    assert pixel_set_from_json(pixel_set_to_json(read)) == read
-    assert {one["kind"] for one in EXAMPLES} == set(KINDS)
+    read = region_from_json(json.loads(json.dumps(example)))
+    assert read.kind == example["kind"]
+    assert json.loads(json.dumps(to_json(read))) == example
+    assert region_from_json(to_json(read)) == read
+
+
+def test_every_kind_is_an_example_and_has_a_meaning_on_a_models_grid() -> None:
+    kinds = {one.kind: one for one in get_args(Region)}
+    assert {one["kind"] for one in EXAMPLES} == set(kinds)
+    assert set(WEIGHTS) == set(kinds.values())
+    assert set(RULES) < set(kinds.values())
 
 
 @pytest.mark.parametrize(
@@ -272,47 +281,45 @@ def test_every_kind_survives_json(example: dict) -> None:
     ],
     ids=str,
 )  # fmt: skip
-def test_a_malformed_pixel_set_is_refused_with_a_sentence(broken: dict) -> None:
-    with pytest.raises(EngineError) as raised:
-        pixel_set_from_json(broken)
-    assert raised.value.code.startswith("pixel-set-")
-    assert raised.value.sentence.endswith(".")
+def test_a_malformed_region_is_refused_by_its_place(broken: dict) -> None:
+    with pytest.raises(MalformedError, match=r"^region"):
+        region_from_json(broken)
 
 
 @pytest.mark.parametrize(
-    "pixel_set", [None, Sphere((0.0, 0.0, 0.0), 6.0), Probable(0.4), Released(), WholeImage(), Background()]
+    "region", [None, Sphere((0.0, 0.0, 0.0), 6.0), Probable(0.4), Released(), WholeImage(), Background()]
 )
-def test_what_is_explained_is_the_pixel_set_of_the_request(pixel_set) -> None:
+def test_what_is_explained_is_the_region_of_the_question(region) -> None:
     """At a layer before a 1x1 tail, the map is the logit without its bias where the pixel set is, and nothing elsewhere."""
     affine = np.diag([1.0, 1.0, 1.0, 1.0])
     affine[:3, 3] = -6
-    request = ExplainRequest(
-        volume(blobs(), affine), model(), "kidney", layer="features", pixel_set=pixel_set, device="cpu"
+    request = ExplainRequest.of(
+        volume(blobs(), affine), model(), "kidney", layer="features", region=region, device="cpu"
     )
     found = explain(request)
     where = around(blobs(), affine)
-    weights = (pixel_set or PredictedSegment()).weights(where).float()
+    weights = weights_of(region or PredictedSegment(), where).float()
     features = request.model.network.features(found.segmentation.prepared.image.as_tensor()[None])[0]
     torch.testing.assert_close(found.signed_map.as_tensor()[0], weights * 3 * features[0], rtol=1e-5, atol=1e-5)
-    assert found.pixel_count == int((weights > 0).sum())
-    assert found.provenance["pixelSet"] == (pixel_set or PredictedSegment()).title
+    assert found.voxel_count == int((weights > 0).sum())
+    assert found.record().region == (region or PredictedSegment()).title
 
 
 def test_the_mask_of_a_request_is_explained_where_no_other_pixel_set_is_named() -> None:
     drawn = np.zeros(SHAPE)
     drawn[2:5, 2:5, 2:5] = 1
-    request = ExplainRequest(volume(blobs()), model(), "kidney", layer="features", mask=volume(drawn), device="cpu")
-    assert explain(request).pixel_count == 27
+    request = ExplainRequest.of(volume(blobs()), model(), "kidney", layer="features", mask=volume(drawn), device="cpu")
+    assert explain(request).voxel_count == 27
 
 
 @pytest.mark.parametrize(
     ("changes", "code"),
     [
-        ({"pixel_set": Sphere((900.0, 0.0, 0.0), 5.0)}, "pixel-set-empty"),
+        ({"region": Sphere((900.0, 0.0, 0.0), 5.0)}, "pixel-set-empty"),
         ({"segment": "cyst", "contrast": "Cyst"}, "contrast-itself"),
         ({"contrast": "liver"}, "segment-unknown"),
-        ({"contrast": "cyst", "contrast_weight": np.nan}, "contrast-weight"),
-        ({"refine_with": ("features",), "refine": "sum"}, "combination-unknown"),
+        ({"contrast": "cyst", "contrast_weight": np.nan}, "question-malformed"),
+        ({"refine_with": ("features",), "refine": "sum"}, "question-malformed"),
         ({"layer": "features[0]"}, "layer-unknown"),
         ({"refine_with": ("feature",)}, "layer-unknown"),
         ({"method": "seg-xres-cam", "method_options": {"pool": 0}}, "method-option"),
@@ -322,24 +329,24 @@ def test_the_mask_of_a_request_is_explained_where_no_other_pixel_set_is_named() 
 def test_what_cannot_be_explained_is_said_before_or_instead_of_a_map(changes: dict, code: str) -> None:
     request = {"volume": volume(blobs()), "model": model(), "segment": "kidney", "device": "cpu"} | changes
     with pytest.raises(EngineError) as raised:
-        explain(ExplainRequest(**request))
+        explain(ExplainRequest.of(**request))
     assert raised.value.code == code
 
 
 def test_a_segment_is_set_against_another_or_against_the_background() -> None:
     def answer(**changes):
-        return explain(ExplainRequest(volume(blobs()), model(), "kidney", layer="features", device="cpu", **changes))
+        return explain(ExplainRequest.of(volume(blobs()), model(), "kidney", layer="features", device="cpu", **changes))
 
     plain, cyst, background = answer(), answer(contrast="cyst", contrast_weight=0.5), answer(contrast="background")
     # Weights of the classes on the feature: kidney 3, cyst 6, background 0.
     assert cyst.signed_map.abs().max() < 1e-5
     torch.testing.assert_close(background.signed_map.as_tensor(), plain.signed_map.as_tensor())
-    assert cyst.provenance["contrast"] == "rather than cyst, weight 0.5"
+    assert (cyst.question.contrast, cyst.question.contrast_weight) == ("cyst", 0.5)
 
 
 def test_several_layers_are_combined_by_their_product_or_mean_each_scaled_by_its_maximum() -> None:
     def answer(**changes):
-        return explain(ExplainRequest(volume(blobs()), model(), "kidney", device="cpu", **changes))
+        return explain(ExplainRequest.of(volume(blobs()), model(), "kidney", device="cpu", **changes))
 
     first, second = (answer(layer=name).signed_map.as_tensor().clamp(min=0) for name in ("features", "head"))
     scaled = first / first.max(), second / second.max()
@@ -347,8 +354,8 @@ def test_several_layers_are_combined_by_their_product_or_mean_each_scaled_by_its
     mean = answer(layer="features", refine_with=("head",), refine="mean")
     torch.testing.assert_close(product.signed_map.as_tensor(), scaled[0] * scaled[1])
     torch.testing.assert_close(mean.signed_map.as_tensor(), (scaled[0] + scaled[1]) / 2)
-    assert product.provenance["refinedBy"] == "product with head"
-    assert product.provenance["units"] == "share of the maximum"
+    assert product.question.refine_with == ("head",)
+    assert product.record().units == "share of the maximum"
 
 
 @pytest.mark.parametrize("affine", AFFINES.values(), ids=AFFINES)
@@ -358,20 +365,20 @@ def test_the_explained_voxels_come_back_on_the_volumes_own_grid_and_are_measured
     every = grid @ np.array(affine)[:3, :3].T + np.array(affine)[:3, 3]
     centre = tuple(every[6, 4, 3] + 0.3)
     sphere = np.linalg.norm(every - centre, axis=-1) <= 6.0
-    request = ExplainRequest(given, model(), "kidney", layer="features", pixel_set=Sphere(centre, 6.0), device="cpu")
+    request = ExplainRequest.of(given, model(), "kidney", layer="features", region=Sphere(centre, 6.0), device="cpu")
     found = explain(request, outline=False)
     assert found.segmentation is None
     assert np.array_equal(found.explained_voxels.numpy()[0], sphere)
     heat = found.heatmap.numpy()[0]
-    facts = found.as_dict()["measurements"]
-    assert facts["share_inside"] == pytest.approx(heat[sphere].sum() / heat.sum(), rel=1e-5)
-    assert facts["segment_volume_ml"] == pytest.approx(
+    measured = found.record().measurements
+    assert measured.share_inside == pytest.approx(heat[sphere].sum() / heat.sum(), rel=1e-5)
+    assert measured.segment_volume_ml == pytest.approx(
         sphere.sum() * abs(np.linalg.det(np.array(affine)[:3, :3])) / 1000
     )
 
 
 def test_the_explained_voxels_are_the_outline_where_that_is_explained() -> None:
-    found = explain(ExplainRequest(volume(blobs()), model(), "kidney", layer="features", device="cpu"))
+    found = explain(ExplainRequest.of(volume(blobs()), model(), "kidney", layer="features", device="cpu"))
     assert found.chosen is None
     assert torch.equal(found.explained_voxels, found.segmentation.labels.as_tensor() == 1)
     assert found.measurements.share_inside > 0.5

@@ -113,7 +113,7 @@ def test_a_checkpoint_of_the_paper_opens_and_is_explained_at_its_levels(network:
     volume = MetaTensor(torch.randn(3, 32, 32, 2), affine=torch.eye(4, dtype=torch.float64))
     mask = MetaTensor(torch.ones(1, 32, 32, 2), affine=volume.affine)
     maps = [
-        explain(ExplainRequest(volume, model, "car", layer=layer, mask=mask)).signed_map
+        explain(ExplainRequest.of(volume, model, "car", layer=layer, mask=mask)).signed_map
         for layer in ("level-4", "encoder.4.conv_block_without_pool")
     ]
     assert torch.equal(maps[0].as_tensor(), maps[1].as_tensor())

@@ -59,7 +59,7 @@ def spleen(spleen_model: SegmentationModel, ct: MetaTensor) -> Segmentation:
 
 @pytest.fixture(scope="module")
 def spleen_map(spleen_model: SegmentationModel, ct: MetaTensor, spleen: Segmentation) -> Explanation:
-    return explain(ExplainRequest(ct, spleen_model, "spleen"), spleen)
+    return explain(ExplainRequest.of(ct, spleen_model, "spleen"), spleen)
 
 
 def expert(case: Path, *names: str) -> np.ndarray:
@@ -116,7 +116,7 @@ def test_the_kidney_is_explained_on_the_grid_of_the_ct(
     middle = int(np.median(np.nonzero(outlined.numpy()[0])[2]))
     keep = torch.zeros_like(outlined)
     keep[..., middle : middle + 2] = outlined[..., middle : middle + 2]
-    answer = explain(ExplainRequest(sparse, kidney_model, "kidney", mask=keep), kidneys)
+    answer = explain(ExplainRequest.of(sparse, kidney_model, "kidney", mask=keep), kidneys)
     heatmap = answer.heatmap
     assert heatmap.shape == sparse.shape
     assert torch.equal(heatmap.affine, sparse.affine)
@@ -150,7 +150,7 @@ def two_slices(ct: MetaTensor) -> MetaTensor:
 
 @pytest.fixture(scope="module")
 def expected(kidney_model: SegmentationModel, two_slices: MetaTensor) -> Explanation:
-    return explain(ExplainRequest(two_slices, kidney_model, "kidney"))
+    return explain(ExplainRequest.of(two_slices, kidney_model, "kidney"))
 
 
 @pytest.mark.parametrize("change", ["PSR", "tilted"])
@@ -158,7 +158,7 @@ def test_two_slices_are_outlined_and_explained_alike_however_they_lie(
     kidney_model: SegmentationModel, two_slices: MetaTensor, expected: Explanation, change: str
 ) -> None:
     other = tilted(two_slices) if change == "tilted" else reordered(two_slices, change)
-    found = explain(ExplainRequest(other, kidney_model, "kidney"))
+    found = explain(ExplainRequest.of(other, kidney_model, "kidney"))
     if change == "tilted":
         labels, heat = found.segmentation.labels.numpy()[0], found.heatmap.numpy()[0]
     else:
@@ -242,7 +242,7 @@ def test_a_tilted_patient_has_the_same_spleen_and_the_same_map_at_the_turned_poi
     spleen_model: SegmentationModel, ct: MetaTensor, spleen: Segmentation, spleen_map: Explanation
 ) -> None:
     other = tilted(ct)
-    found = explain(ExplainRequest(other, spleen_model, "spleen"))
+    found = explain(ExplainRequest.of(other, spleen_model, "spleen"))
     assert torch.equal(found.segmentation.labels.as_tensor(), spleen.labels.as_tensor())
     assert close(found.heatmap, spleen_map.heatmap, dtype=torch.float32)
     turn = other.affine.numpy() @ np.linalg.inv(ct.affine.numpy())

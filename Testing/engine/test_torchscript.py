@@ -111,8 +111,8 @@ def test_layers_and_maps_are_refused_and_the_right_file_named(bundle: Path) -> N
     volume = volume_from_array(noise(), torch.eye(4).numpy())
     for call in (
         lambda: model_layers(model),
-        lambda: explain(ExplainRequest(volume, model, segment="kidney", device="cpu")),
-        lambda: explain(ExplainRequest(volume, model, segment="kidney", layer="script.model.0", device="cpu")),
+        lambda: explain(ExplainRequest.of(volume, model, segment="kidney", device="cpu")),
+        lambda: explain(ExplainRequest.of(volume, model, segment="kidney", layer="script.model.0", device="cpu")),
     ):
         error = refusal(call)
         assert error.code == "layers-hidden"

@@ -299,7 +299,7 @@ def test_a_nifti_that_does_not_say_how_it_lies_is_placed_as_itk_places_it_and_re
         volume = read_volume(path)
     agrees_with_simpleitk(path)
     assert [finding.code for finding in findings_of(volume)] == ["orientation-guessed"]
-    assert str(path) in findings_of(volume)[0].sentence
+    assert str(path) in findings_of(volume)[0].message
     assert findings_of(stack_volumes([volume, volume])) == findings_of(volume)
 
 

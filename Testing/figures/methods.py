@@ -55,7 +55,7 @@ def main(arguments: Sequence[str]) -> None:
 def _draw(volume: MetaTensor, bundle: Path, name: str, path: Path) -> None:
     model = open_model(bundle)
     found = segment(model, volume)
-    request = ExplainRequest(volume, model, name)
+    request = ExplainRequest.of(volume, model, name)
     explanations: list[Explanation] = []
     for method in ["seg-hires-grad-cam", *(one for one in METHODS if one != "seg-hires-grad-cam")]:
         try:

@@ -7,9 +7,11 @@ import os
 import signal
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import numpy as np
 import pytest
 import slicer
@@ -24,8 +26,9 @@ from SegHiResCAMLib.engine.answer.explanation import ExplainRequest
 from SegHiResCAMLib.engine.images.volume import volume_from_array
 from SegHiResCAMLib.engine.models import open_model
 from SegHiResCAMLib.logic.job import ExplainerError
+from SegHiResCAMLib.records.files import explanation_schema, read_explanation
 from SegHiResCAMLib.scene.errors import SceneError
-from SegHiResCAMLib.scene.heatmap import heatmap_diagnoses, heatmap_provenance
+from SegHiResCAMLib.scene.heatmap import explanation_of
 from SegHiResCAMLib.scene.segments import Segment, add_segmentation, segment_array, segment_ids
 from SegHiResCAMLib.scene.volumes import volume_array
 
@@ -42,7 +45,7 @@ def folder_of(node: Any) -> str:
 def explained_here(volume: Any, model: str) -> Any:
     """The engine's own answer, without worker or scene."""
     array, affine = volume_array(volume)
-    return explain(ExplainRequest(volume_from_array(array, affine), open_model(model), "tumour"))
+    return explain(ExplainRequest.of(volume_from_array(array, affine), open_model(model), "tumour"))
 
 
 def test_a_segmentation_lies_beside_its_volume_with_names_and_colours(logic: Any, a_volume: Any, a_model: str) -> None:
@@ -76,18 +79,24 @@ def test_a_heat_map_is_the_engines_and_says_how_it_was_made(logic: Any, a_volume
     heatmap = logic.explain(a_volume, a_model, "tumour")
     here = explained_here(a_volume, a_model)
     assert close(volume_array(heatmap)[0], here.signed_map.numpy()[0], dtype=torch.float32)
-    facts = heatmap_provenance(heatmap)
-    assert {key: facts[key] for key in here.provenance} == here.provenance
-    assert close(float(facts["score"]), here.score, dtype=torch.float32)
-    assert float(facts["maximum"]) == pytest.approx(here.peak[0], rel=1e-5)
-    assert int(facts["pixelCount"]) == here.pixel_count
+    there, record = explanation_of(heatmap), here.record()
+    assert (there.question, there.model, there.layer) == (record.question, record.model, record.layer)
+    assert (there.method, there.region, there.mode, there.units) == (
+        record.method,
+        record.region,
+        record.mode,
+        record.units,
+    )
+    assert (there.voxel_count, there.versions) == (record.voxel_count, record.versions)
+    assert close(there.score, here.score, dtype=torch.float32)
+    assert there.maximum == pytest.approx(here.peak[0], rel=1e-5)
 
 
 def test_the_users_own_segment_can_be_the_pixel_set(logic: Any, a_volume: Any, a_model: str) -> None:
     segmentation = logic.segment(a_volume, a_model)
     kidney = int(segment_array(segmentation, "kidney", a_volume).sum())
     heatmap = logic.explain(a_volume, a_model, "tumour", segmentationNode=segmentation, pixelSet="kidney")
-    assert int(heatmap_provenance(heatmap)["pixelCount"]) == kidney
+    assert explanation_of(heatmap).voxel_count == kidney
 
 
 def test_a_segment_that_is_drawn_on_another_grid_is_explained_where_it_lies(
@@ -98,7 +107,7 @@ def test_a_segment_that_is_drawn_on_another_grid_is_explained_where_it_lies(
     labels[3:7, 2:5, 4:8] = 1
     drawn = add_segmentation(scene, labels, AFFINE @ halved, [Segment("mine", 1, (1, 0, 0))], a_volume)
     heatmap = logic.explain(a_volume, a_model, "tumour", segmentationNode=drawn, pixelSet="mine")
-    assert int(heatmap_provenance(heatmap)["pixelCount"]) == 8 * int(labels.sum())
+    assert explanation_of(heatmap).voxel_count == 8 * int(labels.sum())
 
 
 def test_a_heat_map_reopened_from_a_scene_still_knows_where_it_comes_from(
@@ -107,13 +116,13 @@ def test_a_heat_map_reopened_from_a_scene_still_knows_where_it_comes_from(
     from SegHiResCAMLib.scene.save import save_scene
 
     heatmap = logic.explain(a_volume, a_model, "tumour", segmentationNode=logic.segment(a_volume, a_model))
-    name, array, facts = heatmap.GetName(), volume_array(heatmap)[0].copy(), heatmap_provenance(heatmap)
+    name, array, facts = heatmap.GetName(), volume_array(heatmap)[0].copy(), explanation_of(heatmap)
     logic.getParameterNode().heatmap = heatmap
     save_scene(scene, tmp_path / "scene.mrb")
     scene.Clear(0)
     assert scene.ReadFromMRB(str(tmp_path / "scene.mrb"))
     reopened = logic.getParameterNode().heatmap
-    assert (reopened.GetName(), heatmap_provenance(reopened)) == (name, facts)
+    assert (reopened.GetName(), explanation_of(reopened)) == (name, facts)
     assert reopened.GetNodeReference("SegHiResCAM.inputVolume").GetName() == "CT"
     assert np.array_equal(np.sort(volume_array(reopened)[0], axis=None), np.sort(array, axis=None))
 
@@ -139,19 +148,19 @@ def test_an_export_has_the_map_its_segmentation_and_its_provenance(
     heatmap = logic.explain(a_volume, a_model, "tumour", segmentationNode=logic.segment(a_volume, a_model))
     written = logic.export(heatmap, tmp_path / "out")
     names = ["explanation.json", "heatmap.nrrd", "overlay.png", "segmentation.seg.nrrd", "signed-map.nrrd"]
-    measured = ["measurements.csv"] if "measurements" in heatmap_provenance(heatmap) else []
-    assert sorted(file.name for file in written) == sorted([*names, *measured])
+    assert sorted(file.name for file in written) == sorted([*names, "measurements.csv"])
     assert sorted(file.name for file in (tmp_path / "out").iterdir()) == sorted(file.name for file in written)
-    facts = json.loads((tmp_path / "out/explanation.json").read_text())
-    assert facts["provenance"]["segment"] == "tumour"
-    assert facts["diagnoses"] == heatmap_diagnoses(heatmap)
+    text = (tmp_path / "out/explanation.json").read_text(encoding="utf-8")
+    jsonschema.validate(json.loads(text), explanation_schema())
+    record = explanation_of(heatmap)
+    assert replace(read_explanation(text), files=()) == record
     signed, _ = volume_array(heatmap)
     for name, values in {"heatmap.nrrd": np.maximum(signed, 0), "signed-map.nrrd": signed}.items():
         again = slicer.vtkMRMLScalarVolumeNode()
         storage = slicer.vtkMRMLNRRDStorageNode()
         storage.SetFileName(str(tmp_path / "out" / name))
         assert storage.ReadData(again)
-        assert heatmap_provenance(again).items() >= facts["provenance"].items()
+        assert explanation_of(again) == record
         read, _ = volume_array(again)
         np.testing.assert_allclose(np.sort(read, axis=None), np.sort(values, axis=None), rtol=0, atol=0)
 
@@ -278,14 +287,14 @@ def test_a_colour_picture_is_no_volume_to_segment(logic: Any, scene: Any, a_mode
 def test_positions_that_a_script_has_computed_with_numpy_are_taken(logic: Any, a_volume: Any, a_model: str) -> None:
     centre = AFFINE[:3] @ [12, 10, 9, 1]
     told = [
-        heatmap_provenance(logic.explain(a_volume, a_model, "tumour", pixelSet=pixels))["pixelCount"]
+        explanation_of(logic.explain(a_volume, a_model, "tumour", pixelSet=pixels)).voxel_count
         for pixels in (
             {"kind": "sphere", "centre": centre, "radius": np.float32(8)},
             {"kind": "sphere", "centre": centre.tolist(), "radius": 8},
         )
     ]
     assert told[0] == told[1]
-    assert int(told[0]) > 0
+    assert told[0] > 0
 
 
 def test_a_volume_that_a_script_made_without_a_display_is_exported(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,11 +20,14 @@ from SegHiResCAMLib.engine.answer.explanation import ExplainRequest
 from SegHiResCAMLib.engine.cam.methods import METHODS
 from SegHiResCAMLib.engine.images.volume import volume_from_array
 from SegHiResCAMLib.engine.models import open_model
-from SegHiResCAMLib.scene.heatmap import heatmap_provenance
+from SegHiResCAMLib.records.question import Question, options_of
+from SegHiResCAMLib.scene.heatmap import explanation_of
 from SegHiResCAMLib.scene.save import save_scene
 from SegHiResCAMLib.scene.volumes import volume_array
 
 FURTHER = "model.0"
+ABOVE = 6
+"""Rows of the group that are always there."""
 
 
 @pytest.fixture
@@ -54,7 +56,7 @@ def rows(desktop: Desktop) -> dict[str, Any]:
     """The fields of the method's options, by their labels."""
     form = desktop.ui.advancedSection.layout()
     found = {}
-    for row in range(4, form.rowCount()):
+    for row in range(ABOVE, form.rowCount()):
         label, field = (form.itemAt(row, role) for role in (form.ItemRole.LabelRole, form.ItemRole.FieldRole))
         if label is not None:
             found[label.widget().text] = field.widget()
@@ -64,7 +66,7 @@ def rows(desktop: Desktop) -> dict[str, Any]:
 def computed_here(volume: Any, model: Path, **choices: Any) -> np.ndarray:
     """The engine's own answer, without panel or worker."""
     array, affine = volume_array(volume)
-    request = ExplainRequest(volume_from_array(array, affine), open_model(model), "tumour", **choices)
+    request = ExplainRequest.of(volume_from_array(array, affine), open_model(model), "tumour", **choices)
     return explain_here(request).signed_map.numpy()[0]
 
 
@@ -86,9 +88,9 @@ def test_a_segment_is_set_against_another(
     assert ui.advancedSection.text == f"Advanced (rather than {other})"
     ui.contrastWeightBox.setValue(0.5)
     heatmap = explain(desktop)
-    assert heatmap_provenance(heatmap)["contrast"] == f"rather than {other}, weight 0.5"
-    assert f"explained tumour rather than {other}" in ui.statusLabel.text
-    assert heatmap.GetName() == f"Seg-HiRes-Grad CAM, tumour, Tiny network, rather than {other}, weight 0.5"
+    assert explanation_of(heatmap).question.contrast_weight == 0.5
+    assert f"explained tumour (contrast with {other}, weight 0.5)" in ui.statusLabel.text
+    assert heatmap.GetName() == f"Seg-HiRes-Grad CAM, tumour, Tiny network, contrast with {other}, weight 0.5"
     expected = computed_here(a_volume, a_model, contrast=other, contrast_weight=0.5)
     assert close(volume_array(heatmap)[0], expected, dtype=torch.float32)
 
@@ -98,7 +100,7 @@ def test_no_segment_is_set_against_itself(desktop: Desktop, tumour: None) -> Non
     choose_segment(desktop, "kidney")
     assert lines(desktop.ui.contrastSelector) == ["nothing", "background", "tumour"]
     assert desktop.ui.contrastSelector.currentText == "nothing"
-    assert "contrast" not in heatmap_provenance(explain(desktop))
+    assert explanation_of(explain(desktop)).question.contrast is None
     choose_segment(desktop, "tumour")
     assert desktop.ui.contrastSelector.currentText == "kidney"
 
@@ -125,7 +127,7 @@ def test_the_maps_of_further_layers_are_combined(
     assert not ui.refineSelector.isHidden()
     assert ui.advancedSection.text == "Advanced (1 more layer)"
     heatmap = explain(desktop)
-    assert heatmap_provenance(heatmap)["refinedBy"] == f"{how} with {FURTHER}"
+    assert explanation_of(heatmap).question.refine_with == (FURTHER,)
     assert heatmap.GetName().endswith("Tiny network, refined")
     expected = computed_here(a_volume, a_model, refine_with=(FURTHER,), refine=how)
     assert close(volume_array(heatmap)[0], expected, dtype=torch.float32)
@@ -163,7 +165,7 @@ def test_the_options_of_a_method_are_a_form(desktop: Desktop, a_volume: Any, a_m
     assert rows(desktop)["Pool:"] is fields["Pool:"]  # whoever types in a field keeps it
     assert ui.advancedSection.text == "Advanced (options of the method)"
     heatmap = explain(desktop)
-    assert json.loads(heatmap_provenance(heatmap)["methodOptions"]) == {"mode": "max", "pool": 3}
+    assert explanation_of(heatmap).question.method_options == {"mode": "max", "pool": 3}
     expected = computed_here(a_volume, a_model, method="seg-xres-cam", method_options={"pool": 3, "mode": "max"})
     assert close(volume_array(heatmap)[0], expected, dtype=torch.float32)
     fields["Pool:"].setValue(2)
@@ -174,12 +176,12 @@ def test_the_options_of_a_method_are_a_form(desktop: Desktop, a_volume: Any, a_m
 
 
 def test_every_method_with_options_has_its_form(desktop: Desktop, tumour: None) -> None:
-    known = desktop.widget.panel.state.model["methods"]
-    for method, facts in known.items():
-        desktop.widget.panel.state.parameters.method = method
-        assert [label.rstrip(":").lower() for label in rows(desktop)] == [one["name"] for one in facts["options"]]
-        assert all(one["summary"] for one in facts["options"])
-    assert sum(bool(facts["options"]) for facts in known.values()) == 2
+    known = desktop.widget.panel.state.methods
+    for method in known:
+        desktop.widget.panel.state.parameters.method = method.identifier
+        assert [label.rstrip(":").lower() for label in rows(desktop)] == [one.name for one in method.options]
+        assert all(one.summary for one in method.options)
+    assert sum(bool(method.options) for method in known) == 2
 
 
 def test_each_of_two_methods_has_its_own_options(desktop: Desktop, tumour: None) -> None:
@@ -191,8 +193,8 @@ def test_each_of_two_methods_has_its_own_options(desktop: Desktop, tumour: None)
     fields["Pool:"].setValue(4)
     explain(desktop)
     parameters = desktop.widget.panel.state.parameters
-    told = [heatmap_provenance(node)["methodOptions"] for node in (parameters.heatmap, parameters.secondHeatmap)]
-    assert told == ['{"pool": 4}', '{"blur": 0.25}']
+    maps = (parameters.heatmap, parameters.secondHeatmap)
+    assert [explanation_of(node).question.method_options for node in maps] == [{"pool": 4}, {"blur": 0.25}]
 
 
 def test_the_choices_are_saved_with_the_scene(
@@ -218,6 +220,39 @@ def test_the_choices_are_saved_with_the_scene(
     assert rows(desktop)["Pool:"].value == 5
 
 
+def field(desktop: Desktop, label: str) -> Any:
+    """The widget of a row that was made of the record alone."""
+    form = desktop.ui.advancedSection.layout()
+    for row in range(form.rowCount()):
+        title = form.itemAt(row, form.ItemRole.LabelRole)
+        if title is not None and title.widget().text == label:
+            return form.itemAt(row, form.ItemRole.FieldRole).widget()
+    raise AssertionError(label)
+
+
+def test_options_that_no_widget_was_drawn_for_have_one_made_of_the_record(desktop: Desktop, tumour: None) -> None:
+    precision, repeatable = field(desktop, "Precision:"), field(desktop, "Deterministic:")
+    assert lines(precision) == ["full", "mixed"]
+    assert precision.toolTip == options_of(Question)["precision"].metadata["summary"]
+    repeatable.setChecked(True)
+    precision.setCurrentIndex(1)
+    question = explanation_of(explain(desktop)).question
+    assert (question.precision, question.deterministic) == ("mixed", True)
+    desktop.widget.panel.state.parameters.precision = "full"
+    assert precision.currentText == "full"
+
+
+def test_the_panel_says_of_an_option_what_the_command_says(desktop: Desktop, tumour: None) -> None:
+    said = {
+        "refine": desktop.ui.refineSelector,
+        "device": desktop.ui.deviceSelector,
+        "contrast_weight": desktop.ui.contrastWeightBox,
+    }
+    for name, widget in said.items():
+        assert widget.toolTip == options_of(Question)[name].metadata["summary"]
+    assert (desktop.ui.contrastWeightBox.minimum, desktop.ui.contrastWeightBox.maximum) == (0, 10)
+
+
 def test_broken_options_of_a_scene_are_none(desktop: Desktop, tumour: None) -> None:
     choose(desktop.ui.methodSelector, "Seg-XRes CAM")
     for broken in ("{", "[]", '{"seg-xres-cam": 3}', '{"seg-xres-cam": {"pool": "x", "mode": 7, "size": 1}}'):
@@ -230,6 +265,9 @@ def test_broken_options_of_a_scene_are_none(desktop: Desktop, tumour: None) -> N
 
 @pytest.mark.parametrize("method", [name for name in METHODS if name != "seg-cam"])  # which does not fit this layer
 def test_a_contrast_changes_the_map_of_every_method_that_looks_at_the_class(a_model: Path, method: str) -> None:
-    request = ExplainRequest(volume_from_array(noise(), np.eye(4)), open_model(a_model), "tumour", method=method)
-    alone, against = (explain_here(one).signed_map for one in (request, replace(request, contrast="kidney")))
+    request = ExplainRequest.of(volume_from_array(noise(), np.eye(4)), open_model(a_model), "tumour", method=method)
+    alone, against = (
+        explain_here(one).signed_map
+        for one in (request, replace(request, question=replace(request.question, contrast="kidney")))
+    )
     assert torch.equal(alone, against) is METHODS[method].ignores_class

@@ -25,7 +25,7 @@ def column(table: Any, number: int) -> list[str]:
 
 
 def test_the_suggested_layer_comes_first_and_it_is_said_why(desktop: Desktop, table: Any) -> None:
-    suggested = desktop.widget.panel.state.layers["suggested"]
+    suggested = desktop.widget.panel.state.layers.suggested
     assert (table.item(0, 0).text(), table.item(0, 3).text()) == (suggested, "suggested")
     assert desktop.ui.layerLabel.text == f"{suggested} (suggested)"
     assert desktop.ui.layerFacts.text.startswith("Suggested: the deepest block whose grid (8 x 8 x 8)")
@@ -33,8 +33,8 @@ def test_the_suggested_layer_comes_first_and_it_is_said_why(desktop: Desktop, ta
 
 
 def test_marks_are_words_and_their_sentences_are_told(desktop: Desktop, table: Any) -> None:
-    told = desktop.widget.panel.state.layers["layers"]
-    codes = {mark["code"] for layer in told for mark in layer["marks"]}
+    told = desktop.widget.panel.state.layers.layers
+    codes = {one.code for layer in told for one in layer.caveats}
     assert "tail-trivial" in codes
     shown = " ".join(column(table, 3))
     assert not any(code in shown for code in codes)
@@ -48,14 +48,14 @@ def test_marks_are_words_and_their_sentences_are_told(desktop: Desktop, table: A
 @pytest.mark.parametrize("number", range(4))
 def test_a_click_on_a_head_sorts_by_it(desktop: Desktop, table: Any, number: int) -> None:
     before, chosen = column(table, 0), desktop.ui.layerLabel.text
-    sizes = {layer["name"]: layer for layer in desktop.widget.panel.state.layers["layers"]}
+    sizes = {layer.name: layer for layer in desktop.widget.panel.state.layers.layers}
 
     def keys() -> list[Any]:
         by = (
-            lambda layer: layer["name"],
-            lambda layer: layer["grid"],
-            lambda layer: max(layer["mm"], default=0),
-            lambda layer: [mark["title"] for mark in layer["marks"]],
+            lambda layer: layer.name,
+            lambda layer: layer.grid,
+            lambda layer: max(layer.mm, default=0),
+            lambda layer: [one.title for one in layer.caveats],
         )[number]
         return [by(sizes[name]) for name in column(table, 0)]
 

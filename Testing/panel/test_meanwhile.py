@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from a_record import a_record
 from harness.desktop import Desktop
 from tiny_bundle import noise, write_tiny_bundle
 
 from panel.steps import choose, choose_model, choose_segment, explain, idle, segment
-from SegHiResCAMLib.scene.heatmap import add_heatmap, heatmap_provenance
+from SegHiResCAMLib.scene.heatmap import add_heatmap, explanation_of
 from SegHiResCAMLib.scene.segments import segment_array
 from SegHiResCAMLib.scene.volumes import add_volume
 
@@ -38,8 +39,7 @@ def a_large_heatmap(scene: Any, parameters: Any) -> Any:
     """Takes seconds to be exported, since nothing of it can be packed."""
     volume = add_volume(scene, np.zeros((256, 256, 64), np.int16), np.eye(4), "CT")
     array = np.random.default_rng(0).random((256, 256, 64), np.float32)
-    facts = {"method": "CAM", "segment": "kidney", "model": "Net", "minimum": "0"}
-    node = parameters.heatmap = add_heatmap(scene, array, np.eye(4), facts, volume)
+    node = parameters.heatmap = add_heatmap(scene, array, np.eye(4), a_record("CAM", "kidney", "Net"), volume)
     return node
 
 
@@ -62,7 +62,7 @@ def test_a_segmentation_that_is_edited_meanwhile_keeps_the_edit_and_gets_its_hea
     segmentation.GetSegmentation().RemoveSegment("kidney")
     tumour = segment_array(segmentation, "tumour", a_volume)
     idle(desktop)
-    assert heatmap_provenance(parameters.heatmap)["segment"] == "tumour"
+    assert explanation_of(parameters.heatmap).question.segment == "tumour"
     assert np.array_equal(segment_array(segmentation, "tumour", a_volume), tumour)
     assert segmentation.GetSegmentation().GetNumberOfSegments() == 1
 
@@ -77,8 +77,8 @@ def test_both_methods_explain_what_was_chosen_when_explain_was_pressed(
     choose_segment(desktop, "kidney")
     choose(desktop.ui.compareSelector, "nothing")
     idle(desktop)
-    told = [heatmap_provenance(node) for node in (parameters.heatmap, parameters.secondHeatmap)]
-    assert [(facts["method"], facts["segment"]) for facts in told] == [
+    told = [explanation_of(node) for node in (parameters.heatmap, parameters.secondHeatmap)]
+    assert [(one.method, one.question.segment) for one in told] == [
         ("Seg-HiRes-Grad CAM", "tumour"),
         ("Seg-Grad CAM", "tumour"),
     ]

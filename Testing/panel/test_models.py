@@ -13,7 +13,7 @@ from harness.desktop import Desktop
 from tiny_bundle import NETWORK, noise, unet_weights, write_tiny_bundle
 
 from panel.steps import choose, choose_model, choose_segment, explain, idle, offered, segment
-from SegHiResCAMLib.scene.heatmap import heatmap_provenance
+from SegHiResCAMLib.scene.heatmap import explanation_of
 from SegHiResCAMLib.scene.volumes import add_volume
 
 
@@ -80,7 +80,7 @@ def test_further_images_are_asked_for_and_must_lie_on_one_grid(
     ui.volumeSelector2.setCurrentNode(second)
     segment(desktop)
     choose_segment(desktop, "tumour")
-    assert heatmap_provenance(explain(desktop))["segment"] == "tumour"
+    assert explanation_of(explain(desktop)).question.segment == "tumour"
 
 
 def test_a_model_whose_opening_was_cancelled_opens_when_it_is_chosen_again(
@@ -96,4 +96,4 @@ def test_a_model_whose_opening_was_cancelled_opens_when_it_is_chosen_again(
     assert desktop.ui.reasonLabel.text == "The model is not open: see what is said below, or choose it again."
     desktop.ui.modelSelector.activated.emit(desktop.ui.modelSelector.currentIndex)
     idle(desktop)
-    assert desktop.widget.panel.state.model["name"]
+    assert desktop.widget.panel.state.model.name

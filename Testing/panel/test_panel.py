@@ -18,7 +18,7 @@ from harness.desktop import Desktop, load_volume
 from panel.steps import choose, choose_model, choose_segment, explain, idle, segment, segments
 from SegHiResCAMLib.resources import resource
 from SegHiResCAMLib.scene.comparison import LAYOUT, VIEWS, composite_of
-from SegHiResCAMLib.scene.heatmap import heatmap_maximum, heatmap_provenance
+from SegHiResCAMLib.scene.heatmap import explanation_of, heatmap_maximum
 from SegHiResCAMLib.scene.per_slice import PER_SLICE
 from SegHiResCAMLib.scene.save import save_scene
 from SegHiResCAMLib.scene.segments import Segment, add_segmentation, segment_array
@@ -131,8 +131,8 @@ def test_the_users_own_segmentation_is_explained_as_it_is_drawn(
     assert desktop.ui.reasonLabel.text == "Choose what the model calls the segment Left mass."
     assert not desktop.ui.labelSelector.isHidden()
     choose(desktop.ui.labelSelector, "tumour")
-    facts = heatmap_provenance(explain(desktop))
-    assert (facts["segment"], facts["pixelCount"]) == ("tumour", str(8**3))
+    record = explanation_of(explain(desktop))
+    assert (record.question.segment, record.voxel_count) == ("tumour", 8**3)
 
 
 @pytest.mark.parametrize("pixel_set", ["points", "sphere around a point", "box", "whole image"])
@@ -150,7 +150,7 @@ def test_a_place_that_the_user_chooses_is_explained(
     desktop.ui.pointsSelector.setCurrentNode(points)
     desktop.ui.roiSelector.setCurrentNode(box)
     desktop.ui.radiusBox.setValue(3)
-    count = int(heatmap_provenance(explain(desktop))["pixelCount"])
+    count = explanation_of(explain(desktop)).voxel_count
     grid = np.stack(np.meshgrid(*map(np.arange, (24, 20, 18)), indexing="ij"), -1) * [1.5, 1.5, 2]
     away = grid - [15, 15, 18]
     expected = {
@@ -184,7 +184,7 @@ def test_the_island_at_the_crosshair_is_explained(
     index = np.argwhere(parts == 1)[0]
     scene.GetFirstNodeByClass("vtkMRMLCrosshairNode").SetCrosshairRAS(*(index * [1.5, 1.5, 2.0]))
     choose(desktop.ui.pixelSetSelector, "island")
-    assert int(heatmap_provenance(explain(desktop))["pixelCount"]) == int((parts == 1).sum())
+    assert explanation_of(explain(desktop)).voxel_count == int((parts == 1).sum())
 
 
 def test_another_layer_is_explained_and_the_suggested_one_comes_first(
@@ -192,11 +192,11 @@ def test_another_layer_is_explained_and_the_suggested_one_comes_first(
 ) -> None:
     table = desktop.ui.layerTable
     names = [table.item(row, 0).text() for row in range(table.rowCount)]
-    assert names[0] == heatmap_provenance(explained)["layer"]
+    assert names[0] == explanation_of(explained).layer.name
     assert names[0] in desktop.ui.layerLabel.text
     other = next(row for row, name in enumerate(names) if row and name != names[0])
     table.selectRow(other)
-    assert heatmap_provenance(explain(desktop))["layer"] == names[other]
+    assert explanation_of(explain(desktop)).layer.name == names[other]
     table.selectRow(0)
     assert parameters.layer == ""
 
@@ -207,7 +207,7 @@ def test_two_methods_are_compared_side_by_side_each_up_to_its_own_maximum(
     choose(desktop.ui.compareSelector, "Seg-Grad CAM")
     explain(desktop)
     first, second = parameters.heatmap, parameters.secondHeatmap
-    assert [heatmap_provenance(node)["methodId"] for node in (first, second)] == ["seg-hires-grad-cam", "seg-grad-cam"]
+    assert [explanation_of(node).question.method for node in (first, second)] == ["seg-hires-grad-cam", "seg-grad-cam"]
     assert scene.GetFirstNodeByClass("vtkMRMLLayoutNode").GetViewArrangement() == LAYOUT
     shown = [composite_of(scene, name).GetForegroundVolumeID() for name in VIEWS]
     assert shown == [first.GetID(), second.GetID()] * 2
@@ -246,7 +246,7 @@ def test_the_overlay_follows_every_control(desktop: Desktop, scene: Any, explain
     ui.legendCheckBox.click()
     assert not slicer.vtkSlicerColorLogic.GetColorLegendDisplayNode(explained).GetVisibility()
     ui.signedCheckBox.click()
-    lowest = float(heatmap_provenance(explained)["minimum"])
+    lowest = explanation_of(explained).minimum
     assert display.GetWindowLevelMin() == pytest.approx(-max(maximum, -lowest))
     assert not ui.colorSelector.enabled
     ui.signedCheckBox.click()
@@ -317,14 +317,14 @@ def test_a_reopened_scene_has_its_choices_and_its_overlay(
     desktop: Desktop, scene: Any, explained: Any, tmp_path: Path
 ) -> None:
     desktop.ui.opacitySlider.setValue(0.35)
-    name, facts = explained.GetName(), heatmap_provenance(explained)
+    name, facts = explained.GetName(), explanation_of(explained)
     save_scene(scene, tmp_path / "scene.mrb")
     scene.Clear(0)
     assert desktop.ui.heatmapSelector.currentNode() is None
     assert scene.ReadFromMRB(str(tmp_path / "scene.mrb"))
     desktop.qt.APPLICATION.processEvents()
     again = desktop.ui.heatmapSelector.currentNode()
-    assert (again.GetName(), heatmap_provenance(again)) == (name, facts)
+    assert (again.GetName(), explanation_of(again)) == (name, facts)
     assert view(scene).GetForegroundVolumeID() == again.GetID()
     assert view(scene).GetForegroundOpacity() == pytest.approx(0.35)
     desktop.ui.overlayCheckBox.click()
@@ -346,7 +346,7 @@ def test_the_key_explains_the_point_under_the_mouse_in_place_of_the_last(
         crosshair.SetCursorPositionRAS(position)
         press()
         idle(desktop)
-        assert heatmap_provenance(parameters.heatmap)["pixelSet"] == "point"
+        assert explanation_of(parameters.heatmap).region == "point"
         names.append(parameters.heatmap.GetID())
     desktop.widget.panel.exit()
     assert not key.enabled  # other modules have the key for themselves

@@ -11,12 +11,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from a_record import a_record
 from harness.desktop import Desktop
 from PIL import Image
 from real_data import assemble_bundle, slab
 
 from panel.steps import choose, choose_model, choose_segment, explain, idle, segment
-from SegHiResCAMLib.scene.heatmap import add_heatmap, heatmap_provenance, prepare_map
+from SegHiResCAMLib.scene.heatmap import add_heatmap, explanation_of, prepare_map
 from SegHiResCAMLib.scene.picture import slice_picture_steps
 from SegHiResCAMLib.scene.save import save_scene
 from SegHiResCAMLib.scene.segments import Segment, add_segmentation, prepare_labels, segment_array
@@ -74,11 +75,11 @@ def test_a_kidney_is_outlined_explained_shown_and_saved_without_a_standstill(
     finish(slice_picture_steps(tmp_path / "overlay.png", volume, heatmap, segmentation))
     picture = np.asarray(Image.open(tmp_path / "overlay.png").convert("RGB")).astype(int)
     assert (np.ptp(picture, axis=2) > 60).sum() > 500  # coloured pixels on a grey image
-    facts = heatmap_provenance(heatmap)
+    facts = explanation_of(heatmap)
     save_scene(scene, tmp_path / "scene.mrb")
     scene.Clear(0)
     assert scene.ReadFromMRB(str(tmp_path / "scene.mrb"))
-    assert heatmap_provenance(desktop.ui.heatmapSelector.currentNode()) == facts
+    assert explanation_of(desktop.ui.heatmapSelector.currentNode()) == facts
     idle(desktop)
 
 
@@ -87,7 +88,7 @@ def test_a_second_explanation_loads_neither_model_nor_volume_again(desktop: Desk
     logic.segment(volume, kits19)
     job = logic.explain(volume, kits19, "kidney", method="seg-grad-cam", wait=False)
     logic.explainer.wait(job)
-    assert {"model", "volume", "segmentation"} <= set(job.facts["reused"])
+    assert {"model", "volume", "segmentation"} <= set(job.reused)
 
 
 @pytest.mark.parametrize("after", [0.0, 0.3, 2.5])
@@ -137,13 +138,13 @@ def test_results_as_large_as_the_whole_ct_reach_the_scene_and_the_disk_without_a
     signed = np.where(array > 300, array, 0).astype(np.float32)
 
     highest = np.unravel_index(np.argmax(signed), signed.shape)
-    peak = " ".join(f"{coordinate:.3f}" for coordinate in (affine @ [*highest, 1])[:3])
+    peak = tuple((affine @ [*highest, 1])[:3].tolist())
 
     def add_labels(image: Any) -> None:
         parameters.segmentation = add_segmentation(scene, image, affine, [kidney], node)
 
     def add_map(prepared: Any) -> None:
-        facts = {"method": "CAM", "segment": "kidney", "minimum": str(signed.min()), "peakRas": peak}
+        facts = a_record("CAM", "kidney", minimum=float(signed.min()), peak_ras_mm=peak)
         parameters.heatmap = add_heatmap(scene, prepared, affine, facts, node, segmentation=parameters.segmentation)
 
     parameters = desktop.widget.panel.state.parameters

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import slicer
+from a_record import a_record
 
 from SegHiResCAMLib.scene.appearance import COLORS, Appearance, apply_appearance
 from SegHiResCAMLib.scene.heatmap import add_heatmap, peak_position
@@ -25,7 +26,7 @@ def signed(scene: Any) -> Any:
     values = np.full(SHAPE, 0.1, np.float32)
     values[:8], values[12:] = 8, -4
     volume = add_volume(scene, np.zeros(SHAPE, np.float32), np.eye(4), "CT")
-    return add_heatmap(scene, values, np.eye(4), {"method": "CAM", "segment": "kidney"}, volume)
+    return add_heatmap(scene, values, np.eye(4), a_record("CAM", "kidney"), volume)
 
 
 def drawn(node: Any, *places: tuple[float, float, float]) -> list[np.ndarray]:
@@ -58,7 +59,7 @@ def test_the_hidden_fraction_hides_both_signs(signed: Any, hidden: float) -> Non
 
 def test_the_same_value_has_the_same_colour_in_maps_of_one_range(scene: Any, signed: Any) -> None:
     volume = add_volume(scene, np.zeros(SHAPE, np.float32), np.eye(4), "CT")
-    other = add_heatmap(scene, np.where(volume_array(signed)[0] == 8, 8, 40), np.eye(4), {"method": "B"}, volume)
+    other = add_heatmap(scene, np.where(volume_array(signed)[0] == 8, 8, 40), np.eye(4), a_record("B"), volume)
     for node in (signed, other):
         apply_appearance(node, Appearance(40))
     np.testing.assert_array_equal(drawn(signed, FOR)[0], drawn(other, FOR)[0])
@@ -96,7 +97,7 @@ def test_divided_by_slice_every_slice_reaches_one_and_a_blank_one_stays_blank(sc
     slices = np.moveaxis(values, across, 0)
     slices *= np.arange(len(slices))[:, None, None]  # the first is blank, the last the strongest
     volume = add_volume(scene, np.zeros(SHAPE, np.float32), affine, "CT")
-    heatmap = add_heatmap(scene, values, affine, {"method": "CAM"}, volume)
+    heatmap = add_heatmap(scene, values, affine, a_record("CAM"), volume)
     node = add_per_slice(heatmap, per_slice(values, affine, "axial"))
     divided = np.moveaxis(volume_array(node)[0], across, 0)
     assert divided[0].max() == 0
@@ -126,7 +127,7 @@ def test_the_peak_is_found_again_where_the_facts_no_longer_fit(scene: Any) -> No
     values = np.zeros(SHAPE, np.float32)
     values[3, 4, 5] = 2
     volume = add_volume(scene, values, np.eye(4), "CT")
-    node = add_heatmap(scene, values, np.eye(4), {"peakRas": "3.000 4.000 5.000"}, volume)
+    node = add_heatmap(scene, values, np.eye(4), a_record(peak_ras_mm=(3.0, 4.0, 5.0)), volume)
     np.testing.assert_array_equal(peak_position(node).position, [3, 4, 5])
     moved = np.eye(4)
     moved[0, 3] = 7  # as when a transform is hardened

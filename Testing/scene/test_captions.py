@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from a_record import a_record
 
 from SegHiResCAMLib.patient_places import place
+from SegHiResCAMLib.records.explanation import Finding
 from SegHiResCAMLib.scene import captions
 from SegHiResCAMLib.scene.captions import shortened
 
@@ -37,9 +39,10 @@ def test_a_text_with_room_is_whole() -> None:
 
 @pytest.mark.parametrize("lines", [1, 2, 3])
 def test_a_warning_under_a_figure_is_cut_between_words(monkeypatch: pytest.MonkeyPatch, lines: int) -> None:
-    monkeypatch.setattr(captions, "heatmap_diagnoses", lambda heatmap: heatmap)
+    record = a_record(findings=(Finding("warning", WARNING),))
+    monkeypatch.setattr(captions, "explanation_of", lambda _heatmap: record)
     page = _Page()
-    captions.notes(page, [WARNING], 0, 0, 420, lines)  # type: ignore[arg-type]
+    captions.notes(page, None, 0, 0, 420, lines)  # type: ignore[arg-type]
     assert len(page.lines) == lines
     assert page.lines[-1].endswith(" …")
     assert WARNING.startswith(" ".join(page.lines).removesuffix(" …") + " ")

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import slicer
+from a_record import a_record
 from harness.views import CONVENTIONAL, main_window
 
 from SegHiResCAMLib.scene.comparison import LAYOUT, VIEWS, composite_of, hide_comparison, offer_layout, show_comparison
@@ -27,7 +28,7 @@ def window(application: HeadlessApplication) -> Iterator[None]:
 
 def maps(scene: Any) -> tuple[Any, list[Any]]:
     volume = add_volume(scene, ONES, np.eye(4), "CT")
-    return volume, [add_heatmap(scene, ONES, np.eye(4), {"method": name}, volume) for name in ("A", "B")]
+    return volume, [add_heatmap(scene, ONES, np.eye(4), a_record(name), volume) for name in ("A", "B")]
 
 
 @pytest.mark.usefixtures("window")
@@ -56,7 +57,7 @@ def test_views_look_at_the_patient_wherever_that_is(scene: Any) -> None:
     array = np.zeros((300, 300, 40), np.float32)
     array[100, 200, 30] = 1
     peak = affine @ [100, 200, 30, 1]
-    show_comparison(scene, volume, [add_heatmap(scene, array, affine, {"method": name}, volume) for name in "AB"], 0.5)
+    show_comparison(scene, volume, [add_heatmap(scene, array, affine, a_record(name), volume) for name in "AB"], 0.5)
     for name, orientation in VIEWS.items():
         view = scene.GetSingletonNode(name, "vtkMRMLSliceNode")
         columns, rows, _ = view.GetDimensions()

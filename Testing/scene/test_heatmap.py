@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import slicer
+from a_record import a_record
 
 from SegHiResCAMLib.scene.errors import SceneError
 from SegHiResCAMLib.scene.heatmap import (
@@ -11,7 +14,7 @@ from SegHiResCAMLib.scene.heatmap import (
     MEASUREMENTS,
     SEGMENTATION,
     add_heatmap,
-    heatmap_provenance,
+    explanation_of,
     peak_position,
     remove_heatmap,
     set_display_range,
@@ -20,13 +23,7 @@ from SegHiResCAMLib.scene.segments import Segment, add_segmentation
 from SegHiResCAMLib.scene.volumes import add_volume, volume_array
 
 SHAPE = (7, 6, 5)
-PROVENANCE = {
-    "method": "Seg-HiRes-Grad CAM",
-    "segment": "kidney",
-    "model": "kits-unet",
-    "layer": "up.1",
-    "score": "12.5",
-}
+RECORD = a_record("Seg-HiRes-Grad CAM", "kidney", "kits-unet", score=12.5)
 
 
 def _map(peak: float = 20.0) -> np.ndarray:
@@ -38,7 +35,7 @@ def _map(peak: float = 20.0) -> np.ndarray:
 def _add(scene, array, affine=None, **options):
     affine = np.eye(4) if affine is None else affine
     volume = add_volume(scene, np.zeros(SHAPE, np.float32), affine, "CT")
-    return add_heatmap(scene, array, affine, PROVENANCE, volume, **options), volume
+    return add_heatmap(scene, array, affine, RECORD, volume, **options), volume
 
 
 def test_a_map_keeps_its_raw_values_and_its_grid(scene, affine):
@@ -78,7 +75,7 @@ def test_two_maps_can_be_given_one_range(scene):
 def test_a_map_that_is_nowhere_above_zero_has_the_range_zero_to_one_and_its_peak_in_the_middle(scene, array):
     node, _ = _add(scene, array)
     assert node.GetDisplayNode().GetWindowLevelMax() == 1.0
-    assert heatmap_provenance(node)["maximum"] == "0.0"
+    assert explanation_of(node).maximum == 0
     assert peak_position(node).value == 0.0
     np.testing.assert_allclose(peak_position(node).position, [3, 2.5, 2])
 
@@ -95,17 +92,25 @@ def test_a_map_is_named_by_method_segment_and_model(scene):
     assert _add(scene, _map())[0].GetName() == "Seg-HiRes-Grad CAM, kidney, kits-unet"
 
 
-def test_provenance_comes_back_with_the_maximum(scene):
+def test_the_record_comes_back_with_the_maximum(scene):
     node, volume = _add(scene, _map(20.0))
-    assert heatmap_provenance(node) == {**PROVENANCE, "maximum": "20.0"}
-    assert heatmap_provenance(volume) == {}
+    assert explanation_of(node) == replace(RECORD, maximum=20.0)
+    assert explanation_of(volume) is None
+
+
+@pytest.mark.parametrize("broken", ["", "{", "[]", "{}", '{"schemaVersion": 2}', '{"schemaVersion": 99}', "[" * 10**5])
+def test_a_record_that_cannot_be_read_leaves_a_heat_map_of_its_method(scene, broken):
+    node, _ = _add(scene, _map(20.0))
+    node.SetAttribute("SegHiResCAM.explanation", broken)
+    assert explanation_of(node).method in ("Seg-HiRes-Grad CAM", "")
+    assert peak_position(node).value == 20.0
 
 
 def test_a_map_refers_to_what_it_explains(scene):
     volume = add_volume(scene, np.zeros(SHAPE, np.float32), np.eye(4), "CT")
     kidney = Segment("kidney", 1, (1, 0, 0))
     segmentation = add_segmentation(scene, np.ones(SHAPE, int), np.eye(4), [kidney], volume)
-    node = add_heatmap(scene, _map(), np.eye(4), PROVENANCE, volume, segmentation=segmentation)
+    node = add_heatmap(scene, _map(), np.eye(4), RECORD, volume, segmentation=segmentation)
     assert node.GetNodeReference(INPUT_VOLUME) is volume
     assert node.GetNodeReference(SEGMENTATION) is segmentation
 
@@ -131,7 +136,7 @@ def test_the_legend_names_method_and_segment_and_writes_any_magnitude(scene):
 def test_a_removed_map_leaves_nothing_behind(scene):
     volume = add_volume(scene, np.zeros(SHAPE, np.float32), np.eye(4), "CT")
     before = scene.GetNumberOfNodes()
-    node = add_heatmap(scene, _map(), np.eye(4), PROVENANCE, volume)
+    node = add_heatmap(scene, _map(), np.eye(4), RECORD, volume)
     table = scene.AddNewNodeByClass("vtkMRMLTableNode")
     node.SetNodeReferenceID(MEASUREMENTS, table.GetID())
     remove_heatmap(node)

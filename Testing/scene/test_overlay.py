@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from a_record import a_record
 
 from SegHiResCAMLib.scene.heatmap import add_heatmap
 from SegHiResCAMLib.scene.overlay import hide_overlay, jump_slices, show_overlay
@@ -34,7 +35,7 @@ def nodes(scene):
     kidney = [Segment("kidney", 1, (1, 0, 0))]
     organs = [add_segmentation(scene, ONES.astype(int), np.eye(4), kidney, ct) for _ in range(2)]
     organs[1].GetDisplayNode().SetVisibility2DOutline(False)
-    maps = [add_heatmap(scene, ONES, np.eye(4), {"method": method}, ct) for method in ("first", "second")]
+    maps = [add_heatmap(scene, ONES, np.eye(4), a_record(method), ct) for method in ("first", "second")]
     return ct, add_volume(scene, ONES, np.eye(4), "older CT"), maps, organs
 
 

@@ -5,6 +5,7 @@ import sys
 import matplotlib.image
 import numpy as np
 import pytest
+from a_record import a_record
 
 from SegHiResCAMLib.scene.canvas import number
 from SegHiResCAMLib.scene.errors import SceneError
@@ -32,7 +33,7 @@ def nodes(scene, affine):
     volume = add_volume(scene, ct, affine, "CT")
     segmentation = add_segmentation(scene, (distance < 6).astype(int), affine, [Segment("kidney", 1, GREEN)], volume)
     values = np.clip(1 - distance / 5, 0, None)
-    facts = {"method": "Seg-HiRes-Grad CAM", "segment": "kidney", "model": "network"}
+    facts = a_record("Seg-HiRes-Grad CAM", "kidney", "network")
     maps = [add_heatmap(scene, scale * values, affine, facts, volume, segmentation=segmentation) for scale in (1, 1e4)]
     return volume, segmentation, maps
 
@@ -106,7 +107,7 @@ def test_maps_that_were_given_one_range_are_compared_in_absolute_terms(nodes, tm
 @pytest.mark.parametrize("affine", ["identity"], indirect=True)
 def test_a_map_of_zeros_makes_a_picture_without_heat(scene, nodes, tmp_path):
     volume, segmentation, _ = nodes
-    empty = add_heatmap(scene, np.zeros(SHAPE), np.eye(4), {"method": "CAM"}, volume)
+    empty = add_heatmap(scene, np.zeros(SHAPE), np.eye(4), a_record("CAM"), volume)
     finish(slice_picture_steps(tmp_path / "picture.png", volume, empty, segmentation))
     assert not _hot(_read(tmp_path / "picture.png")).any()
 

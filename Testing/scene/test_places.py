@@ -38,11 +38,11 @@ def _markups(scene: Any) -> Iterator[None]:
 def test_points_lie_in_the_volumes_own_frame(volume: Any) -> None:
     own = np.array([1.0, 2, 3])
     world = (TURN @ [*own, 1])[:3]
-    np.testing.assert_allclose(component_at(volume, world)["point"], own)
-    np.testing.assert_allclose(points_at(volume, [world, world])["points"], [own, own])
+    np.testing.assert_allclose(component_at(volume, world).point, own)
+    np.testing.assert_allclose(points_at(volume, [world, world]).points, [own, own])
     sphere = sphere_at(volume, world, 7.5)
-    np.testing.assert_allclose(sphere["centre"], own)
-    assert sphere["radius"] == 7.5
+    np.testing.assert_allclose(sphere.centre, own)
+    assert sphere.radius == 7.5
 
 
 @pytest.mark.usefixtures("_markups")
@@ -54,7 +54,7 @@ def test_a_box_keeps_its_corners(scene: Any, volume: Any) -> None:
     roi.SetAndObserveObjectToNodeMatrix(slicer.util.vtkMatrixFromArray(placed))
     box = box_of(volume, roi)
     signs = np.array(np.meshgrid(*[(-0.5, 0.5)] * 3)).reshape(3, -1).T
-    ours = np.array(box["centre"]) + (signs * box["size"]) @ np.array(box["axes"])
+    ours = np.array(box.centre) + (signs * box.size) @ np.array(box.axes)
     world = (placed @ np.c_[signs * (2, 4, 6), np.ones(8)].T)[:3].T
     own = (np.linalg.inv(TURN) @ np.c_[world, np.ones(8)].T)[:3].T
     np.testing.assert_allclose(ours, own, atol=1e-9)

@@ -2,13 +2,16 @@ from __future__ import annotations
 
 import re
 import zipfile
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import slicer
+from a_record import a_record
 
+from SegHiResCAMLib.records.explanation import Finding
 from SegHiResCAMLib.scene.errors import SceneError
-from SegHiResCAMLib.scene.heatmap import INFERNO, INPUT_VOLUME, SEGMENTATION, add_heatmap, heatmap_provenance
+from SegHiResCAMLib.scene.heatmap import INFERNO, INPUT_VOLUME, SEGMENTATION, add_heatmap, explanation_of
 from SegHiResCAMLib.scene.save import save_scene, save_segmentation
 from SegHiResCAMLib.scene.segments import Segment, add_segmentation, segment_array, terminology_entry
 from SegHiResCAMLib.scene.volumes import add_volume, volume_array
@@ -18,19 +21,15 @@ RANDOM = np.random.default_rng(0)
 CT = RANDOM.normal(0, 300, (7, 6, 5)).astype(np.int16)
 MAP = RANDOM.gamma(2, 5, CT.shape).astype(np.float32)
 LABELS = RANDOM.integers(0, 2, CT.shape)
-PROVENANCE = {
-    "method": "Seg-HiRes-Grad CAM",
-    "segment": "tumour",
-    "model": "Modell Ü",
-    "awkward": 'C:\\x; "a:b" <50 %25> & é',
-}
+AWKWARD = 'C:\\x; "a:b" <50 %25> & é'
+RECORD = a_record("Seg-HiRes-Grad CAM", "tumour", "Modell Ü", findings=(Finding("awkward", AWKWARD),))
 TUMOUR = Segment("Tumour", 1, KNOWN["tumour"][1], KNOWN["tumour"][0])
 
 
 def _fill(scene, affine):
     ct = add_volume(scene, CT, affine, "CT", window=(60, 350))
     segmentation = add_segmentation(scene, LABELS, affine, [TUMOUR], ct, name="Organs")
-    return ct, segmentation, add_heatmap(scene, MAP, affine, PROVENANCE, ct, segmentation=segmentation)
+    return ct, segmentation, add_heatmap(scene, MAP, affine, RECORD, ct, segmentation=segmentation)
 
 
 def test_a_scene_comes_back_with_all_that_was_in_it(scene, affine, tmp_path):
@@ -57,7 +56,7 @@ def test_a_scene_comes_back_with_all_that_was_in_it(scene, affine, tmp_path):
     assert display.GetLowerThreshold() == pytest.approx(0.15 * MAP.max(), rel=1e-5)
     assert display.GetUpperThreshold() > MAP.max()
     assert display.GetApplyThreshold()
-    assert heatmap_provenance(heatmap) == {**PROVENANCE, "maximum": repr(float(MAP.max()))}
+    assert explanation_of(heatmap) == replace(RECORD, maximum=float(MAP.max()))
     assert heatmap.GetNodeReference(INPUT_VOLUME) is ct
     assert heatmap.GetNodeReference(SEGMENTATION) is segmentation
     legend = slicer.vtkSlicerColorLogic.GetColorLegendDisplayNode(heatmap)

@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import slicer
+from a_record import a_record
 from vtk.util.numpy_support import vtk_to_numpy
 
 from SegHiResCAMLib.scene.heatmap import add_heatmap, peak_position
@@ -43,7 +44,7 @@ def ct_and_map(scene, affine):
     """A grey CT, and a map with one hot ball to the patient's left, front and head."""
     center, ball = _ball(affine, (-4, 3, 2))
     ct = add_volume(scene, np.full(SHAPE, 40, np.int16), affine, "CT", window=(40, 400))
-    return ct, add_heatmap(scene, ball, affine, {"method": "test"}, ct), center
+    return ct, add_heatmap(scene, ball, affine, a_record("test"), ct), center
 
 
 @pytest.mark.parametrize(
@@ -118,7 +119,7 @@ def test_outside_the_volume_there_is_nothing(scene):
 def test_a_mask_lies_where_the_map_of_the_same_voxels_lies(scene, affine, view):
     center, ball = _ball(affine, (-4, 3, 2))
     ct = add_volume(scene, np.zeros(SHAPE, np.int16), affine, "CT")
-    heatmap = add_heatmap(scene, (ball > 0).astype(np.float32), affine, {}, ct, lower_fraction=0.5)
+    heatmap = add_heatmap(scene, (ball > 0).astype(np.float32), affine, a_record(), ct, lower_fraction=0.5)
     for transform in (None, np.diag([1.0, -1.0, 1.0, 1.0])):
         if transform is not None:
             node = scene.AddNewNodeByClass("vtkMRMLLinearTransformNode")

@@ -16,6 +16,8 @@ import numpy as np
 import pytest
 
 from SegHiResCAMLib import child_process
+from SegHiResCAMLib.records.question import Question
+from SegHiResCAMLib.records.regions import Points
 from SegHiResCAMLib.worker.arrays import DiskFull, digest, load_array, save_array
 from SegHiResCAMLib.worker.client import Client
 from SegHiResCAMLib.worker.protocol import Error, Explain, OpenModel, Progress, Segment, Voxels
@@ -25,7 +27,7 @@ MakeClient = Callable[..., Client]
 AT_ONCE = 0.25
 """Seconds that a call from an application's thread may take here: it waits for nothing, but other programs may have the processor."""
 
-READY = '{"id": 0, "kind": "ready", "body": {"version": 3}}'
+READY = '{"id": 0, "kind": "ready", "body": {"version": 4}}'
 
 ENDLESS = Voxels.of(np.broadcast_to(np.float32(0), (8000, 8000, 8000)), np.eye(4))
 """Two terabytes of zeros that take no memory."""
@@ -68,9 +70,9 @@ def ends(client: Client, identifier: int, seconds: float) -> Error:
 
 def a_long_question() -> Explain:
     """40,000 points: two megabytes of JSON, where a pipe holds 64 kilobytes."""
-    points = [[float(number), 0.5, -0.25] for number in range(40_000)]
+    points = tuple((float(number), 0.5, -0.25) for number in range(40_000))
     volume = Voxels.of(np.zeros((4, 4, 4), np.float32), np.eye(4))
-    return Explain("any", volume, "tumour", pixel_set={"kind": "points", "points": points})
+    return Explain("any", volume, Question(segment="tumour", region=Points(points)))
 
 
 def saying(said: str) -> list[str]:

@@ -82,7 +82,7 @@ def test_a_worker_is_cancelled_killed_asked_again_and_closed(
     assert "signal 9" in error.sentence
     assert "memory" in error.sentence
     assert list(temporary.iterdir()) == []
-    assert client.wait(client.submit(OpenModel(a_model))).facts["name"] == "Tiny network"
+    assert client.wait(client.submit(OpenModel(a_model))).answer.model.name == "Tiny network"
     second_worker = client.worker_pid
     assert second_worker != first_worker
 

@@ -3,7 +3,7 @@
     from seghirescam import ExplainRequest, explain, open_model, read_volume, write_volume
 
     volume, model = read_volume("ct-dicom"), open_model("my-bundle")
-    explanation = explain(ExplainRequest(volume, model, segment="kidney"))
+    explanation = explain(ExplainRequest.of(volume, model, "kidney"))
     write_volume(explanation.heatmap, "heatmap.nrrd")
 
 What is named here stays from one minor version to the next; what lies in `SegHiResCAMLib` may move. Inside 3D Slicer, scripts use the
@@ -17,7 +17,11 @@ from SegHiResCAMLib.engine import (
     EngineError,
     ExplainRequest,
     Explanation,
+    ExplanationRecord,
+    Finding,
     Label,
+    Measurements,
+    Question,
     Segmentation,
     SegmentationModel,
     explain,
@@ -35,7 +39,11 @@ __all__ = [
     "EngineError",
     "ExplainRequest",
     "Explanation",
+    "ExplanationRecord",
+    "Finding",
     "Label",
+    "Measurements",
+    "Question",
     "Segmentation",
     "SegmentationModel",
     "activation_map",

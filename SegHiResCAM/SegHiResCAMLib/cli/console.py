@@ -107,18 +107,17 @@ def print_json(facts: Any) -> None:
 
 def print_explanation(explanation: Explanation) -> None:
     """What an explanation found, and what to know before believing it."""
-    facts = explanation.provenance
     maximum, peak = explanation.peak
     answer.print()
     answer.print(
         styled(
-            (facts["method"], "bold"),
-            f" of '{facts['segment']}' at layer {facts['layer']} ({explanation.layer_reason})",
+            (explanation.method, "bold"),
+            f" of '{explanation.label.name}' at layer {explanation.layer.name} ({explanation.layer.reason})",
         )
     )
     answer.print(
-        f"  peak {maximum:.4g} {facts['units']} at {place(peak)}; "
-        f"score {explanation.score:.4g} over {explanation.pixel_count} voxels; "
+        f"  peak {maximum:.4g} {explanation.units} at {place(peak)}; "
+        f"score {explanation.score:.4g} over {explanation.voxel_count} voxels; "
         f"{explanation.windows_touched} of {explanation.windows} windows contribute"
     )
     if explanation.mean_probability is not None:
@@ -129,8 +128,8 @@ def print_explanation(explanation: Explanation) -> None:
             f"  {measured.share_inside:.0%} of the map inside the explained region, {measured.share_within_10_mm:.0%} within 10 mm of it; "
             f"effective volume {measured.effective_volume_ml:.3g} ml, explained volume {measured.segment_volume_ml:.3g} ml"
         )
-    for diagnosis in explanation.diagnoses:
-        note("  Note", diagnosis.sentence)
+    for finding in explanation.findings:
+        note("  Note", finding.message)
 
 
 def print_files(files: list[Path]) -> None:

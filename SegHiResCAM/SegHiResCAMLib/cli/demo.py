@@ -10,6 +10,7 @@ import typer
 from SegHiResCAMLib.cli.application import app
 from SegHiResCAMLib.cli.console import job, open_scene, print_explanation, print_files, print_json
 from SegHiResCAMLib.cli.options import JsonOption, utf_8_only
+from SegHiResCAMLib.records.json_form import to_json
 
 
 @app.command(epilog="Example: seghirescam demo -o my-demo")
@@ -25,7 +26,7 @@ def demo(
 
         files, explanations = run_demo(open_scene, output, progress)
     if as_json:
-        print_json(explanations[0].as_dict() | {"files": [str(file) for file in files]})
+        print_json(to_json(explanations[0].record()) | {"files": [str(file) for file in files]})
         return
     for explanation in explanations:
         print_explanation(explanation)

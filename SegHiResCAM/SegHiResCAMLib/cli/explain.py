@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -14,25 +13,17 @@ from SegHiResCAMLib.cli.application import app
 from SegHiResCAMLib.cli.console import job, note, open_scene, print_explanation, print_files, print_json, told
 from SegHiResCAMLib.cli.inputs import read_inputs
 from SegHiResCAMLib.cli.options import (
-    COMPUTING,
-    METHOD,
-    QUESTION,
     RESULTS,
-    Axis,
-    AxisOption,
-    Combine,
-    Device,
-    DeviceOption,
     JsonOption,
-    Mode,
     ModelOption,
-    ModeOption,
-    Precision,
     SeriesOption,
     VolumesArgument,
     utf_8_only,
 )
-from SegHiResCAMLib.cli.pixel_sets import PIXELS_HELP, pixel_set_of
+from SegHiResCAMLib.cli.question_options import with_options
+from SegHiResCAMLib.records.json_form import to_json
+from SegHiResCAMLib.records.question import HOW, WHAT, Question
+from SegHiResCAMLib.records.regions import Mask
 
 if TYPE_CHECKING:
     from SegHiResCAMLib.engine.answer.explanation import ExplainRequest, Explanation
@@ -44,6 +35,7 @@ EVERY = "all"
 
 
 @app.command(epilog="Example: seghirescam explain ct-dicom/ --model my-bundle --segment tumour -o why-tumour")
+@with_options(Question)
 def explain(
     volume: VolumesArgument,
     model: ModelOption,
@@ -54,7 +46,7 @@ def explain(
             "-s",
             metavar="NAME",
             help="The segment to explain; several share the forward passes.",
-            rich_help_panel=QUESTION,
+            rich_help_panel=WHAT,
         ),
     ],
     output: Annotated[
@@ -68,90 +60,38 @@ def explain(
             rich_help_panel=RESULTS,
         ),
     ],
-    method: Annotated[
-        str, typer.Option(metavar="METHOD", help="See 'methods'.", rich_help_panel=METHOD)
-    ] = "seg-hires-grad-cam",
-    settings: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set",
-            metavar="NAME=VALUE",
-            help="An option of the method, as 'methods' lists them.",
-            rich_help_panel=METHOD,
-        ),
-    ] = None,
-    compare: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="METHOD",
-            help=f"Another method to set beside it, as often as you like; '{EVERY}' for all.",
-            rich_help_panel=METHOD,
-        ),
-    ] = None,
-    layer: Annotated[
-        str | None,
-        typer.Option(metavar="NAME", help="See 'layers'; left out, one is suggested.", rich_help_panel=METHOD),
-    ] = None,
-    refine_with: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="NAME", help="A further layer, whose map is combined with the first one's.", rich_help_panel=METHOD
-        ),
-    ] = None,
-    refine: Annotated[
-        Combine, typer.Option(help="How the maps of several layers are combined.", rich_help_panel=METHOD)
-    ] = Combine.product,
-    pixels: Annotated[str | None, typer.Option(metavar="SET", help=PIXELS_HELP, rich_help_panel=QUESTION)] = None,
     mask: Annotated[
         str | None,
         typer.Option(
             metavar="FILE",
-            help="Explain these voxels (above 0), not those the model outlines.",
-            rich_help_panel=QUESTION,
+            help="Explain these voxels (above 0) in place of the predicted segment.",
+            rich_help_panel=WHAT,
         ),
     ] = None,
     mask_value: Annotated[
         int | None,
-        typer.Option(metavar="N", help="Of a mask with several labels, the one to explain.", rich_help_panel=QUESTION),
+        typer.Option(metavar="N", help="Of a mask with several labels, the one to explain.", rich_help_panel=WHAT),
     ] = None,
     mask_segment: Annotated[
         str | None,
         typer.Option(
             metavar="NAME",
             help="Of a mask that is a segmentation file of several segments, the one to explain: name or ID.",
-            rich_help_panel=QUESTION,
+            rich_help_panel=WHAT,
         ),
     ] = None,
     weighted: Annotated[
         bool,
-        typer.Option("--weighted", help="The mask's values say how much each voxel counts.", rich_help_panel=QUESTION),
+        typer.Option("--weighted", help="The mask's values say how much each voxel counts.", rich_help_panel=WHAT),
     ] = False,
-    contrast: Annotated[
-        str | None,
+    compare: Annotated[
+        list[str] | None,
         typer.Option(
-            metavar="NAME",
-            help="Why the segment rather than this one? A segment's name, or 'background'.",
-            rich_help_panel=QUESTION,
+            metavar="METHOD",
+            help=f"Another method to compare with, as often as you like; '{EVERY}' for all.",
+            rich_help_panel=HOW,
         ),
     ] = None,
-    contrast_weight: Annotated[
-        float, typer.Option(metavar="W", help="How much the other segment counts.", rich_help_panel=QUESTION)
-    ] = 1.0,
-    mode: ModeOption = Mode.auto,
-    axis: AxisOption = Axis.auto,
-    device: DeviceOption = Device.auto,
-    precision: Annotated[
-        Precision,
-        typer.Option(help="mixed: a faster preview on a GPU, whose map differs a little.", rich_help_panel=COMPUTING),
-    ] = Precision.full,
-    deterministic: Annotated[
-        bool,
-        typer.Option(
-            "--deterministic",
-            help="The same numbers bit for bit every time on this machine; may be slower.",
-            rich_help_panel=COMPUTING,
-        ),
-    ] = False,
     series: SeriesOption = None,
     nifti: Annotated[
         bool, typer.Option("--nifti", help="Heat map and label map as NIfTI, too.", rich_help_panel=RESULTS)
@@ -165,8 +105,10 @@ def explain(
         ),
     ] = None,
     as_json: JsonOption = False,
+    *,
+    chosen: dict[str, Any],
 ) -> None:
-    """Explain why a model outlined a segment: heat map, segmentation, picture, scene for 3D Slicer, and the facts."""
+    """Explain why a model segmented a structure: heat map, segmentation, picture, scene for 3D Slicer, and `explanation.json`."""
     with job() as progress:
         from SegHiResCAMLib.engine.answer.explain import explain_segments
         from SegHiResCAMLib.engine.answer.explanation import ExplainRequest
@@ -187,10 +129,11 @@ def explain(
             write_nifti,
         )
 
-        _check_mask_options(pixels, mask, mask_value, mask_segment, weighted)
+        question = Question(segment=segment[0], **chosen)
+        _check_mask_options(question, mask, mask_value, mask_segment, weighted)
         progress(0.0, "Reading")
         every = EVERY in (compare or [])
-        others = [one for one in METHODS if one != method] if every else list(compare or [])
+        others = [one for one in METHODS if one != question.method] if every else list(compare or [])
         for name in others:
             find_method(name)
         opened = open_model(model)
@@ -200,23 +143,10 @@ def explain(
             request = ExplainRequest(
                 volume=read_inputs(volume, series),
                 model=opened,
-                segment=segment[0],
-                method=method,
-                method_options=_options_of(settings or []),
-                layer=layer,
-                refine_with=tuple(refine_with or ()),
-                refine=refine.value,
-                pixel_set=None if pixels is None else pixel_set_of(pixels),
+                question=question,
                 mask=None
                 if mask is None
                 else read_mask(mask, segment=mask_segment, value=mask_value, weighted=weighted),
-                contrast=contrast,
-                contrast_weight=contrast_weight,
-                mode=mode.value,
-                axis=axis.value,
-                device=device.value,
-                precision=precision.value,
-                deterministic=deterministic,
             )
             if dicom is not None:
                 check_source(request.volume, dicom, series)
@@ -238,10 +168,10 @@ def explain(
             progress(0.99, "Putting the files in place")
             written = result.put_in_place()
     if as_json:
-        facts = [
-            explanations[0].as_dict() | {"compared_with": [one.as_dict() for one in explanations[1:]]}
-            for explanations in by_segment
+        records = [
+            replace(first.record(), compared_with=tuple(one.record() for one in rest)) for first, *rest in by_segment
         ]
+        facts = [to_json(one) for one in records]
         files = [str(file) for file in written]
         print_json((facts[0] if len(facts) == 1 else {"segments": facts}) | {"files": files})
         return
@@ -263,8 +193,9 @@ def _also(
     from SegHiResCAMLib.engine.answer.explain import explain_segments
     from SegHiResCAMLib.engine.errors import EngineError
 
+    other = replace(request.question, method=method, method_options={})
     try:
-        return [explain_segments(replace(request, method=method, method_options={}), segments, segmentation, progress)]
+        return [explain_segments(replace(request, question=other), segments, segmentation, progress)]
     except EngineError as problem:
         if not skip:
             raise
@@ -272,26 +203,8 @@ def _also(
         return []
 
 
-def _options_of(settings: list[str]) -> dict[str, Any]:
-    """`["pool=4", "mode=max"]` as a dictionary; values are numbers where they look like numbers."""
-    from SegHiResCAMLib.engine.errors import EngineError
-
-    found: dict[str, Any] = {}
-    for setting in settings:
-        name, sign, value = setting.partition("=")
-        if not sign:
-            raise EngineError(
-                "method-option", f"'{setting}' sets nothing: write an option as name=value, such as pool=4."
-            )
-        try:
-            found[name.strip()] = ast.literal_eval(value.strip())
-        except (ValueError, SyntaxError):
-            found[name.strip()] = value.strip()
-    return found
-
-
 def _check_mask_options(
-    pixels: str | None, mask: str | None, value: int | None, segment: str | None, weighted: bool
+    question: Question, mask: str | None, value: int | None, segment: str | None, weighted: bool
 ) -> None:
     """Refuse options of which one would say nothing."""
     from SegHiResCAMLib.engine.errors import EngineError
@@ -299,7 +212,7 @@ def _check_mask_options(
     if mask is None and (value is not None or segment is not None or weighted):
         sentence = "--mask-value, --mask-segment and --weighted say how a mask is read, and there is none: give it with --mask, too."
         raise EngineError("mask-missing", sentence)
-    if mask is not None and pixels not in (None, "mask"):
+    if mask is not None and not isinstance(question.region, Mask | None):
         raise EngineError(
-            "mask-and-pixels", "--mask and --pixels both say which voxels are explained: give one of them."
+            "mask-and-region", "--mask and --region both say which voxels are explained: give one of them."
         )

@@ -3,28 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated
+from dataclasses import replace
+from typing import Annotated, Any
 
 import typer
 
 from SegHiResCAMLib.cli.application import app
 from SegHiResCAMLib.cli.console import answer, job, note, print_json
 from SegHiResCAMLib.cli.inputs import read_inputs
-from SegHiResCAMLib.cli.options import Axis, AxisOption, JsonOption, ModelArgument
+from SegHiResCAMLib.cli.options import JsonOption, ModelArgument
 from SegHiResCAMLib.cli.plain_console import Cell, heading
-
-if TYPE_CHECKING:
-    from SegHiResCAMLib.engine.cam.layers import Layer
+from SegHiResCAMLib.cli.question_options import with_options
+from SegHiResCAMLib.records.json_form import to_json
+from SegHiResCAMLib.records.models import LayerList
+from SegHiResCAMLib.records.question import SegmentOptions
 
 
 @app.command(epilog="Example: seghirescam layers my-bundle --segment-size 9")
+@with_options(SegmentOptions, "axis")
 def layers(
     model: ModelArgument,
     volume: Annotated[
         list[str] | None,
         typer.Option("--volume", metavar="VOLUME", help="Show grids and spacing for this volume."),
     ] = None,
-    axis: AxisOption = Axis.auto,
     size: Annotated[
         float | None,
         typer.Option(
@@ -38,54 +40,56 @@ def layers(
         bool, typer.Option("--all", help="Also list modules that cannot be explained, with the reason.")
     ] = False,
     as_json: JsonOption = False,
+    *,
+    chosen: dict[str, Any],
 ) -> None:
     """List a model's layers as a tree: channels, grid, grid spacing, receptive field, and caveats."""
     with job() as progress:
         from SegHiResCAMLib.engine.answer.model_layers import model_layers, volume_layers
-        from SegHiResCAMLib.engine.cam.layers import suggest_layer
+        from SegHiResCAMLib.engine.answer.model_summary import layers_of
         from SegHiResCAMLib.engine.inference.preprocessing import prepare
         from SegHiResCAMLib.engine.models import open_model
 
         opened = open_model(model)
         if volume:
             progress(0.1, "Reading")
-            listed = volume_layers(opened, prepare(opened, read_inputs(volume, progress=progress)), axis.value)
+            prepared = prepare(opened, read_inputs(volume, progress=progress))
+            listed = layers_of(opened, volume_layers(opened, prepared, chosen["axis"]), size)
         else:
-            listed = model_layers(opened)
-        suggested, reason = suggest_layer(listed)
-    hidden = sum(bool(layer.reason) for layer in listed)
-    shown = listed if everything else [layer for layer in listed if not layer.reason]
+            listed = layers_of(opened, model_layers(opened), size)
+    hidden = sum(bool(layer.reason) for layer in listed.layers)
+    if not everything:
+        listed = replace(listed, layers=tuple(layer for layer in listed.layers if not layer.reason))
     if as_json:
-        facts = [layer.as_dict(size) for layer in shown]
-        print_json({"suggested": suggested.name, "reason": reason, "layers": facts})
+        print_json(to_json(listed))
         return
-    marks = {mark.title: mark.sentence for layer in shown for mark in layer.marks(size)}
+    caveats = {one.code: one for layer in listed.layers for one in layer.caveats}
     answer.print(opened.name, style="bold")
     answer.print()
-    answer.print_rows(_tree(shown, suggested, size))
+    answer.print_rows(_tree(listed))
     answer.print()
-    answer.print(f"Suggested: {suggested.name}, {reason}.")
-    for title, sentence in marks.items():
-        if title != "coarser than the segment":  # its sentence differs from layer to layer, and says no more
-            note(title, sentence)
+    answer.print(f"Suggested: {listed.suggested}, {listed.reason}.")
+    for one in caveats.values():
+        if one.code != "grid-too-coarse":  # its message differs from layer to layer, and says no more
+            note(one.title, one.message)
     if hidden and not everything:
         answer.print(
             f"{hidden} modules cannot be explained and are not listed; --all shows them with the reason.", style="dim"
         )
 
 
-def _tree(shown: list[Layer], suggested: Layer, size: float | None) -> list[list[Cell]]:
+def _tree(listed: LayerList) -> list[list[Cell]]:
     rows: list[list[Cell]] = [heading("layer", "kind", "channels", "grid", "spacing, mm", "receptive field, mm", "")]
     above: list[str] = []
-    for layer in shown:
+    for layer in listed.layers:
         above = [name for name in above if layer.name.startswith(f"{name}.")]
         name = "  " * len(above) + layer.name
         above.append(layer.name)
         if layer.reason:
             rows.append([(name, "dim"), (layer.kind, "dim"), "", "", "", "", (layer.reason, "dim")])
             continue
-        marks = ", ".join(mark.title for mark in layer.marks(size))
-        is_suggested = layer is suggested
+        marks = ", ".join(one.title for one in layer.caveats)
+        is_suggested = layer.name == listed.suggested
         row: list[Cell] = [
             (name, "bold" if is_suggested else ""),
             layer.kind,
@@ -111,13 +115,15 @@ def _times(sizes: Sequence[float]) -> str:
 def methods(as_json: JsonOption = False) -> None:
     """List the methods: identifier, what each computes, its options and its source."""
     with job():
-        from SegHiResCAMLib.engine.cam.methods import METHODS
+        from SegHiResCAMLib.engine.cam.methods import method_summaries
+
+        known = method_summaries()
     if as_json:
-        names = ("title", "summary", "source", "options")
-        print_json({one: {name: getattr(method, name) for name in names} for one, method in METHODS.items()})
+        print_json(to_json(known))
         return
     rows: list[list[Cell]] = [heading("method", "the map, its options, and its source")]
-    for name, method in METHODS.items():
-        options = ", ".join(f"{option}={default}" for option, default in method.options.items())
-        rows.append([name, method.summary + (f" (options: {options})" if options else "") + f". {method.source}"])
+    for method in known:
+        options = ", ".join(f"{option.name}={option.default}" for option in method.options)
+        said = f"{method.summary} (options: {options})" if options else method.summary
+        rows.append([method.identifier, f"{said}. {method.source}"])
     answer.print_rows(rows)

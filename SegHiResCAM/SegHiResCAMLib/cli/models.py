@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -12,6 +13,8 @@ from SegHiResCAMLib.cli.application import Commands, app
 from SegHiResCAMLib.cli.console import answer, job, print_json
 from SegHiResCAMLib.cli.options import JsonOption, ModelArgument
 from SegHiResCAMLib.cli.plain_console import Cell, heading
+from SegHiResCAMLib.records.json_form import to_json
+from SegHiResCAMLib.records.models import Label, LayerList, ModelSummary
 
 catalogue_app = typer.Typer(cls=Commands, invoke_without_command=True, rich_markup_mode="rich")
 app.add_typer(
@@ -127,24 +130,36 @@ def clear() -> None:
 def info(model: ModelArgument, as_json: JsonOption = False) -> None:
     """Show a model's format, network, inputs, preprocessing, labels with their codes, suggested layers and licence."""
     with job():
-        from SegHiResCAMLib.engine.answer.model_facts import model_facts
+        from SegHiResCAMLib.engine.answer.model_layers import model_layers
+        from SegHiResCAMLib.engine.answer.model_summary import layers_of, summary_of
+        from SegHiResCAMLib.engine.errors import EngineError
+        from SegHiResCAMLib.engine.inference.fitting import nominal_window
         from SegHiResCAMLib.engine.models import open_model
 
-        facts = model_facts(open_model(model))
+        opened = open_model(model)
+        summary = summary_of(opened)
+        try:
+            layers = layers_of(opened, model_layers(opened))
+            if opened.window.size is None or None in opened.window.size:
+                size = " x ".join(map(str, nominal_window(opened)))
+                why = f"{layers.reason}, in an image of {size} voxels; another size may suggest another layer"
+                layers = replace(layers, reason=why)
+        except EngineError as problem:  # of a model whose layers cannot be explained there is as much to know
+            layers = LayerList(reason=problem.sentence)
     if as_json:
-        print_json(facts)
+        print_json({"model": to_json(summary), "layers": to_json(layers)})
         return
-    answer.print(facts["name"], style="bold")
-    if facts["description"]:
-        answer.print(facts["description"])
+    answer.print(summary.name, style="bold")
+    if summary.description:
+        answer.print(summary.description)
     answer.print()
-    answer.print_rows([[(title, "dim"), text] for title, text in _about(facts)])
+    answer.print_rows([[(title, "dim"), text] for title, text in _about(summary)])
     answer.print()
-    answer.print_rows(_labels(facts["labels"]))
+    answer.print_rows(_labels(summary.labels))
     answer.print()
-    if facts["layers"]:
-        answer.print_rows(_layers(facts))
-    answer.print(f"{'Suggested: ' if facts['layers'] else ''}{facts['layers_reason'].rstrip('.')}.", style="dim")
+    if layers.layers:
+        answer.print_rows(_layers(layers))
+    answer.print(f"{'Suggested: ' if layers.layers else ''}{layers.reason.rstrip('.')}.", style="dim")
 
 
 @app.command(epilog="Example: seghirescam describe model.pt, then fill in what model.json lists under to_do")
@@ -188,47 +203,49 @@ def describe(
     answer.print_whole(f"  {file}")
 
 
-def _about(facts: dict[str, Any]) -> list[tuple[str, str]]:
-    overlap = facts["overlap"] if isinstance(facts["overlap"], list | tuple) else [facts["overlap"]]
-    window = f"{_times(facts['window'])}, overlap {_times(overlap)}" if facts["window"] else "the whole image at once"
-    inputs = f"{facts['in_channels']} channel(s)" + (f": {', '.join(facts['inputs'])}" if facts["inputs"] else "")
+def _about(model: ModelSummary) -> list[tuple[str, str]]:
+    window = f"{_times(model.window)}, overlap {_times(model.overlap)}" if model.window else "the whole image at once"
+    inputs = f"{model.in_channels} channel(s)" + (f": {', '.join(model.inputs)}" if model.inputs else "")
     return [
-        ("format", facts["format"]),
-        ("network", f"{facts['network']}, {facts['spatial_dims']}D, {facts['parameters']:,} parameters"),
+        ("format", model.format),
+        ("network", f"{model.network}, {model.spatial_dims}D, {model.parameters:,} parameters"),
         ("inputs", inputs),
-        ("spacing", f"{_times(facts['spacing_mm'])} mm" if facts["spacing_mm"] else "as the volume"),
-        ("orientation", facts["orientation"] or "as the volume"),
-        ("intensities", "; ".join(facts["intensities"]) or "as the volume"),
+        ("spacing", f"{_times(model.spacing_mm)} mm" if model.spacing_mm else "as the volume"),
+        ("orientation", model.orientation or "as the volume"),
+        ("intensities", "; ".join(model.intensities) or "as the volume"),
         ("window", window),
-        ("output", facts["activation"] + (", largest component of each" if facts["largest_component"] else "")),
-        ("licence", facts["licence"] or "not stated"),
-        ("SHA-256", facts["sha256"]),
-        ("file", facts["source"]),
-        *([("weights", facts["weights_file"])] if facts["weights_file"] else []),
-        *(("note", note) for note in facts["notes"]),
+        ("output", model.activation + (", largest component of each" if model.largest_component else "")),
+        ("licence", model.licence or "not stated"),
+        ("SHA-256", model.sha256),
+        ("file", model.source),
+        *([("weights", model.weights_file)] if model.weights_file else []),
+        *(("note", note) for note in model.notes),
     ]
 
 
-def _labels(labels: list[dict[str, Any]]) -> list[list[Cell]]:
+def _labels(labels: Sequence[Label]) -> list[list[Cell]]:
     rows: list[list[Cell]] = [heading("", "label", "value", "SNOMED CT")]
     for label in labels:
-        code = "none"
-        if label["type"]:
-            parts = [label["modifier"], label["type"], label["region"]]
-            code = ", ".join(f"{part['meaning']} {part['value']}" for part in parts if part)
-        red, green, blue = label["color"]
-        rows.append([("■", f"rgb({red},{green},{blue})"), label["name"], str(label["value"]), code])
+        code, known = "none", label.terminology
+        if known is not None:
+            parts = [part for part in (known.modifier, known.type, known.region) if part is not None]
+            code = ", ".join(f"{part.meaning} {part.value}" for part in parts)
+        red, green, blue = (round(255 * part) for part in label.color)
+        rows.append([("■", f"rgb({red},{green},{blue})"), label.name, str(label.value), code])
     return rows
 
 
-def _layers(facts: dict[str, Any]) -> list[list[Cell]]:
+def _layers(listed: LayerList) -> list[list[Cell]]:
+    """The suggested layer, and the largest building blocks without caveats, from the input to the output."""
+    blocks = [one for one in listed.layers if not one.reason and one.is_block and not one.caveats]
+    names = {one.name for one in blocks if not any(one.name.startswith(f"{other.name}.") for other in blocks)}
+    shown = [one for one in listed.layers if one.name in names | {listed.suggested}]
     rows: list[list[Cell]] = [heading("main layers", "channels", "grid", "spacing, mm", "")]
-    for layer in facts["layers"]:
-        style = "bold" if layer["name"] == facts["suggested_layer"] else ""
-        notes = [*layer["aliases"], *(["← suggested"] if style else [])]
-        mm = _times(layer["mm"]) or "as the volume"
-        grid = _times(layer["grid"])
-        rows.append([(layer["name"], style), str(layer["channels"]), grid, mm, (", ".join(notes), style)])
+    for layer in sorted(shown, key=lambda one: one.order):
+        style = "bold" if layer.name == listed.suggested else ""
+        notes = [*layer.aliases, *(["← suggested"] if style else [])]
+        mm = _times(layer.mm) or "as the volume"
+        rows.append([(layer.name, style), str(layer.channels), _times(layer.grid), mm, (", ".join(notes), style)])
     return rows
 
 

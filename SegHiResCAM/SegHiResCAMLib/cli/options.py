@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from enum import Enum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-INPUT, QUESTION, METHOD = "Input", "What is explained", "Method and layer"
-COMPUTING, RESULTS = "Computing", "Results"
-"""Groups of options in --help."""
+INPUT, RESULTS = "Input", "Results"
+"""Groups of options in --help, beside those of the question."""
 
 
 def utf_8_only(folder: Path) -> Path:
@@ -21,36 +19,6 @@ def utf_8_only(folder: Path) -> Path:
             f"The name of '{name}' is not UTF-8, so no scene can be written there. Choose another folder."
         )
     return folder
-
-
-class Mode(str, Enum):  # noqa: D101 - the help of the option says it
-    auto = "auto"
-    slice_wise = "slice-wise"
-    volumetric = "volumetric"
-
-
-class Axis(str, Enum):  # noqa: D101
-    auto = "auto"
-    axial = "axial"
-    coronal = "coronal"
-    sagittal = "sagittal"
-
-
-class Combine(str, Enum):  # noqa: D101
-    product = "product"
-    mean = "mean"
-
-
-class Precision(str, Enum):  # noqa: D101
-    full = "full"
-    mixed = "mixed"
-
-
-class Device(str, Enum):  # noqa: D101
-    auto = "auto"
-    cuda = "cuda"
-    mps = "mps"
-    cpu = "cpu"
 
 
 VolumesArgument = Annotated[
@@ -66,22 +34,6 @@ ModelOption = Annotated[
     typer.Option(
         "--model", "-m", metavar="MODEL", help="File, folder or catalogue name of a model.", rich_help_panel=INPUT
     ),
-]
-ModeOption = Annotated[
-    Mode,
-    typer.Option(
-        help="slice-wise for 2D networks, volumetric for 3D networks; auto chooses.", rich_help_panel=COMPUTING
-    ),
-]
-AxisOption = Annotated[
-    Axis,
-    typer.Option(
-        help="Orientation of the slices in the patient, for 2D networks; auto: as the model's description says, otherwise axial.",
-        rich_help_panel=COMPUTING,
-    ),
-]
-DeviceOption = Annotated[
-    Device, typer.Option(help="Where to compute; auto: the GPU if there is one.", rich_help_panel=COMPUTING)
 ]
 SeriesOption = Annotated[
     str | None,

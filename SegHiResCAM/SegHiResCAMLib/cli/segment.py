@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -12,20 +12,17 @@ from SegHiResCAMLib.cli.console import answer, job, print_files, print_json
 from SegHiResCAMLib.cli.inputs import read_inputs
 from SegHiResCAMLib.cli.options import (
     RESULTS,
-    Axis,
-    AxisOption,
-    Device,
-    DeviceOption,
     JsonOption,
-    Mode,
     ModelOption,
-    ModeOption,
     SeriesOption,
     VolumesArgument,
 )
+from SegHiResCAMLib.cli.question_options import with_options
+from SegHiResCAMLib.records.question import SegmentOptions
 
 
 @app.command(epilog="Example: seghirescam segment ct.nii.gz --model my-bundle -o ct.seg.nrrd")
+@with_options(SegmentOptions)
 def segment(
     volume: VolumesArgument,
     model: ModelOption,
@@ -39,11 +36,10 @@ def segment(
             rich_help_panel=RESULTS,
         ),
     ],
-    mode: ModeOption = Mode.auto,
-    axis: AxisOption = Axis.auto,
-    device: DeviceOption = Device.auto,
     series: SeriesOption = None,
     as_json: JsonOption = False,
+    *,
+    chosen: dict[str, Any],
 ) -> None:
     """Segment a volume with a model, on the volume's own grid."""
     with job() as progress:
@@ -58,9 +54,7 @@ def segment(
         opened = open_model(model)
         check_segmentation(output, [*volume, model, opened.source])
         read = read_inputs(volume, series, part(progress, 0.0, 0.05))
-        found = run(
-            opened, read, mode=mode.value, axis=axis.value, device=device.value, progress=part(progress, 0.05, 0.95)
-        )
+        found = run(opened, read, **chosen, progress=part(progress, 0.05, 0.95))
         millilitres = float(np.abs(np.linalg.det(read.affine.numpy()[:3, :3]))) / 1000
         volumes = {one.name: int((found.labels == one.value).sum()) * millilitres for one in opened.labels}
         progress(0.95, "Writing")

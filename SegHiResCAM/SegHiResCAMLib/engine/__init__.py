@@ -5,14 +5,21 @@ from SegHiResCAMLib.engine.answer.explanation import ExplainRequest, Explanation
 from SegHiResCAMLib.engine.errors import Cancelled, EngineError
 from SegHiResCAMLib.engine.images.volume import read_volume, write_volume
 from SegHiResCAMLib.engine.inference.segmentation import Segmentation, segment
-from SegHiResCAMLib.engine.models import Label, SegmentationModel, open_model
+from SegHiResCAMLib.engine.models import SegmentationModel, open_model
+from SegHiResCAMLib.records.explanation import ExplanationRecord, Finding, Measurements
+from SegHiResCAMLib.records.models import Label
+from SegHiResCAMLib.records.question import Question
 
 __all__ = [
     "Cancelled",
     "EngineError",
     "ExplainRequest",
     "Explanation",
+    "ExplanationRecord",
+    "Finding",
     "Label",
+    "Measurements",
+    "Question",
     "Segmentation",
     "SegmentationModel",
     "explain",

@@ -6,7 +6,6 @@ the way is done by the worker or in a thread; the thread that polls only hands f
 
 from __future__ import annotations
 
-import json
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
@@ -14,14 +13,14 @@ from concurrent.futures import ThreadPoolExecutor, wait
 from functools import partial
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from SegHiResCAMLib.logic.export import check_export, export_steps
 from SegHiResCAMLib.logic.images import voxels_of
 from SegHiResCAMLib.logic.job import ExplainerError, Job, Report
-from SegHiResCAMLib.provenance import node_facts
+from SegHiResCAMLib.records.question import Axis, Question, SegmentOptions
 from SegHiResCAMLib.scene.errors import SceneError
 from SegHiResCAMLib.scene.heatmap import MEASUREMENTS, add_heatmap, prepare_map
 from SegHiResCAMLib.scene.segments import (
@@ -32,11 +31,13 @@ from SegHiResCAMLib.scene.segments import (
     set_model_of,
 )
 from SegHiResCAMLib.scene.table import add_measurements_table
-from SegHiResCAMLib.terminology import Code, Terminology
 from SegHiResCAMLib.turns import Steps
 from SegHiResCAMLib.worker import protocol
 from SegHiResCAMLib.worker.client import Client
-from SegHiResCAMLib.worker.protocol import Progress, Result, Voxels
+from SegHiResCAMLib.worker.protocol import Explained, LayersListed, Progress, Result, Segmented, Voxels
+
+if TYPE_CHECKING:
+    from slicer import vtkMRMLScalarVolumeNode, vtkMRMLSegmentationNode
 
 POLL_SECONDS = 0.02
 
@@ -64,36 +65,34 @@ class Explainer:
         self._own_numbers = count(-1, -1)
 
     def get_model(self, name: str, **callbacks: Any) -> Job:
-        """Download a model of the catalogue, as far as it is not there; the result is a dictionary with its "path"."""
-        return self._ask(protocol.GetModel(name), _facts, callbacks)
+        """Download a model of the catalogue, as far as it is not there; the result is a `ModelPath`."""
+        return self._ask(protocol.GetModel(name), _answer, callbacks)
 
     def open_model(self, model: str, **callbacks: Any) -> Job:
-        """What a model is: name, labels, licence, methods; the result is a dictionary."""
-        return self._ask(protocol.OpenModel(model), _facts, callbacks)
+        """What a model is and which methods there are; the result is a `ModelOpened`."""
+        return self._ask(protocol.OpenModel(model), _answer, callbacks)
 
     def layers(
         self,
         model: str,
-        volume: Any = None,
+        volume: vtkMRMLScalarVolumeNode | None = None,
         *,
-        further: Sequence[Any] = (),
-        axis: str = "auto",
+        further: Sequence[vtkMRMLScalarVolumeNode] = (),
+        axis: Axis = "auto",
         extent_mm: float | None = None,
         **callbacks: Any,
     ) -> Job:
-        """Which layers a model has, on a volume's grid and for a segment of a size where these are given; the result is a dictionary."""
+        """Which layers a model has, on a volume's grid and for a segment of a size where these are given; the result is a `LayerList`."""
         voxels = None if volume is None else voxels_of(volume, further)
-        return self._ask(protocol.Layers(model, voxels, axis, extent_mm), _facts, callbacks)
+        return self._ask(protocol.Layers(model, voxels, axis, extent_mm), _layers, callbacks)
 
     def segment(
         self,
-        volume: Any,
+        volume: vtkMRMLScalarVolumeNode,
         model: str,
+        options: SegmentOptions | None = None,
         *,
-        further: Sequence[Any] = (),
-        mode: str = "auto",
-        axis: str = "auto",
-        device: str = "auto",
+        further: Sequence[vtkMRMLScalarVolumeNode] = (),
         **callbacks: Any,
     ) -> Job:
         """Segment a volume with a model; the result is a vtkMRMLSegmentationNode beside the volume.
@@ -101,48 +100,37 @@ class Explainer:
         Args:
             volume: A vtkMRMLScalarVolumeNode.
             model: File or folder.
+            options: How; None for the defaults.
             further: Volumes that are the model's further channels.
-            mode: "auto", "slice-wise" or "volumetric".
-            axis: Of slices, for 2D networks: "auto", "axial", "coronal" or "sagittal".
-            device: "auto", "cuda", "mps" or "cpu".
             callbacks: See `Job`.
 
         Raises:
             SceneError: A volume has no voxels, or they do not lie on one grid.
         """
-        request = protocol.Segment(model, voxels_of(volume, further), mode, axis, device)
+        request = protocol.Segment(model, voxels_of(volume, further), options or SegmentOptions())
         affine = np.array(request.volume.affine)
 
         def finish(result: Result, _report: Report) -> Steps:
-            facts = result.facts["model"]
-            segments = [_segment(label) for label in facts["labels"]]
+            assert isinstance(result.answer, Segmented)
+            made_by = result.answer.model
+            segments = [Segment(one.name, one.value, one.color, one.terminology) for one in made_by.labels]
             image = yield lambda: prepare_labels(result.arrays["labels"], affine, segments)
-            name = f"{facts['name']} segmentation"
+            name = f"{made_by.name} segmentation"
             node = add_segmentation(_scene_of(volume), image, affine, segments, volume, name=name)
-            set_model_of(node, facts["name"], facts["sha256"])
+            set_model_of(node, made_by.name, made_by.sha256)
             return node
 
         return self._ask(request, finish, callbacks)
 
     def explain(
         self,
-        volume: Any,
+        volume: vtkMRMLScalarVolumeNode,
         model: str,
-        segment: str,
+        question: Question,
         *,
-        further: Sequence[Any] = (),
-        segmentation: Any = None,
-        pixel_set: str | Mapping[str, Any] | None = None,
-        method: str = "seg-hires-grad-cam",
-        layer: str | None = None,
-        mode: str = "auto",
-        axis: str = "auto",
-        device: str = "auto",
-        method_options: Mapping[str, Any] | None = None,
-        contrast: str | None = None,
-        contrast_weight: float = 1.0,
-        refine_with: Sequence[str] = (),
-        refine: str = "product",
+        further: Sequence[vtkMRMLScalarVolumeNode] = (),
+        segmentation: vtkMRMLSegmentationNode | None = None,
+        drawn_segment: str | None = None,
         **callbacks: Any,
     ) -> Job:
         """Explain a segment; the result is the signed heat map, a vtkMRMLScalarVolumeNode beside the volume.
@@ -150,21 +138,10 @@ class Explainer:
         Args:
             volume: What was segmented.
             model: That segments.
-            segment: One of the model's labels.
+            question: What is asked; places are in the volume's own RAS millimetres.
             further: Volumes that are the model's further channels.
             segmentation: The vtkMRMLSegmentationNode that the heat map belongs to.
-            pixel_set: Id of a segment in it, whose voxels are explained in place of those that the model predicts; or a pixel set as the
-                engine writes it, {"kind": "sphere", "centre": [...], "radius": 10}, in the volume's own RAS millimetres.
-            method: One of those that `open_model` names.
-            layer: One of those that `layers` names; None for the suggested one.
-            mode: "auto", "slice-wise" or "volumetric".
-            axis: Of slices, for 2D networks: "auto", "axial", "coronal" or "sagittal".
-            device: "auto", "cuda", "mps" or "cpu".
-            method_options: Of the method, by name, as `open_model` lists them.
-            contrast: The contrast class, a label or "background".
-            contrast_weight: How much the contrast class counts.
-            refine_with: Further layers, whose maps are combined with that of `layer`.
-            refine: How they are combined: their "product" or their "mean".
+            drawn_segment: Id of a segment in it, whose voxels are explained in place of those that the model predicts.
             callbacks: See `Job`.
 
         Raises:
@@ -172,39 +149,35 @@ class Explainer:
         """
         voxels = voxels_of(volume, further)
         mask = None
-        if isinstance(pixel_set, str):
+        if drawn_segment is not None:
             if segmentation is None:
-                sentence = f"The segment '{pixel_set}' is to be explained, but no segmentation was given. Give the segmentation that contains it."
+                sentence = f"The segment '{drawn_segment}' is to be explained, but no segmentation was given. Give the segmentation that contains it."
                 raise SceneError(sentence)
-            mask = Voxels(voxels.affine, segment_reader(segmentation, pixel_set, volume))
-        request = protocol.Explain(
-            model, voxels, segment, method, layer, mode, axis, device,
-            mask=mask,
-            pixel_set=None if isinstance(pixel_set, str | None) else dict(pixel_set),
-            method_options=dict(method_options or {}),
-            contrast=contrast,
-            contrast_weight=contrast_weight,
-            refine_with=tuple(refine_with),
-            refine=refine,
-        )  # fmt: skip
+            mask = Voxels(voxels.affine, segment_reader(segmentation, drawn_segment, volume))
 
         def finish(result: Result, _report: Report) -> Steps:
-            facts = result.facts
+            assert isinstance(result.answer, Explained)
+            record = result.answer.record
             image = yield lambda: prepare_map(result.arrays["signed_map"])
             scene = _scene_of(volume)
             kept = segmentation if segmentation is not None and segmentation.GetScene() is scene else None
-            node = add_heatmap(scene, image, np.array(voxels.affine), node_facts(facts), volume, segmentation=kept)
-            if facts.get("measurements"):
+            node = add_heatmap(scene, image, np.array(voxels.affine), record, volume, segmentation=kept)
+            if record.measurements is not None:
                 name = f"{node.GetName()}, measurements"
-                table = add_measurements_table(scene, facts["measurements"], name, units=facts["provenance"]["units"])
+                table = add_measurements_table(scene, record.measurements, name, units=record.units)
                 node.SetNodeReferenceID(MEASUREMENTS, table.GetID())
-                node.SetAttribute("SegHiResCAM.measurements", json.dumps(facts["measurements"]))
             return node
 
-        return self._ask(request, finish, callbacks)
+        return self._ask(protocol.Explain(model, voxels, question, mask), finish, callbacks)
 
     def export(
-        self, heatmap: Any, folder: Path, *, file_format: str = "nrrd", opacity: float = 0.5, **callbacks: Any
+        self,
+        heatmap: vtkMRMLScalarVolumeNode,
+        folder: Path,
+        *,
+        file_format: str = "nrrd",
+        opacity: float = 0.5,
+        **callbacks: Any,
     ) -> Job:
         """Write everything that belongs to a heat map into a folder; the result is an `Exported`. See `export_steps`.
 
@@ -228,7 +201,7 @@ class Explainer:
         """Do something here in steps, which needs no worker."""
         job = Job(next(self._own_numbers), lambda _result, report: steps(report), **callbacks)
         self._jobs[job.identifier] = job
-        job.tell(Result({}))
+        job.begin()
         return job
 
     def poll(self) -> None:
@@ -309,20 +282,20 @@ def _let_go(job: Job, _future: Any) -> None:
     job.let_go()
 
 
-def _facts(result: Result, _report: Report) -> Steps:
+def _answer(result: Result, _report: Report) -> Steps:
     yield from ()  # nothing is left to do
-    return result.facts
+    return result.answer
 
 
-def _scene_of(volume: Any) -> Any:
+def _layers(result: Result, _report: Report) -> Steps:
+    yield from ()
+    assert isinstance(result.answer, LayersListed)
+    return result.answer.layers
+
+
+def _scene_of(volume: vtkMRMLScalarVolumeNode) -> Any:
     scene = volume.GetScene()
     if scene is None:
         sentence = f"'{volume.GetName()}' was deleted while it was being processed, so the result was discarded. Load it again."
         raise SceneError(sentence)
     return scene
-
-
-def _segment(label: Mapping[str, Any]) -> Segment:
-    coded = label["terminology"]
-    codes = coded and [Code(**coded[name]) if coded[name] else None for name in ("category", "type", "region")]
-    return Segment(label["name"], label["value"], tuple(label["color"]), Terminology(*codes) if codes else None)

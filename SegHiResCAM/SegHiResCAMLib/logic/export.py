@@ -3,27 +3,25 @@
 from __future__ import annotations
 
 import csv
-import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from SegHiResCAMLib.logic.job import Report
 from SegHiResCAMLib.nifti import is_sheared, write_nifti
 from SegHiResCAMLib.nrrd import write_nrrd
+from SegHiResCAMLib.provenance import header_of
+from SegHiResCAMLib.records.files import explanation_text
 from SegHiResCAMLib.scene.errors import SceneError
 from SegHiResCAMLib.scene.heatmap import (
     INPUT_VOLUME,
     MEASUREMENTS,
-    PREFIX,
     SEGMENTATION,
-    heatmap_diagnoses,
-    heatmap_provenance,
-    peak_position,
+    explanation_of,
 )
 from SegHiResCAMLib.scene.picture import slice_picture_steps
 from SegHiResCAMLib.scene.save import save_segmentation
@@ -34,6 +32,9 @@ from SegHiResCAMLib.turns import Steps
 from SegHiResCAMLib.writing.commit import FACTS
 from SegHiResCAMLib.writing.errors import WritingError, cannot_write
 from SegHiResCAMLib.writing.result import Result
+
+if TYPE_CHECKING:
+    from slicer import vtkMRMLScalarVolumeNode, vtkMRMLScene
 
 FORMATS: dict[str, Callable[..., None]] = {"nrrd": write_nrrd, "nii.gz": write_nifti}
 SEGMENTS_FILE, PICTURE_FILE, TABLE_FILE = "segmentation.seg.nrrd", "overlay.png", "measurements.csv"
@@ -48,13 +49,13 @@ class Exported(NamedTuple):
     left_out: list[str]
 
 
-def check_export(heatmap: Any, file_format: str) -> None:
+def check_export(heatmap: vtkMRMLScalarVolumeNode, file_format: str) -> None:
     """Refuse what cannot be exported, before anything is written.
 
     Raises:
         SceneError: The node is no heat map, or the format cannot hold it.
     """
-    if not heatmap_provenance(heatmap):
+    if explanation_of(heatmap) is None:
         sentence = f"{heatmap.GetName()} is no heat map of SegHiResCAM: choose one that Explain has made."
         raise SceneError(sentence)
     if file_format not in FORMATS:
@@ -68,7 +69,7 @@ def check_export(heatmap: Any, file_format: str) -> None:
 
 
 def export_steps(
-    heatmap: Any, folder: Path, report: Report, *, file_format: str = "nrrd", opacity: float = 0.5
+    heatmap: vtkMRMLScalarVolumeNode, folder: Path, report: Report, *, file_format: str = "nrrd", opacity: float = 0.5
 ) -> Steps:
     """Write everything that belongs to a heat map, as a job does it.
 
@@ -88,10 +89,9 @@ def export_steps(
     Raises:
         SceneError: A file cannot be written.
     """
-    (signed, affine), facts = volume_array(heatmap), _facts(heatmap)
-    header = (
-        {f"{PREFIX}{key}": value for key, value in heatmap_provenance(heatmap).items()} if file_format == "nrrd" else {}
-    )
+    (signed, affine), record = volume_array(heatmap), explanation_of(heatmap)
+    assert record is not None  # `check_export` has seen to it
+    header = header_of(record) if file_format == "nrrd" else {}
     volume, segmentation, table = (
         heatmap.GetNodeReference(role) for role in (INPUT_VOLUME, SEGMENTATION, MEASUREMENTS)
     )
@@ -123,8 +123,7 @@ def export_steps(
             if rows is not None:
                 with (result.beside / TABLE_FILE).open("w", encoding="utf-8", newline="") as file:
                     csv.writer(file).writerows(rows)
-            text = json.dumps(facts, indent=2, allow_nan=False)
-            (result.beside / FACTS).write_text(f"{text}\n", encoding="utf-8")
+            (result.beside / FACTS).write_text(explanation_text(record), encoding="utf-8")
             report(1.0, "Putting the files in place")
             return result.put_in_place()
 
@@ -177,7 +176,7 @@ def _sentences(folder: Path) -> Iterator[None]:
         raise cannot_write(folder, problem) from problem
 
 
-def _files_of(scene: Any) -> list[Path]:
+def _files_of(scene: vtkMRMLScene) -> list[Path]:
     """The files that a scene's nodes were loaded from or saved to."""
     count = 0 if scene is None else scene.GetNumberOfNodesByClass("vtkMRMLStorageNode")
     nodes = [scene.GetNthNodeByClass(number, "vtkMRMLStorageNode") for number in range(count)]
@@ -186,14 +185,3 @@ def _files_of(scene: Any) -> list[Path]:
         node.GetFullNameFromNthFileName(number) for node in nodes for number in range(node.GetNumberOfFileNames())
     ]
     return [Path(name) for name in names if name]
-
-
-def _facts(heatmap: Any) -> dict[str, Any]:
-    provenance = heatmap_provenance(heatmap)
-    return {
-        "name": heatmap.GetName(),
-        "peak_ras_mm": peak_position(heatmap).position.tolist(),
-        "provenance": {name: text for name, text in provenance.items() if name not in ("diagnoses", "measurements")},
-        "diagnoses": heatmap_diagnoses(heatmap),
-        "measurements": json.loads(provenance.get("measurements", "{}")),
-    }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -12,8 +12,11 @@ from SegHiResCAMLib.scene.errors import SceneError
 from SegHiResCAMLib.scene.volumes import volume_array
 from SegHiResCAMLib.worker.protocol import Voxels
 
+if TYPE_CHECKING:
+    from slicer import vtkMRMLScalarVolumeNode
 
-def voxels_of(volume: Any, further: Sequence[Any] = ()) -> Voxels:
+
+def voxels_of(volume: vtkMRMLScalarVolumeNode, further: Sequence[vtkMRMLScalarVolumeNode] = ()) -> Voxels:
     """The voxels of a volume, not copied; or of several that are the channels of one image.
 
     Raises:

@@ -34,7 +34,7 @@ class Job:
 
     Args:
         identifier: Of the request.
-        steps: Makes of the worker's `Result` what is left to do here; they return the job's own result.
+        steps: Makes of the worker's `Result`, None where it was not asked, what is left to do here; they return the job's own result.
         on_progress: Called with the fraction done, a short text, and the seconds that remain where known.
         on_done: Called with the job's result.
         on_error: Called with an `Error`.
@@ -43,19 +43,19 @@ class Job:
         done: Whether it has ended.
         result: Once it has ended well.
         error: Once it has failed.
-        facts: What the worker reported with its result; "reused" lists what it did not have to do again.
+        reused: What the worker did not have to do again: "model", "volume", "segmentation".
         in_thread: What a thread does for it now, None for nothing.
     """
 
     identifier: int
-    steps: Callable[[Result, Report], Steps]
+    steps: Callable[[Any, Report], Steps]
     on_progress: Callable[[float, str, float | None], None] | None = None
     on_done: Callable[[Any], None] | None = None
     on_error: Callable[[Error], None] | None = None
     done: bool = field(default=False, init=False)
     result: Any = field(default=None, init=False)
     error: Error | None = field(default=None, init=False)
-    facts: dict[str, Any] = field(default_factory=dict, init=False)
+    reused: tuple[str, ...] = field(default=(), init=False)
     in_thread: Future[Any] | None = field(default=None, init=False)
     _running: Steps | None = field(default=None, init=False)
     _reported: tuple[float, str] | None = field(default=None, init=False)
@@ -70,8 +70,12 @@ class Job:
         elif isinstance(event, Error):
             self._fail(event)
         else:
-            self.facts = event.facts
-            self._running = self.steps(event, self._report)
+            self.reused = event.reused
+            self.begin(event)
+
+    def begin(self, result: Result | None = None) -> None:
+        """Begin with what is left to do here, after the worker's result or without one."""
+        self._running = self.steps(result, self._report)
 
     def settle(self, background: Executor) -> bool:
         """Do the next step where it can be done now; returns whether there was one."""

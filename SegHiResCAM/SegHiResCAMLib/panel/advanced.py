@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import qt
 from slicer.i18n import tr as _
 
-from SegHiResCAMLib.panel.method_options import MethodOptions, options_of
+from SegHiResCAMLib.panel.method_options import MethodOptions, values_of
+from SegHiResCAMLib.panel.question_form import QuestionForm
 from SegHiResCAMLib.panel.state import State
 from SegHiResCAMLib.panel.widgets import chosen_in, fill_combo, show_row, silent
+from SegHiResCAMLib.records.models import LayerList
 
 BACKGROUND = "background"
 
@@ -19,6 +19,7 @@ class Advanced:
 
     def __init__(self, state: State) -> None:
         self._state = state
+        self._form = QuestionForm(state)  # its rows stay, those of the methods come and go below them
         self._options = MethodOptions(state)
         self._offered: dict[str, str] = {}
         self._layers: list[str] = []
@@ -39,6 +40,7 @@ class Advanced:
         show_row(ui.contrastWeightBox, ui.contrastWeightBoxLabel, bool(chosen))
         self._show_layers(layers)
         show_row(ui.refineSelector, ui.refineSelectorLabel, bool(refine_with(state)))
+        self._form.refresh()
         self._options.refresh()
         ui.advancedSection.text = " ".join([_("Advanced"), *_summary(state)])
 
@@ -65,21 +67,9 @@ class Advanced:
             self._state.parameters.refineWith = checked
 
 
-def advanced_choices(state: State, method: str) -> dict[str, Any]:
-    """What `Explainer.explain` takes of them."""
-    parameters = state.parameters
-    return {
-        "method_options": options_of(parameters.methodOptions, method),
-        "contrast": contrast_of(state) or None,
-        "contrast_weight": parameters.contrastWeight,
-        "refine_with": refine_with(state),
-        "refine": parameters.refine,
-    }
-
-
 def contrasts(state: State) -> list[str]:
     """What the chosen segment can be set against."""
-    background = [BACKGROUND] if state.model and state.model["has_background"] else []
+    background = [BACKGROUND] if state.model and state.model.has_background else []
     return background + [label for label in state.labels if label != state.label]
 
 
@@ -90,9 +80,9 @@ def contrast_of(state: State) -> str:
 
 def refinements(state: State) -> list[str]:
     """The layers that the chosen one can be combined with."""
-    told = state.layers or {"layers": [], "suggested": ""}
-    chosen = state.parameters.layer or told["suggested"]
-    return [layer["name"] for layer in told["layers"] if not layer["reason"] and layer["name"] != chosen]
+    listed = state.layers or LayerList()
+    chosen = state.parameters.layer or listed.suggested
+    return [layer.name for layer in listed.layers if not layer.reason and layer.name != chosen]
 
 
 def refine_with(state: State) -> list[str]:
@@ -107,6 +97,6 @@ def _summary(state: State) -> list[str]:
     if layers:
         said.append(_("{count} more layers").format(count=len(layers)) if len(layers) > 1 else _("1 more layer"))
     methods = (state.parameters.method, state.parameters.compareWith)
-    if any(options_of(state.parameters.methodOptions, method) for method in methods):
+    if any(values_of(state.parameters.methodOptions, method) for method in methods):
         said.append(_("options of the method"))
     return [f"({', '.join(said)})"] if said else []

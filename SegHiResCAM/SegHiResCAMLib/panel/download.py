@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import qt
 import slicer
@@ -12,6 +11,7 @@ from slicer.i18n import tr as _
 
 from SegHiResCAMLib.panel.offered_models import OfferedModel, Pending, readable, throw_away
 from SegHiResCAMLib.panel.state import State
+from SegHiResCAMLib.worker.protocol import ModelPath
 
 NAME = "download"
 WAIT_MILLISECONDS = 100
@@ -73,9 +73,9 @@ class ModelDownload:
         else:
             self._ask()
 
-    def _has_come(self, facts: dict[str, Any]) -> None:
+    def _has_come(self, model: ModelPath) -> None:
         if self._state.parameters is not None and self._chosen is not None and self._chosen.pending == self._coming:
-            self._state.parameters.modelPath = Path(facts["path"])
+            self._state.parameters.modelPath = Path(model.path)
         self._came()
 
 

@@ -4,23 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import qt
 import slicer
 from slicer.i18n import tr as _
 
-from SegHiResCAMLib.panel.advanced import Advanced, advanced_choices
+from SegHiResCAMLib.panel.advanced import Advanced
 from SegHiResCAMLib.panel.layers import LayerTable
-from SegHiResCAMLib.panel.pixel_sets import chosen_pixel_set, refresh_pixel_set
+from SegHiResCAMLib.panel.pixel_sets import chosen_region, drawn_segment, refresh_pixel_set
+from SegHiResCAMLib.panel.question import question_of
 from SegHiResCAMLib.panel.reasons import why_not_explain
 from SegHiResCAMLib.panel.segments import SegmentList
 from SegHiResCAMLib.panel.state import State
 from SegHiResCAMLib.panel.widgets import chosen_in, fill_combo
+from SegHiResCAMLib.records.models import MethodSummary
+from SegHiResCAMLib.records.regions import Region
+from SegHiResCAMLib.records.wording import contrast_words
 from SegHiResCAMLib.scene.errors import SceneError
-from SegHiResCAMLib.scene.heatmap import heatmap_provenance, heatmap_units, peak_position, remove_heatmap
+from SegHiResCAMLib.scene.heatmap import explanation_of, peak_position, remove_heatmap
 from SegHiResCAMLib.scene.overlay import jump_slices
 from SegHiResCAMLib.scene.places import mouse_position, points_at, start_placing
+
+if TYPE_CHECKING:
+    from slicer import vtkMRMLScalarVolumeNode
 
 NAME = "explain"
 LIVE = "SegHiResCAM.live"
@@ -35,7 +42,7 @@ class ExplainSection:
         self._segments = SegmentList(state)
         self._layers = LayerTable(state)
         self._advanced = Advanced(state)
-        self._methods: dict[str, Any] = {}
+        self._methods: tuple[MethodSummary, ...] = ()
         ui = state.ui
         ui.explainButton.connect("clicked(bool)", lambda _checked: self._clicked())
         ui.methodSelector.connect("currentIndexChanged(int)", lambda _index: self._choose("method", ui.methodSelector))
@@ -63,15 +70,15 @@ class ExplainSection:
 
     def _offer_methods(self) -> None:
         state, ui, parameters = self._state, self._state.ui, self._state.parameters
-        methods = state.model["methods"] if state.model else {}
+        methods = state.methods
         if methods != self._methods:
             self._methods = methods
-            titles = {name: facts["title"] for name, facts in methods.items()}
+            titles = {one.identifier: one.title for one in methods}
             fill_combo(ui.methodSelector, titles, parameters.method)
             fill_combo(ui.compareSelector, {"": _("nothing")} | titles, parameters.compareWith)
-            for name, facts in methods.items():
+            for one in methods:
                 for selector in (ui.methodSelector, ui.compareSelector):
-                    selector.setItemData(selector.findData(name), facts["summary"], qt.Qt.ToolTipRole)
+                    selector.setItemData(selector.findData(one.identifier), one.summary, qt.Qt.ToolTipRole)
         for selector in (ui.methodSelector, ui.compareSelector):
             selector.enabled = bool(methods)
         ui.methodSelector.setCurrentIndex(ui.methodSelector.findData(parameters.method))
@@ -90,8 +97,8 @@ class ExplainSection:
         if point is None or reason:
             state.work.say(reason or _("Point at a place in a slice view."))
             return
-        pixel_set = points_at(state.parameters.inputVolume, [point])
-        self._start(self._question(state.parameters.method, pixel_set), self._live_explained)
+        region = points_at(state.parameters.inputVolume, [point])
+        self._start(self._question(state.parameters.method, region), self._live_explained)
 
     def _clicked(self) -> None:
         state = self._state
@@ -99,44 +106,41 @@ class ExplainSection:
             state.work.cancel()
             return
         try:
-            pixel_set = chosen_pixel_set(state)
+            region, drawn = chosen_region(state), drawn_segment(state)
         except SceneError as problem:
             state.work.say(problem.sentence)
             return
         methods = dict.fromkeys(filter(None, [state.parameters.method, state.parameters.compareWith]))
-        first, *second = [self._question(method, pixel_set) for method in methods]
+        first, *second = [self._question(method, region, drawn) for method in methods]
         self._start(first, lambda heatmap: self._explained(heatmap, second))
 
-    def _question(self, method: str, pixel_set: Any) -> Callable[..., Any]:
+    def _question(self, method: str, region: Region | None, drawn: str | None = None) -> Callable[..., Any]:
         """What is chosen now, to be asked at any time."""
         state, parameters = self._state, self._state.parameters
         return partial(
             state.logic.explainer.explain,
             parameters.inputVolume,
             state.model_path,
-            state.label,
+            question_of(state, method, region),
+            further=state.volumes[1:],
             segmentation=parameters.segmentation,
-            pixel_set=pixel_set,
-            method=method,
-            layer=parameters.layer or None,
-            **advanced_choices(state, method),
-            **state.how,
+            drawn_segment=drawn,
         )
 
     def _start(self, question: Callable[..., Any], done: Callable[[Any], None]) -> None:
         self._state.work.start(NAME, question, lambda heatmap: done(_named(heatmap)))
 
-    def _explained(self, heatmap: Any, second: list[Callable[..., Any]]) -> None:
+    def _explained(self, heatmap: vtkMRMLScalarVolumeNode, second: list[Callable[..., Any]]) -> None:
         self._show(heatmap)
         for question in second:
             self._start(question, self._compared)
 
-    def _compared(self, heatmap: Any) -> None:
+    def _compared(self, heatmap: vtkMRMLScalarVolumeNode) -> None:
         self._state.choices.secondHeatmap = heatmap
         self._state.choices.compareViews = True
         self._say(heatmap)
 
-    def _live_explained(self, heatmap: Any) -> None:
+    def _live_explained(self, heatmap: vtkMRMLScalarVolumeNode) -> None:
         scene = slicer.mrmlScene
         before = [scene.GetNthNodeByClass(index, "vtkMRMLScalarVolumeNode") for index in
                   range(scene.GetNumberOfNodesByClass("vtkMRMLScalarVolumeNode"))]  # fmt: skip
@@ -147,22 +151,25 @@ class ExplainSection:
                 remove_heatmap(node)
         heatmap.SetAttribute(LIVE, "1")
 
-    def _show(self, heatmap: Any, *, jump: bool = True) -> None:
+    def _show(self, heatmap: vtkMRMLScalarVolumeNode, *, jump: bool = True) -> None:
         self._state.choices.heatmap = heatmap
         self._state.choices.overlayVisible = True
         if jump and self._state.parameters is not None:  # in another module the views are not ours
             jump_slices(slicer.mrmlScene, peak_position(heatmap).position)
         self._say(heatmap)
 
-    def _say(self, heatmap: Any) -> None:
-        facts = heatmap_provenance(heatmap)
+    def _say(self, heatmap: vtkMRMLScalarVolumeNode) -> None:
+        record = explanation_of(heatmap)
+        if record is None:
+            return
+        contrast = contrast_words(record.question)
         self._state.work.say(
             _("{method} explained {segment} at layer {layer}: the peak is {peak} {units}.").format(
-                method=facts["method"],
-                segment=" ".join(filter(None, [facts["segment"], _contrast(facts)])),
-                layer=facts["layer"],
-                peak=f"{float(facts['maximum']):.3g}",
-                units=heatmap_units(heatmap).replace("share of", "of"),
+                method=record.method,
+                segment=record.question.segment + (f" ({contrast})" if contrast else ""),
+                layer=record.layer.name,
+                peak=f"{record.maximum:.3g}",
+                units=record.units.replace("share of", "of"),
             )
         )
 
@@ -171,13 +178,10 @@ class ExplainSection:
             setattr(self._state.parameters, parameter, chosen_in(selector))
 
 
-def _named(heatmap: Any) -> Any:
+def _named(heatmap: vtkMRMLScalarVolumeNode) -> Any:
     """A heat map whose name tells it from those of the same segment by the same method."""
-    facts = heatmap_provenance(heatmap)
-    said = [_contrast(facts), _("refined") if "refinedBy" in facts else ""]
-    heatmap.SetName(", ".join(filter(None, [heatmap.GetName(), *said])))
+    record = explanation_of(heatmap)
+    if record is not None:
+        said = [contrast_words(record.question), _("refined") if record.question.refine_with else ""]
+        heatmap.SetName(", ".join(filter(None, [heatmap.GetName(), *said])))
     return heatmap
-
-
-def _contrast(facts: dict[str, str]) -> str:
-    return facts.get("contrast", "").removesuffix(", weight 1")

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from SegHiResCAMLib.panel.widgets import fill_table
-from SegHiResCAMLib.scene.heatmap import MEASUREMENTS, heatmap_diagnoses
+from SegHiResCAMLib.scene.heatmap import MEASUREMENTS, explanation_of
 from SegHiResCAMLib.scene.table import table_rows
 
+if TYPE_CHECKING:
+    from slicer import vtkMRMLScalarVolumeNode
 
-def refresh_findings(ui: Any, heatmap: Any) -> None:
+
+def refresh_findings(ui: Any, heatmap: vtkMRMLScalarVolumeNode) -> None:
     """Show what there is; nothing for no heat map."""
-    diagnoses = heatmap_diagnoses(heatmap) if heatmap is not None else []
-    ui.diagnosesLabel.text = "\n".join(f"• {sentence}" for sentence in diagnoses)
-    ui.diagnosesLabel.visible = bool(diagnoses)
+    record = explanation_of(heatmap) if heatmap is not None else None
+    findings = () if record is None else record.findings
+    ui.diagnosesLabel.text = "\n".join(f"• {one.message}" for one in findings)
+    ui.diagnosesLabel.visible = bool(findings)
     table = heatmap.GetNodeReference(MEASUREMENTS) if heatmap is not None else None
     ui.measurementTable.visible = table is not None
     if table is not None:

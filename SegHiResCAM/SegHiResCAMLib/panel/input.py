@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import qt
 import slicer
@@ -15,6 +15,10 @@ from SegHiResCAMLib.panel.offered_models import OfferedModel, readable
 from SegHiResCAMLib.panel.state import State
 from SegHiResCAMLib.panel.widgets import chosen_in, fill_combo, show_row
 from SegHiResCAMLib.scene.heatmap import INPUT_VOLUME
+from SegHiResCAMLib.worker.protocol import ModelOpened
+
+if TYPE_CHECKING:
+    from slicer import vtkMRMLScene
 
 FILES = "*.pt *.pth *.ckpt *.safetensors *.zip *.ts"
 
@@ -43,7 +47,7 @@ class InputSection:
         chosen = next((one for one in self._offered if one.path == state.model_path), None)
         state.is_pending = chosen is not None and chosen.pending is not None
         self._download.refresh(chosen)
-        channels = state.model["in_channels"] if state.model else 1
+        channels = state.model.in_channels if state.model else 1
         for number in (2, 3, 4):
             selector = getattr(ui, f"volumeSelector{number}")
             show_row(selector, getattr(ui, f"volumeSelector{number}Label"), number <= channels)
@@ -79,23 +83,23 @@ class InputSection:
     def _ask(self, chosen: OfferedModel | None) -> None:
         state = self._state
         self._asked = (state.model_path, state.is_pending)
-        state.model, state.layers = None, None
+        state.model, state.methods, state.layers = None, (), None
         state.ui.modelFacts.text = described(chosen) if chosen is not None and state.is_pending else ""
         if state.model_path and not state.is_pending:
             path = state.model_path
             state.work.start(
                 "open",
                 lambda **callbacks: state.logic.explainer.open_model(path, **callbacks),
-                lambda facts: self._opened(path, facts),
+                lambda opened: self._opened(path, opened),
             )
 
-    def _opened(self, path: str, facts: dict[str, Any]) -> None:
+    def _opened(self, path: str, opened: ModelOpened) -> None:
         state = self._state
-        state.model = facts
+        state.model, state.methods = opened.model, opened.methods
         state.ui.modelFacts.text = _("{name} outlines {segments}. {licence}.").format(
-            name=facts["name"], segments=several(state.labels), licence=licence_of(facts["licence"])
+            name=state.model.name, segments=several(state.labels), licence=licence_of(state.model.licence)
         )
-        state.ui.modelFacts.toolTip = facts["description"]
+        state.ui.modelFacts.toolTip = state.model.description
         remember_model(path)
         state.work.say(_("Ready."))
 
@@ -121,7 +125,7 @@ class InputSection:
             self._choose_again()
 
 
-def first_input(scene: Any) -> Any:
+def first_input(scene: vtkMRMLScene) -> Any:
     """The first volume that is no heat map."""
     for index in range(scene.GetNumberOfNodesByClass("vtkMRMLScalarVolumeNode")):
         node = scene.GetNthNodeByClass(index, "vtkMRMLScalarVolumeNode")

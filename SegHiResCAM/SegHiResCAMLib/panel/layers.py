@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -12,15 +12,16 @@ from slicer.i18n import tr as _
 
 from SegHiResCAMLib.panel.state import State
 from SegHiResCAMLib.panel.widgets import fill_table, fit_rows, silent
+from SegHiResCAMLib.records.models import LayerList, LayerSummary
 from SegHiResCAMLib.scene.errors import SceneError
 
 NAME_PIXELS = 110
 
-_SORT_BY: tuple[Callable[[dict[str, Any]], Any], ...] = (
-    lambda layer: layer["name"],
-    lambda layer: math.prod(layer["grid"]),
-    lambda layer: max(layer["mm"], default=0),
-    lambda layer: [mark["title"] for mark in layer["marks"]],
+_SORT_BY: tuple[Callable[[LayerSummary], Any], ...] = (
+    lambda layer: layer.name,
+    lambda layer: math.prod(layer.grid),
+    lambda layer: max(layer.mm, default=0),
+    lambda layer: [one.title for one in layer.caveats],
 )
 """Of each column, what a click on its head sorts by."""
 
@@ -45,7 +46,7 @@ class LayerTable:
         if state.layers is not self._listed:
             self._listed = state.layers
             self._fill()
-        chosen = state.parameters.layer or (state.layers or {}).get("suggested", "")
+        chosen = state.parameters.layer or (state.layers or LayerList()).suggested
         with silent(ui.layerTable):
             if chosen in self._names:
                 ui.layerTable.selectRow(self._names.index(chosen))
@@ -77,23 +78,22 @@ class LayerTable:
 
         state.work.ask(begin, lambda layers: self._told(asked, layers))
 
-    def _told(self, asked: tuple[Any, ...], layers: dict[str, Any]) -> None:
+    def _told(self, asked: tuple[Any, ...], layers: LayerList) -> None:
         if asked == self._asked:
             self._state.layers = layers
             self._state.refresh()
 
     def _fill(self) -> None:
-        told = self._state.layers or {"layers": [], "suggested": ""}
-        layers = [one for one in told["layers"] if not one["reason"]]
+        listed = self._state.layers or LayerList()
+        layers = [one for one in listed.layers if not one.reason]
         if self._sorted is None:
-            layers.sort(key=lambda one: one["name"] != told["suggested"])  # stable: the others keep the network's order
+            layers.sort(key=lambda one: one.name != listed.suggested)  # stable: the others keep the network's order
         else:
             column, falling = self._sorted
             layers.sort(key=_SORT_BY[column], reverse=falling)
-        self._names = [one["name"] for one in layers]
+        self._names = [one.name for one in layers]
         rows = [
-            (one["name"], _grid(one["grid"]), _mm(one["mm"]), self._marks(one, one["name"] == told["suggested"]))
-            for one in layers
+            (one.name, _grid(one.grid), _mm(one.mm), self._caveats(one, one.name == listed.suggested)) for one in layers
         ]
         table = self._state.ui.layerTable
         fill_table(table, [_("Layer"), _("Grid"), _("mm"), _("Marks")], rows, wide=3)
@@ -103,40 +103,40 @@ class LayerTable:
         header.resizeSection(0, NAME_PIXELS)
         with silent(table):
             for row, layer in enumerate(layers):
-                sentences = [mark["sentence"] for mark in layer["marks"]]
+                messages = [one.message for one in layer.caveats]
                 for column in range(4):
-                    table.item(row, column).setToolTip("\n".join([layer["name"], layer["kind"], *sentences]))
+                    table.item(row, column).setToolTip("\n".join([layer.name, layer.kind, *messages]))
         fit_rows(table)  # with the first column at its width
 
-    def _marks(self, layer: dict[str, Any], suggested: bool) -> str:
+    def _caveats(self, layer: LayerSummary, suggested: bool) -> str:
         titles = {
             "tail-trivial": _("the map is the explained region"),
             "feeds-normalisation": _("no Seg-Grad CAM here"),
             "grid-too-coarse": _("coarser than the segment"),
         }
-        said = [titles.get(mark["code"], mark["title"]) for mark in layer["marks"]]
+        said = [titles.get(one.code, one.title) for one in layer.caveats]
         return ", ".join([_("suggested"), *said] if suggested else said)
 
     def _title(self, chosen: str) -> str:
         if self._state.layers is None:
             return _("suggested when the model is open")
-        return _("{layer} (suggested)").format(layer=chosen) if chosen == self._state.layers["suggested"] else chosen
+        return _("{layer} (suggested)").format(layer=chosen) if chosen == self._state.layers.suggested else chosen
 
     def _sentences(self, chosen: str) -> str:
         """What is to be known of a layer: why it is suggested, and what speaks against it."""
-        told = self._state.layers
-        if told is None:
+        listed = self._state.layers
+        if listed is None:
             return ""
-        found = [mark["sentence"] for one in told["layers"] if one["name"] == chosen for mark in one["marks"]]
-        if chosen == told["suggested"]:
-            found.insert(0, _("Suggested: {reason}.").format(reason=told["reason"].rstrip(".")))
+        found = [caveat.message for one in listed.layers if one.name == chosen for caveat in one.caveats]
+        if chosen == listed.suggested:
+            found.insert(0, _("Suggested: {reason}.").format(reason=listed.reason.rstrip(".")))
         return "\n".join(found)
 
     def _selected(self) -> None:
         row = self._state.ui.layerTable.currentRow()
         if self._state.parameters is not None and self._state.layers and 0 <= row < len(self._names):
             name = self._names[row]
-            self._state.parameters.layer = "" if name == self._state.layers["suggested"] else name
+            self._state.parameters.layer = "" if name == self._state.layers.suggested else name
 
     def _sort(self, column: int) -> None:
         """Rising at the first click, falling at the second, the network's own order at the third."""
@@ -151,10 +151,10 @@ class LayerTable:
         self._state.refresh()
 
 
-def _grid(grid: list[int]) -> str:
+def _grid(grid: Sequence[int]) -> str:
     return "×".join(map(str, grid))
 
 
-def _mm(millimetres: list[float]) -> str:
+def _mm(millimetres: Sequence[float]) -> str:
     texts = [f"{one:.3g}" for one in millimetres]
     return texts[0] if len(set(texts)) == 1 else "×".join(texts)

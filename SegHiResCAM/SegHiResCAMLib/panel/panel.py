@@ -6,7 +6,7 @@ changes, every section brings the rest in line. Nothing here waits: a timer move
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import qt
 import slicer
@@ -23,6 +23,9 @@ from SegHiResCAMLib.panel.state import State
 from SegHiResCAMLib.panel.work import Work
 from SegHiResCAMLib.scene.heatmap import METHOD
 from SegHiResCAMLib.scene.removal import belongings, remove_nodes
+
+if TYPE_CHECKING:
+    from slicer import vtkMRMLScene
 
 LIVE_KEY = "E"
 
@@ -112,13 +115,13 @@ class Panel(VTKObservationMixin):
             qt.QTimer.singleShot(0, self._refresh)  # whoever adds it is not done with it yet
 
     @vtk.calldata_type(vtk.VTK_OBJECT)
-    def _node_removed(self, scene: Any, _event: Any, node: Any) -> None:
+    def _node_removed(self, scene: vtkMRMLScene, _event: Any, node: Any) -> None:
         if node.GetAttribute(METHOD) and not scene.IsClosing():
             left = belongings(scene, node)
             qt.QTimer.singleShot(0, lambda: self._tidy(scene, left))  # whoever removes it may be about to remove them
         self._refresh()
 
-    def _tidy(self, scene: Any, left: list[Any]) -> None:
+    def _tidy(self, scene: vtkMRMLScene, left: list[Any]) -> None:
         """Remove what a heat map has left behind, and show nothing of it any more, whichever module is open."""
         remove_nodes(scene, left)
         self.read.let_go(self.state.choices)

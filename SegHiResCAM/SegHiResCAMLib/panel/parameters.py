@@ -1,11 +1,14 @@
 """Every choice of the user, typed, and saved with the scene."""
 # ruff: noqa: N815 - parameters are named as Slicer names them, and are what scripts say
 
+from dataclasses import MISSING, Field
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 from slicer import vtkMRMLMarkupsFiducialNode, vtkMRMLMarkupsROINode, vtkMRMLScalarVolumeNode, vtkMRMLSegmentationNode
 from slicer.parameterNodeWrapper import Choice, WithinRange, parameterNodeWrapper
+
+from SegHiResCAMLib.records.question import Question, options_of
 
 SEGMENT, DRAWN, ISLAND = "whole segment", "segment as drawn", "island at the crosshair"
 POINTS, SPHERE, BOX, IMAGE = "points", "sphere around a point", "box", "whole image"
@@ -14,9 +17,41 @@ PIXEL_SETS = [SEGMENT, DRAWN, ISLAND, POINTS, SPHERE, BOX, IMAGE]
 VOLUME, SLICE, RAW = "volume", "slice", "raw"
 
 
+def camel_case(name: str) -> str:
+    """A field's name as Slicer names parameters."""
+    first, *rest = name.split("_")
+    return first + "".join(word.capitalize() for word in rest)
+
+
+def _parameter(one: Field[Any], hint: Any) -> tuple[Any, Any]:
+    """Of a field of the question, the type that Slicer's parameter nodes have for it, and its default."""
+    default = None if one.default is MISSING else one.default
+    if get_origin(hint) is Literal:
+        return Annotated[str, Choice(list(get_args(hint)))], default
+    if one.metadata["limits"] is not None:
+        return Annotated[hint, WithinRange(*one.metadata["limits"])], default
+    if get_origin(hint) is tuple:
+        return list[str], None
+    return (hint, default) if hint in (bool, str) else (str, "")
+
+
+def _with_the_question(declared: type) -> type:
+    """A parameter for each option of the question, but for its region, which nodes of the scene say."""
+    hints = get_type_hints(Question)
+    for name, one in options_of(Question).items():
+        if name == "region":
+            continue
+        kind, default = _parameter(one, hints[name])
+        declared.__annotations__[camel_case(name)] = kind
+        if default is not None:
+            setattr(declared, camel_case(name), default)
+    return declared
+
+
 @parameterNodeWrapper
+@_with_the_question
 class SegHiResCAMParameterNode:
-    """What the widgets of the panel follow.
+    """What the widgets of the panel follow; beside what stands here, the options of `Question`, such as `mode` and `contrastWeight`.
 
     `segmentId` is the id of a segment of `segmentation`, or one of the model's labels where there is no segmentation. `label` is what the
     model calls it, asked only where the names differ. No `layer` is the suggested one, no `compareWith` compares nothing, no `contrast`
@@ -29,10 +64,6 @@ class SegHiResCAMParameterNode:
     inputVolume4: vtkMRMLScalarVolumeNode
     modelPath: Path
 
-    mode: Annotated[str, Choice(["auto", "slice-wise", "volumetric"])] = "auto"
-    axis: Annotated[str, Choice(["auto", "axial", "coronal", "sagittal"])] = "auto"
-    device: Annotated[str, Choice(["auto", "cuda", "mps", "cpu"])] = "auto"
-
     segmentation: vtkMRMLSegmentationNode
     segmentId: str = ""
     label: str = ""
@@ -40,14 +71,7 @@ class SegHiResCAMParameterNode:
     points: vtkMRMLMarkupsFiducialNode
     roi: vtkMRMLMarkupsROINode
     radius: Annotated[float, WithinRange(1, 500)] = 10.0
-    method: str = "seg-hires-grad-cam"
     compareWith: str = ""
-    layer: str = ""
-    contrast: str = ""
-    contrastWeight: Annotated[float, WithinRange(0, 10)] = 1.0
-    refineWith: list[str]
-    refine: Annotated[str, Choice(["product", "mean"])] = "product"
-    methodOptions: str = ""
     live: bool = False
 
     heatmap: vtkMRMLScalarVolumeNode

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import slicer
 
 from SegHiResCAMLib.panel.parameters import BOX, DRAWN, IMAGE, ISLAND, POINTS, SPHERE
 from SegHiResCAMLib.panel.state import State
 from SegHiResCAMLib.panel.widgets import show_row
+from SegHiResCAMLib.records.regions import Region, WholeImage
 from SegHiResCAMLib.scene.places import box_of, component_at, control_points, crosshair_position, points_at, sphere_at
 
 
@@ -20,16 +19,19 @@ def refresh_pixel_set(state: State) -> None:
     show_row(ui.roiSelector, ui.roiSelectorLabel, chosen == BOX)
 
 
-def chosen_pixel_set(state: State) -> Any:
-    """What `Explainer.explain` takes as pixel set.
+def drawn_segment(state: State) -> str | None:
+    """Id of the segment whose voxels are explained as they are drawn; None where something else is."""
+    return state.parameters.segmentId if state.parameters.pixelSet == DRAWN else None
+
+
+def chosen_region(state: State) -> Region | None:
+    """The region that is explained; None for the predicted segment and for one that is drawn.
 
     Raises:
         SceneError: There is no point, box or crosshair.
     """
     parameters = state.parameters
     volume = parameters.inputVolume
-    if parameters.pixelSet == DRAWN:
-        return parameters.segmentId
     if parameters.pixelSet == ISLAND:
         return component_at(volume, crosshair_position(slicer.mrmlScene))
     if parameters.pixelSet == POINTS:
@@ -38,4 +40,4 @@ def chosen_pixel_set(state: State) -> Any:
         return sphere_at(volume, control_points(parameters.points)[0], parameters.radius)
     if parameters.pixelSet == BOX:
         return box_of(volume, parameters.roi)
-    return {"kind": "image"} if parameters.pixelSet == IMAGE else None
+    return WholeImage() if parameters.pixelSet == IMAGE else None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import qt
 import slicer
@@ -18,14 +18,17 @@ from SegHiResCAMLib.scene.heatmap import (
     INPUT_VOLUME,
     METHOD,
     SEGMENTATION,
+    explanation_of,
     heatmap_maximum,
-    heatmap_provenance,
     peak_position,
 )
 from SegHiResCAMLib.scene.overlay import hide_overlay, jump_slices, show_overlay
 from SegHiResCAMLib.scene.per_slice import PER_SLICE, add_per_slice, per_slice, remove_per_slice, slicing_axis
 from SegHiResCAMLib.scene.rendering import hide_rendering, show_rendering
 from SegHiResCAMLib.scene.volumes import volume_array
+
+if TYPE_CHECKING:
+    from slicer import vtkMRMLScalarVolumeNode, vtkMRMLScene
 
 _LOOK = ("opacity", "lowerFraction", "colorMap", "normalisation", "signed", "interpolate", "legend")
 _SWITCHES = ("overlayVisible", "compareViews", "rendering")
@@ -105,7 +108,7 @@ class ReadSection:
             *(getattr(parameters, name) for name in (*_LOOK, *_SWITCHES)),
         )
 
-    def _show(self, heatmap: Any) -> None:
+    def _show(self, heatmap: vtkMRMLScalarVolumeNode) -> None:
         parameters, scene = self._state.parameters, slicer.mrmlScene
         for node in _heatmaps(scene):
             if node is not heatmap or not parameters.rendering:
@@ -169,7 +172,8 @@ class ReadSection:
 
     def _largest(self, node: Any) -> float:
         highest = heatmap_maximum(node)
-        return max(highest, -float(heatmap_provenance(node).get("minimum", 0))) if self._signed else highest
+        record = explanation_of(node)
+        return max(highest, -record.minimum) if self._signed and record is not None else highest
 
     # Every slice up to its own maximum: a companion of the heat map, made in the background
 
@@ -178,7 +182,7 @@ class ReadSection:
             return node
         return node.GetNodeReference(PER_SLICE) or node
 
-    def _divide(self, heatmap: Any) -> None:
+    def _divide(self, heatmap: vtkMRMLScalarVolumeNode) -> None:
         parameters = self._state.parameters
         second = parameters.secondHeatmap if parameters.compareViews else None
         for node in _heatmaps(slicer.mrmlScene):
@@ -215,7 +219,7 @@ def _look_at_it() -> None:
         manager.resetThreeDViews()
 
 
-def _heatmaps(scene: Any) -> list[Any]:
+def _heatmaps(scene: vtkMRMLScene) -> list[Any]:
     """Every heat map of the scene; companions are none."""
     count = scene.GetNumberOfNodesByClass("vtkMRMLScalarVolumeNode")
     nodes = [scene.GetNthNodeByClass(index, "vtkMRMLScalarVolumeNode") for index in range(count)]

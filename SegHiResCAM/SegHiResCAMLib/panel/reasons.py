@@ -44,7 +44,7 @@ def _why_not_this_model(state: State) -> str:
         return _("The model is not on this machine yet: press Download.")
     if state.model is None:
         return _("The model is not open: see what is said below, or choose it again.")
-    count = state.model["in_channels"]
+    count = state.model.in_channels
     if count > CHANNELS:
         return _("This model needs {count} images at once; this panel can give {limit}.").format(
             count=count, limit=CHANNELS
@@ -77,8 +77,8 @@ def _why_not_this_contrast(state: State) -> str:
     parameters = state.parameters
     if state.model is None or not contrast_of(state):
         return ""
-    methods = [state.model["methods"].get(name) for name in (parameters.method, parameters.compareWith)]
-    blind = [method["title"] for method in methods if method and method["ignores_class"]]
+    methods = [state.method(name) for name in (parameters.method, parameters.compareWith)]
+    blind = [method.title for method in methods if method and method.ignores_class]
     if blind:
         return _(
             "{method} looks at no segment, so nothing can be set against it: choose another method, or Rather than: nothing."

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 from slicer.i18n import tr as _
 
+from SegHiResCAMLib.panel.question import segment_options
 from SegHiResCAMLib.panel.reasons import why_not_segment
 from SegHiResCAMLib.panel.state import State
+
+if TYPE_CHECKING:
+    from slicer import vtkMRMLSegmentationNode
 
 NAME = "segment"
 
@@ -37,11 +41,15 @@ class SegmentSection:
         state.work.start(
             NAME,
             lambda **callbacks: state.logic.explainer.segment(
-                parameters.inputVolume, state.model_path, **state.how, **callbacks
+                parameters.inputVolume,
+                state.model_path,
+                segment_options(state),
+                further=state.volumes[1:],
+                **callbacks,
             ),
             self._segmented,
         )
 
-    def _segmented(self, segmentation: Any) -> None:
+    def _segmented(self, segmentation: vtkMRMLSegmentationNode) -> None:
         self._state.choices.segmentation = segmentation
         self._state.work.say(_("Segmented. Choose a segment and press Explain."))

@@ -83,7 +83,7 @@ class SegmentList:
 
     def _take_as_drawn(self, node: Any) -> None:
         """A segmentation that this model did not make is explained as it is drawn, until the user says otherwise."""
-        own = self._state.model is not None and model_sha256_of(node) == self._state.model["sha256"]
+        own = self._state.model is not None and model_sha256_of(node) == self._state.model.sha256
         parameters = self._state.parameters
         if own and parameters.pixelSet == DRAWN:
             parameters.pixelSet = SEGMENT
@@ -111,8 +111,8 @@ def _changed(node: Any) -> tuple[int, ...]:
 
 def _rows(node: Any, state: State) -> list[Row]:
     if node is None:
-        labels = state.model["labels"] if state.model else []
-        return [(label["name"], label["name"], tuple(label["color"])) for label in labels]
+        labels = state.model.labels if state.model else ()
+        return [(label.name, label.name, label.color) for label in labels]
     segments = {segment_id: node.GetSegmentation().GetSegment(segment_id) for segment_id in segment_ids(node)}
     return [(segment_id, segment.GetName(), segment.GetColor()) for segment_id, segment in segments.items()]
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from SegHiResCAMLib.panel.work import Work
+from SegHiResCAMLib.records.models import LayerList, MethodSummary, ModelSummary
 from SegHiResCAMLib.scene.segments import segment_ids
 
 
@@ -21,8 +22,9 @@ class State:
         work: What runs.
         refresh: Brings every section in line with the choices.
         parameters: The SegHiResCAMParameterNode, None while the module is not shown.
-        model: What the worker told of the model; None until it is open.
-        layers: What it told of the model's layers; None until it has.
+        model: What the chosen model is; None until it is open.
+        methods: That can be applied to it.
+        layers: Its layers; None until they are known.
         is_pending: Whether the chosen model must be downloaded first.
     """
 
@@ -31,8 +33,9 @@ class State:
     work: Work
     refresh: Callable[[], None]
     parameters: Any = None
-    model: dict[str, Any] | None = None
-    layers: dict[str, Any] | None = None
+    model: ModelSummary | None = None
+    methods: tuple[MethodSummary, ...] = ()
+    layers: LayerList | None = None
     is_pending: bool = False
 
     @property
@@ -49,20 +52,18 @@ class State:
     @property
     def volumes(self) -> list[Any]:
         """The chosen volumes that the model looks at; None where one is missing."""
-        count = self.model["in_channels"] if self.model else 1
+        count = self.model.in_channels if self.model else 1
         names = ["inputVolume", "inputVolume2", "inputVolume3", "inputVolume4"]
         return [getattr(self.parameters, name) for name in names[:count]]
 
-    @property
-    def how(self) -> dict[str, Any]:
-        """The choices that segmenting and explaining share."""
-        chosen = {name: getattr(self.parameters, name) for name in ("mode", "axis", "device")}
-        return {**chosen, "further": self.volumes[1:]}
+    def method(self, identifier: str) -> MethodSummary | None:
+        """One of the methods; None where there is none of that name."""
+        return next((one for one in self.methods if one.identifier == identifier), None)
 
     @property
     def labels(self) -> list[str]:
         """What the model outlines."""
-        return [label["name"] for label in self.model["labels"]] if self.model else []
+        return [label.name for label in self.model.labels] if self.model else []
 
     @property
     def segment_name(self) -> str:

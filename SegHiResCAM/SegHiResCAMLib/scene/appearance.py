@@ -7,12 +7,15 @@ fraction of the range is hidden.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import slicer
 
 from SegHiResCAMLib.scene.heatmap import LOWER_FRACTION, restore_display, set_display_range
+
+if TYPE_CHECKING:
+    from slicer import vtkMRMLColorTableNode, vtkMRMLScalarVolumeNode, vtkMRMLScene
 
 COLORS = {
     "Inferno": "vtkMRMLColorTableNodeFileInferno.txt",
@@ -52,7 +55,7 @@ class Appearance:
     legend: bool = True
 
 
-def apply_appearance(node: Any, look: Appearance) -> None:
+def apply_appearance(node: vtkMRMLScalarVolumeNode, look: Appearance) -> None:
     """Make a heat map's node look as chosen, in all views at once."""
     restore_display(node)
     display = node.GetDisplayNode()
@@ -73,7 +76,7 @@ def apply_appearance(node: Any, look: Appearance) -> None:
         legend.SetVisibility(look.legend)
 
 
-def _diverging_table(scene: Any, hidden: float) -> Any:
+def _diverging_table(scene: vtkMRMLScene, hidden: float) -> vtkMRMLColorTableNode:
     """The scene's table from blue over white to red, transparent within the hidden fraction around its middle."""
     table = scene.GetFirstNodeByName(DIVERGING) or scene.AddNewNodeByClass("vtkMRMLColorTableNode", DIVERGING)
     modified = table.StartModify()

@@ -7,12 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from SegHiResCAMLib.scene.errors import SceneError
 from SegHiResCAMLib.scene.volumes import Array
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 BRIGHT, DIM = "#f2f2f2", "#a8a8a8"
 WARNING = "#ffcc66"
@@ -51,7 +54,7 @@ class Canvas:
             **({"va": "center"} | style),
         )
 
-    def panel(self, image: Array, left: int, top: int) -> Any:
+    def panel(self, image: Array, left: int, top: int) -> Axes:
         """Place an image (rows, columns, 3) pixel for pixel, and return its axes, whose units are pixels of the image."""
         rows, columns = image.shape[:2]
         axes = self._axes(left, top, columns, rows)
@@ -86,7 +89,7 @@ class Canvas:
         fast = {"compress_level": 1}
         self._figure.savefig(path, format="png", dpi=_DPI, facecolor="black", pil_kwargs=fast)
 
-    def _axes(self, left: int, top: int, width: int, height: int) -> Any:
+    def _axes(self, left: int, top: int, width: int, height: int) -> Axes:
         bottom = self.height - top - height
         return self._figure.add_axes(
             (left / self.width, bottom / self.height, width / self.width, height / self.height), facecolor="black"
@@ -117,7 +120,7 @@ def number(value: float) -> str:
     return mantissa + (f"×10{str(int(exponent)).translate(_SUPERSCRIPTS)}" if exponent else "")
 
 
-def outline(axes: Any, mask: Array, color: Sequence[float]) -> bool:
+def outline(axes: Axes, mask: Array, color: Sequence[float]) -> bool:
     """Draw the border of a mask image (0 to 1) with a thin dark rim, and tell whether there was any."""
     if mask.max() <= 0.5 or mask.min() >= 0.5:
         return False
@@ -126,7 +129,7 @@ def outline(axes: Any, mask: Array, color: Sequence[float]) -> bool:
     return True
 
 
-def letters(axes: Any, left: str, right: str, top: str, bottom: str) -> None:
+def letters(axes: Axes, left: str, right: str, top: str, bottom: str) -> None:
     """Name the patient's directions at the middle of the image's edges."""
     for x, y, letter, horizontal, vertical in (
         (0.012, 0.5, left, "left", "center"),
@@ -137,12 +140,12 @@ def letters(axes: Any, left: str, right: str, top: str, bottom: str) -> None:
         _label(axes, x, y, letter, 15, color=ACCENT, ha=horizontal, va=vertical, weight="bold")
 
 
-def caption(axes: Any, text: str) -> None:
+def caption(axes: Axes, text: str) -> None:
     """Write which slice it is into the image's upper left corner."""
     _label(axes, 0.012, 0.985, text, 14, color=BRIGHT, ha="left", va="top")
 
 
-def crosshair(axes: Any, x: float, y: float) -> None:
+def crosshair(axes: Axes, x: float, y: float) -> None:
     """Mark a point by four short ticks that leave the point itself free."""
     for color, width in (("black", 2.6), ("white", 1.2)):
         for dx, dy in ((1, 0), (-1, 0), (0, 1), (0, -1)):
@@ -152,7 +155,7 @@ def crosshair(axes: Any, x: float, y: float) -> None:
             )  # fmt: skip
 
 
-def scale_bar(axes: Any, shape: tuple[int, ...], mm_per_pixel: float) -> None:
+def scale_bar(axes: Axes, shape: tuple[int, ...], mm_per_pixel: float) -> None:
     """Draw the longest round length that fits a third of the image, at the lower left."""
     rows, columns = shape[:2]
     length = next((mm for mm in _SCALE_BARS if mm / mm_per_pixel <= columns / 3), _SCALE_BARS[-1])
@@ -162,7 +165,7 @@ def scale_bar(axes: Any, shape: tuple[int, ...], mm_per_pixel: float) -> None:
     _label(axes, 12 / columns, 22 / rows, f"{length} mm", 13, color=BRIGHT, ha="left", va="bottom")
 
 
-def _label(axes: Any, x: float, y: float, text: str, size: float, **style: Any) -> None:
+def _label(axes: Axes, x: float, y: float, text: str, size: float, **style: Any) -> None:
     """Write onto an image, in fractions of it from the lower left, with a dark rim that keeps it legible on bone."""
     from matplotlib.patheffects import withStroke
 

@@ -5,38 +5,39 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 from textwrap import wrap
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from SegHiResCAMLib.patient_places import place
+from SegHiResCAMLib.records.explanation import LOGIT_UNITS
 from SegHiResCAMLib.scene.canvas import DIM, WARNING, Canvas, number
-from SegHiResCAMLib.scene.heatmap import heatmap_diagnoses, heatmap_provenance, heatmap_units, peak_position
+from SegHiResCAMLib.scene.heatmap import explanation_of, peak_position
 from SegHiResCAMLib.scene.panels import Outline
 from SegHiResCAMLib.scene.save import written_beside
 
-MARGIN = 24  # pixels
-ASKED = ("pixelSet", "contrast", "refinedBy")
-"""Facts of a map that say what was asked, beside method, segment and layer."""
+if TYPE_CHECKING:
+    from slicer import vtkMRMLScalarVolumeNode
 
+MARGIN = 24  # pixels
 FOOTER = "For research use; not for diagnostic use."
 
 
-def title(page: Canvas, heatmap: Any, first: tuple[str, ...], second: tuple[str, ...]) -> None:
+def title(page: Canvas, first: Sequence[str], second: Sequence[str]) -> None:
     """Write what a picture shows, and below it how that was made."""
-    facts = heatmap_provenance(heatmap)
-    page.text(MARGIN, 34, join(facts, *first), 22, weight="bold")
-    page.text(MARGIN, 63, join(facts, *second), 15, DIM)
+    page.text(MARGIN, 34, join(*first), 22, weight="bold")
+    page.text(MARGIN, 63, join(*second), 15, DIM)
 
 
-def legend(page: Canvas, heatmap: Any, left: int, top: int, width: int) -> None:
+def legend(page: Canvas, heatmap: vtkMRMLScalarVolumeNode, left: int, top: int, width: int) -> None:
     """Draw the colours of a map with raw values, and what they mean."""
     shown = range_bar(page, heatmap, left, top, width)
     if shown is None:
         return
     upper, hidden = shown
     peak = peak_position(heatmap)
-    units = heatmap_units(heatmap)
+    record = explanation_of(heatmap)
+    units = LOGIT_UNITS if record is None else record.units
     lines = [
         f"contribution to the score, {units}",
         f"peak {number(peak.value)} at {place(peak.position)}",
@@ -46,7 +47,9 @@ def legend(page: Canvas, heatmap: Any, left: int, top: int, width: int) -> None:
         page.text(left, top + 48 + 20 * row, line, 13, DIM)
 
 
-def range_bar(page: Canvas, heatmap: Any, left: int, top: int, width: int) -> tuple[float, float] | None:
+def range_bar(
+    page: Canvas, heatmap: vtkMRMLScalarVolumeNode, left: int, top: int, width: int
+) -> tuple[float, float] | None:
     """Draw the colours of a map with raw values: the end of its range, and the value below which it is hidden; None for a blank map."""
     if peak_position(heatmap).value <= 0:
         page.text(left, top + 8, "the map is zero everywhere", 13)
@@ -59,10 +62,11 @@ def range_bar(page: Canvas, heatmap: Any, left: int, top: int, width: int) -> tu
     return upper, hidden
 
 
-def notes(page: Canvas, heatmap: Any, left: int, top: int, width: int, lines: int) -> None:
+def notes(page: Canvas, heatmap: vtkMRMLScalarVolumeNode, left: int, top: int, width: int, lines: int) -> None:
     """Write what to know before believing a map, the gravest first, as far as there is room; the files say it all."""
-    room = width // 7  # a letter is about 7 pixels wide
-    written = [line for finding in heatmap_diagnoses(heatmap) for line in wrap(finding, room)]
+    record, room = explanation_of(heatmap), width // 7  # a letter is about 7 pixels wide
+    findings = () if record is None else record.findings
+    written = [line for finding in findings for line in wrap(finding.message, room)]
     if len(written) > lines:
         written = [*written[: lines - 1], shortened(f"{written[lines - 1]} {written[lines]}", room)]
     for row, line in enumerate(written):
@@ -82,9 +86,9 @@ def finish(page: Canvas, path: Path) -> None:
         page.save(beside)
 
 
-def join(facts: dict[str, str], *keys: str) -> str:
-    """Put some facts on one line."""
-    return shortened("  ·  ".join(facts[key] for key in keys if facts.get(key)), 110)
+def join(*texts: str) -> str:
+    """Put some texts on one line; empty ones are left out."""
+    return shortened("  ·  ".join(filter(None, texts)), 110)
 
 
 def shortened(text: str, room: int) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import slicer
@@ -11,6 +11,15 @@ import slicer
 from SegHiResCAMLib.scene.errors import SceneError
 from SegHiResCAMLib.scene.heatmap import peak_position
 from SegHiResCAMLib.scene.volumes import Array
+
+if TYPE_CHECKING:
+    from slicer import (
+        vtkMRMLLayoutNode,
+        vtkMRMLScalarVolumeNode,
+        vtkMRMLScene,
+        vtkMRMLSliceCompositeNode,
+        vtkMRMLSliceNode,
+    )
 
 LAYOUT = 5391  # MRML's own layouts are numbered below 500
 VIEWS = {"SegHiResCAM-A": "Axial", "SegHiResCAM-B": "Axial", "SegHiResCAM-C": "Coronal", "SegHiResCAM-D": "Coronal"}
@@ -21,7 +30,7 @@ _BEFORE = "SegHiResCAM.layoutBefore"
 _PLACED = "SegHiResCAM.placedFor"  # attribute of a view: the volume that it was last moved to
 
 
-def offer_layout(scene: Any) -> None:
+def offer_layout(scene: vtkMRMLScene) -> None:
     """Tell a scene's views of the arrangement; called once 3D Slicer has started.
 
     3D Slicer keeps an arrangement's number in scenes and in its settings, but not what it means: without this, a scene that was saved side
@@ -35,7 +44,9 @@ def offer_layout(scene: Any) -> None:
         layout.SetViewArrangement(slicer.vtkMRMLLayoutNode.SlicerLayoutConventionalView)
 
 
-def show_comparison(scene: Any, volume: Any, heatmaps: Sequence[Any], opacity: float) -> None:
+def show_comparison(
+    scene: vtkMRMLScene, volume: vtkMRMLScalarVolumeNode, heatmaps: Sequence[vtkMRMLScalarVolumeNode], opacity: float
+) -> None:
     """Arrange the views, and show a map in each column over the volume.
 
     3D Slicer makes the views when the layout asks for them; call this again when it has, which changes nothing else.
@@ -72,18 +83,18 @@ def show_comparison(scene: Any, volume: Any, heatmaps: Sequence[Any], opacity: f
         view.SetCompositing(slicer.vtkMRMLSliceCompositeNode.Alpha)
 
 
-def hide_comparison(scene: Any) -> None:
+def hide_comparison(scene: vtkMRMLScene) -> None:
     """Arrange the views as they were; does nothing when they are not side by side."""
     layout = _layout(scene)
-    before = layout.GetAttribute(_BEFORE) if layout is not None else None
-    if before is None:
+    if layout is None or layout.GetAttribute(_BEFORE) is None:
         return
+    before = layout.GetAttribute(_BEFORE)
     layout.RemoveAttribute(_BEFORE)
     if layout.GetViewArrangement() == LAYOUT:
         layout.SetViewArrangement(int(before))
 
 
-def composite_of(scene: Any, view: str) -> Any:
+def composite_of(scene: vtkMRMLScene, view: str) -> vtkMRMLSliceCompositeNode | None:
     """The vtkMRMLSliceCompositeNode of a slice view, None while there is none."""
     for index in range(scene.GetNumberOfNodesByClass("vtkMRMLSliceCompositeNode")):
         node = scene.GetNthNodeByClass(index, "vtkMRMLSliceCompositeNode")
@@ -92,7 +103,7 @@ def composite_of(scene: Any, view: str) -> Any:
     return None
 
 
-def _place(view: Any, volume: Any, ras: Array) -> None:
+def _place(view: vtkMRMLSliceNode, volume: vtkMRMLScalarVolumeNode, ras: Array) -> None:
     """Show all of a volume, cut at a point. By itself a new view looks at the scene's origin, where the patient need not be."""
     bounds = np.zeros(6)
     volume.GetRASBounds(bounds)
@@ -107,7 +118,7 @@ def _place(view: Any, volume: Any, ras: Array) -> None:
     view.JumpSliceByOffsetting(*map(float, ras))
 
 
-def _layout(scene: Any) -> Any:
+def _layout(scene: vtkMRMLScene) -> vtkMRMLLayoutNode | None:
     return scene.GetFirstNodeByClass("vtkMRMLLayoutNode")
 
 

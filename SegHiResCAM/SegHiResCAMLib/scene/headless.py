@@ -10,10 +10,22 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from SegHiResCAMLib.scene.errors import SceneError
 from SegHiResCAMLib.writing.temporary import temporary_folder
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+    from matplotlib.cm import ColormapRegistry
+    from slicer import (
+        vtkMRMLAbstractLogic,
+        vtkMRMLApplicationLogic,
+        vtkMRMLRemoteIOLogic,
+        vtkMRMLScene,
+        vtkMRMLSliceLogic,
+    )
 
 # The colour tables that Slicer loads from files and that the wheel lacks. matplotlib has the very same tables.
 COLOR_TABLES = ("Inferno", "Magma", "Plasma", "Viridis", "Cividis")
@@ -35,9 +47,9 @@ class HeadlessApplication:
         core: The vtkSlicerApplicationLogic, for further logics.
     """
 
-    scene: Any
-    slice_logics: dict[str, Any]
-    core: Any
+    scene: vtkMRMLScene
+    slice_logics: dict[str, vtkMRMLSliceLogic]
+    core: vtkMRMLApplicationLogic
 
 
 @contextmanager
@@ -70,7 +82,7 @@ def missing_packages() -> str:
     return ""
 
 
-def _slicer_core() -> Any:
+def _slicer_core() -> ModuleType:
     """Import slicer-core, or say what stands in its place."""
     try:
         import slicer
@@ -100,7 +112,7 @@ def _write_color_tables(folder: Path) -> None:
         (folder / f"{name}.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
-def _color_maps() -> Any:
+def _color_maps() -> ColormapRegistry:
     try:
         from matplotlib import colormaps
     except ImportError as problem:
@@ -111,7 +123,9 @@ def _color_maps() -> Any:
     return colormaps
 
 
-def _application(slicer: Any, folder: Path) -> tuple[HeadlessApplication, list[Any], Any]:
+def _application(
+    slicer: ModuleType, folder: Path
+) -> tuple[HeadlessApplication, list[vtkMRMLAbstractLogic], vtkMRMLRemoteIOLogic]:
     """Create the scene and its logics in the order that they depend on each other."""
     import vtk
 
@@ -139,7 +153,9 @@ def _application(slicer: Any, folder: Path) -> tuple[HeadlessApplication, list[A
     return HeadlessApplication(scene, slice_logics, core), [*slice_logics.values(), colors, core], remote
 
 
-def _slice_view(slicer: Any, scene: Any, core: Any, name: str, orientation: str) -> Any:
+def _slice_view(
+    slicer: ModuleType, scene: vtkMRMLScene, core: vtkMRMLApplicationLogic, name: str, orientation: str
+) -> vtkMRMLSliceLogic:
     """Add one of the desktop's slice views, so that a saved scene opens there as it was shown here."""
     logic = slicer.vtkMRMLSliceLogic()
     logic.SetMRMLApplicationLogic(core)
@@ -149,7 +165,7 @@ def _slice_view(slicer: Any, scene: Any, core: Any, name: str, orientation: str)
     return logic
 
 
-def _remote_io(slicer: Any, scene: Any, cache: Path) -> Any:
+def _remote_io(slicer: ModuleType, scene: vtkMRMLScene, cache: Path) -> vtkMRMLRemoteIOLogic:
     """Set up what reading a scene bundle asks for, although nothing here is remote."""
     cache.mkdir()
     remote = slicer.vtkMRMLRemoteIOLogic()
@@ -159,7 +175,9 @@ def _remote_io(slicer: Any, scene: Any, cache: Path) -> Any:
     return remote
 
 
-def _take_down(application: HeadlessApplication, logics: list[Any], remote: Any) -> None:
+def _take_down(
+    application: HeadlessApplication, logics: list[vtkMRMLAbstractLogic], remote: vtkMRMLRemoteIOLogic
+) -> None:
     """Let go of the scene from the outside in, since a logic that outlives its scene crashes."""
     remote.RemoveDataIOFromScene()
     remote.SetMRMLScene(None)

@@ -7,24 +7,30 @@ opacity is binary), so what lies under a fraction of the maximum is hidden inste
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+from dataclasses import replace
+from functools import lru_cache
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import slicer
 
-from SegHiResCAMLib.provenance import PREFIX
+from SegHiResCAMLib.provenance import EXPLANATION, METHOD, PREFIX
+from SegHiResCAMLib.records.explanation import ExplanationRecord
+from SegHiResCAMLib.records.files import explanation_line, read_explanation
+from SegHiResCAMLib.records.previous import record_of_texts
 from SegHiResCAMLib.scene.errors import SceneError
 from SegHiResCAMLib.scene.placement import place_beside
 from SegHiResCAMLib.scene.volumes import Array, image_of, set_image, to_world, volume_array
+
+if TYPE_CHECKING:
+    from slicer import vtkMRMLScalarVolumeNode, vtkMRMLScene, vtkMRMLSegmentationNode
+    from vtk import vtkImageData
 
 INFERNO = "vtkMRMLColorTableNodeFileInferno.txt"  # perceptually uniform: makes no edges that the map does not have
 LOWER_FRACTION = 0.15
 INPUT_VOLUME = "SegHiResCAM.inputVolume"  # node reference roles
 SEGMENTATION = "SegHiResCAM.segmentation"
 MEASUREMENTS = "SegHiResCAM.measurements"
-METHOD = f"{PREFIX}method"  # a node with this attribute is a heat map
 
 
 class Peak(NamedTuple):
@@ -37,7 +43,7 @@ class Peak(NamedTuple):
 class PreparedMap(NamedTuple):
     """A heat map on its way into the scene: its vtkImageData and its maximum, 0 where it is nowhere above."""
 
-    image: Any
+    image: vtkImageData
     maximum: float
 
 
@@ -45,7 +51,7 @@ def prepare_map(array: Array) -> PreparedMap:
     """Do everything that takes time; may run in any thread.
 
     Args:
-        array: (i, j, k) raw values, in the units that the provenance names.
+        array: (i, j, k) raw values, in the units that the record names.
 
     Raises:
         SceneError: The map has values that are no numbers.
@@ -59,23 +65,22 @@ def prepare_map(array: Array) -> PreparedMap:
 
 
 def add_heatmap(
-    scene: Any,
+    scene: vtkMRMLScene,
     array: Array | PreparedMap,
     affine: Array,
-    provenance: Mapping[str, str],
-    input_volume: Any,
+    record: ExplanationRecord,
+    input_volume: vtkMRMLScalarVolumeNode,
     *,
-    segmentation: Any = None,
+    segmentation: vtkMRMLSegmentationNode | None = None,
     lower_fraction: float = LOWER_FRACTION,
-) -> Any:
+) -> vtkMRMLScalarVolumeNode:
     """Add a heat map to the scene, beside the volume it explains, with its colours and legend.
 
     Args:
         scene: The vtkMRMLScene.
-        array: (i, j, k) raw values, in the units that the provenance names; or what `prepare_map` has made of them.
+        array: (i, j, k) raw values, in the units that the record names; or what `prepare_map` has made of them.
         affine: (4, 4) from (i, j, k) to RAS millimetres.
-        provenance: How the map was made, kept as node attributes and read back by `heatmap_provenance`. "method",
-            "segment" and "model" make the node's name. "maximum" is added: the map's own.
+        record: How the map was made, kept as an attribute and read back by `explanation_of`; its maximum becomes the map's own.
         input_volume: The vtkMRMLScalarVolumeNode that was explained.
         segmentation: The vtkMRMLSegmentationNode of the explained segment.
         lower_fraction: What lies under this fraction of the maximum is hidden.
@@ -87,7 +92,7 @@ def add_heatmap(
         SceneError: The map has values that are no numbers.
     """
     prepared = array if isinstance(array, PreparedMap) else prepare_map(array)
-    name = ", ".join(provenance[key] for key in ("method", "segment", "model") if provenance.get(key))
+    name = ", ".join(filter(None, [record.method, record.question.segment, record.model.name]))
     node = scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", name or "Heat map")
     node.CreateDefaultDisplayNodes()
     node.GetDisplayNode().AutoWindowLevelOff()  # before there are voxels, or it looks at every one of them
@@ -95,16 +100,16 @@ def add_heatmap(
     node.SetNodeReferenceID(INPUT_VOLUME, input_volume.GetID())
     if segmentation is not None:
         node.SetNodeReferenceID(SEGMENTATION, segmentation.GetID())
-    for key, value in {**provenance, "maximum": repr(prepared.maximum)}.items():
-        node.SetAttribute(PREFIX + key, value)
+    node.SetAttribute(METHOD, record.method)
+    node.SetAttribute(EXPLANATION, explanation_line(replace(record, maximum=prepared.maximum)))
     place_beside(scene, node, input_volume)
     node.GetDisplayNode().SetAndObserveColorNodeID(INFERNO)
     set_display_range(node, prepared.maximum or 1.0, lower_fraction)
-    _add_legend(node, provenance)
+    _add_legend(node, record)
     return node
 
 
-def remove_heatmap(node: Any) -> None:
+def remove_heatmap(node: vtkMRMLScalarVolumeNode) -> None:
     """Remove a heat map from its scene with all that belongs to it alone: display, legend, table of measurements."""
     scene = node.GetScene()
     own = [node.GetNthDisplayNode(index) for index in range(node.GetNumberOfDisplayNodes())]
@@ -114,7 +119,7 @@ def remove_heatmap(node: Any) -> None:
             scene.RemoveNode(one)
 
 
-def restore_display(node: Any) -> None:
+def restore_display(node: vtkMRMLScalarVolumeNode) -> None:
     """Give a heat map whose display somebody has removed another one, and its legend; does nothing where it has its own."""
     if isinstance(node.GetDisplayNode(), slicer.vtkMRMLScalarVolumeDisplayNode):
         return
@@ -126,10 +131,12 @@ def restore_display(node: Any) -> None:
             node.GetScene().RemoveNode(one)  # it was that of the display that is gone
         elif one is not None:
             node.AddAndObserveDisplayNodeID(one.GetID())
-    _add_legend(node, heatmap_provenance(node))
+    record = explanation_of(node)
+    if record is not None:
+        _add_legend(node, record)
 
 
-def set_display_range(node: Any, upper: float, lower_fraction: float = LOWER_FRACTION) -> None:
+def set_display_range(node: vtkMRMLScalarVolumeNode, upper: float, lower_fraction: float = LOWER_FRACTION) -> None:
     """Show a heat map's colours from 0 to `upper`, hiding what lies under that fraction of it.
 
     Two maps that shall be compared in absolute terms get the same `upper`.
@@ -142,32 +149,36 @@ def set_display_range(node: Any, upper: float, lower_fraction: float = LOWER_FRA
     display.ApplyThresholdOn()
 
 
-def heatmap_provenance(node: Any) -> dict[str, str]:
-    """How a heat map was made, as `add_heatmap` was told, with its "maximum"; empty for any other node."""
-    names = [name for name in node.GetAttributeNames() if name.startswith(PREFIX)]
-    return {name.removeprefix(PREFIX): node.GetAttribute(name) for name in names}
+def explanation_of(node: vtkMRMLScalarVolumeNode) -> ExplanationRecord | None:
+    """How a heat map was made; None for any other node. Maps of earlier versions, whose attributes are texts, have theirs as well."""
+    if node.GetAttribute(METHOD) is None:
+        return None
+    line = node.GetAttribute(EXPLANATION)
+    found = None if line is None else _read(line)
+    if found is None:
+        names = [name for name in node.GetAttributeNames() if name.startswith(PREFIX)]
+        found = record_of_texts({name.removeprefix(PREFIX): node.GetAttribute(name) for name in names})
+    return found
 
 
-def heatmap_units(node: Any) -> str:
-    """The units of a heat map's values, as its provenance has them; maps of early versions do not say, and were all in logit units."""
-    return heatmap_provenance(node).get("units", "logit units")
+@lru_cache(64)
+def _read(line: str) -> ExplanationRecord | None:
+    try:
+        return read_explanation(line)
+    except ValueError:
+        return None
 
 
-def heatmap_diagnoses(node: Any) -> list[str]:
-    """The sentences to know before believing a heat map."""
-    return list(json.loads(heatmap_provenance(node).get("diagnoses", "[]")))
-
-
-def heatmap_maximum(node: Any) -> float:
+def heatmap_maximum(node: vtkMRMLScalarVolumeNode) -> float:
     """The highest value of a heat map, 0 for a map that is nowhere above."""
-    told = node.GetAttribute(f"{PREFIX}maximum")
-    return float(told) if told else max(float(volume_array(node)[0].max()), 0.0)
+    record = explanation_of(node)
+    return record.maximum if record is not None and record.maximum else max(float(volume_array(node)[0].max()), 0.0)
 
 
-def peak_position(node: Any) -> Peak:
+def peak_position(node: vtkMRMLScalarVolumeNode) -> Peak:
     """Where the map is highest, its parent transforms included; for a map that is nowhere above 0, the volume's centre."""
     array, affine = volume_array(node)
-    index = _told_peak(node, array, affine)
+    index = _recorded_peak(node, array, affine)
     if index is None:
         # In the order of the memory, or numpy would copy the whole map first.
         index = np.array(np.unravel_index(np.argmax(array.T), array.T.shape)[::-1], dtype=float)
@@ -177,18 +188,18 @@ def peak_position(node: Any) -> Peak:
     return Peak(to_world(node, (affine @ [*index, 1.0])[:3]), value)
 
 
-def _told_peak(node: Any, array: Array, affine: Array) -> Array | None:
-    """The voxel that the node's own facts name, if the maximum is there: large maps need not be searched."""
-    facts = heatmap_provenance(node)
-    if "peakRas" not in facts or "maximum" not in facts:
+def _recorded_peak(node: vtkMRMLScalarVolumeNode, array: Array, affine: Array) -> Array | None:
+    """The voxel that the map's record names, if the maximum is there: large maps need not be searched."""
+    record = explanation_of(node)
+    if record is None or not record.maximum:
         return None
-    index = np.rint(np.linalg.solve(affine, [*map(float, facts["peakRas"].split()), 1.0])[:3])
+    index = np.rint(np.linalg.solve(affine, [*record.peak_ras_mm, 1.0])[:3])
     inside = bool(((index >= 0) & (index < array.shape)).all())
-    return index if inside and array[tuple(index.astype(int))] == np.float32(facts["maximum"]) else None
+    return index if inside and array[tuple(index.astype(int))] == np.float32(record.maximum) else None
 
 
-def _add_legend(node: Any, provenance: Mapping[str, str]) -> None:
+def _add_legend(node: vtkMRMLScalarVolumeNode, record: ExplanationRecord) -> None:
     legend = slicer.vtkSlicerColorLogic.AddDefaultColorLegendDisplayNode(node)
-    legend.SetTitleText("\n".join(provenance[key] for key in ("method", "segment") if provenance.get(key)))
+    legend.SetTitleText("\n".join(filter(None, [record.method, record.question.segment])))
     legend.SetLabelFormat("%.3g")  # raw maps range from 1e-6 to 1e6
     legend.SetVisibility(True)

@@ -6,17 +6,32 @@ it survives a second call, a saved scene, and a new session.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import slicer
 
 from SegHiResCAMLib.scene.volumes import Array
 
+if TYPE_CHECKING:
+    from slicer import (
+        vtkMRMLScalarVolumeNode,
+        vtkMRMLScene,
+        vtkMRMLSegmentationDisplayNode,
+        vtkMRMLSegmentationNode,
+        vtkMRMLSliceCompositeNode,
+    )
+
 _SAVED = "SegHiResCAM.overlay."  # attributes and reference roles that hold what was shown before
 _LAYERS = ("Background", "Foreground")
 
 
-def show_overlay(scene: Any, volume: Any, heatmap: Any, segmentation: Any = None, opacity: float = 0.5) -> None:
+def show_overlay(
+    scene: vtkMRMLScene,
+    volume: vtkMRMLScalarVolumeNode,
+    heatmap: vtkMRMLScalarVolumeNode,
+    segmentation: vtkMRMLSegmentationNode | None = None,
+    opacity: float = 0.5,
+) -> None:
     """Show a heat map over a volume in every slice view, and the segmentation as outlines, since a fill would hide it.
 
     Args:
@@ -42,7 +57,7 @@ def show_overlay(scene: Any, volume: Any, heatmap: Any, segmentation: Any = None
         outlined.SetVisibility2DOutline(True)
 
 
-def hide_overlay(scene: Any) -> None:
+def hide_overlay(scene: vtkMRMLScene) -> None:
     """Show in every slice view what was there before `show_overlay`; does nothing when no overlay is shown."""
     for view in _nodes(scene, "vtkMRMLSliceCompositeNode"):
         _restore_view(view)
@@ -50,7 +65,7 @@ def hide_overlay(scene: Any) -> None:
         _restore_fill(display)
 
 
-def jump_slices(scene: Any, ras: Array) -> None:
+def jump_slices(scene: vtkMRMLScene, ras: Array) -> None:
     """Move every slice view to a point in RAS millimetres, without panning.
 
     `SetSliceOffset` would take the negative of R in a sagittal view; jumping takes RAS in all of them.
@@ -59,11 +74,11 @@ def jump_slices(scene: Any, ras: Array) -> None:
         view.JumpSliceByOffsetting(*map(float, ras))
 
 
-def _nodes(scene: Any, class_name: str) -> list[Any]:
+def _nodes(scene: vtkMRMLScene, class_name: str) -> list[Any]:
     return [scene.GetNthNodeByClass(index, class_name) for index in range(scene.GetNumberOfNodesByClass(class_name))]
 
 
-def _save_view(view: Any) -> None:
+def _save_view(view: vtkMRMLSliceCompositeNode) -> None:
     if view.GetAttribute(_SAVED + "opacity") is not None:
         return  # an overlay is shown already: what is saved is what was there before it
     for layer in _LAYERS:
@@ -72,7 +87,7 @@ def _save_view(view: Any) -> None:
     view.SetAttribute(_SAVED + "opacity", repr(view.GetForegroundOpacity()))
 
 
-def _restore_view(view: Any) -> None:
+def _restore_view(view: vtkMRMLSliceCompositeNode) -> None:
     if view.GetAttribute(_SAVED + "opacity") is None:
         return
     for layer in _LAYERS:
@@ -84,13 +99,13 @@ def _restore_view(view: Any) -> None:
         view.RemoveAttribute(_SAVED + name)
 
 
-def _save_fill(display: Any) -> None:
+def _save_fill(display: vtkMRMLSegmentationDisplayNode) -> None:
     if display.GetAttribute(_SAVED + "fill") is None:
         display.SetAttribute(_SAVED + "fill", str(int(display.GetVisibility2DFill())))
         display.SetAttribute(_SAVED + "outline", str(int(display.GetVisibility2DOutline())))
 
 
-def _restore_fill(display: Any) -> None:
+def _restore_fill(display: vtkMRMLSegmentationDisplayNode) -> None:
     if display.GetAttribute(_SAVED + "fill") is None:
         return
     display.SetVisibility2DFill(display.GetAttribute(_SAVED + "fill") == "1")

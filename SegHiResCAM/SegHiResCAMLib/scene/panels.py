@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -24,6 +24,10 @@ from SegHiResCAMLib.scene.slices import (
 )
 from SegHiResCAMLib.scene.volumes import Array
 from SegHiResCAMLib.turns import Steps
+
+if TYPE_CHECKING:
+    from slicer import vtkMRMLScalarVolumeNode, vtkMRMLSegmentationNode
+    from vtk import vtkAbstractTransform
 
 
 @dataclass(frozen=True)
@@ -46,7 +50,7 @@ class Look:
         opacity: Of heat maps, 0 to 1.
     """
 
-    volume: Any
+    volume: vtkMRMLScalarVolumeNode
     outlines: list[Outline]
     position: Array
     opacity: float = 0.5
@@ -66,7 +70,7 @@ class Cut:
     where: Slice
     under: Array
     over: Array | None
-    to_voxels: Any
+    to_voxels: vtkAbstractTransform
 
 
 @dataclass(frozen=True)
@@ -89,7 +93,7 @@ class Frame:
         return cut(view, center, (int(rows), int(columns)), mm_per_pixel)
 
 
-def body_frame(volume: Any, body: Bounds, position: Array) -> Frame:
+def body_frame(volume: vtkMRMLScalarVolumeNode, body: Bounds, position: Array) -> Frame:
     """Take the body's box with a margin; a long body is cropped along S to what keeps the panels about square."""
     box = body_box(volume, body)
     lower, upper = np.minimum(box[0], position) - 5, np.maximum(box[1], position) + 5
@@ -101,18 +105,21 @@ def body_frame(volume: Any, body: Bounds, position: Array) -> Frame:
     return Frame(lower - thin, upper + thin, position)
 
 
-def outline_reader(volume: Any, segmentation: Any, chosen: Sequence[str] | None) -> Callable[[], list[Outline]]:
+def outline_reader(
+    volume: vtkMRMLScalarVolumeNode, segmentation: vtkMRMLSegmentationNode | None, chosen: Sequence[str] | None
+) -> Callable[[], list[Outline]]:
     """What reads the chosen segments, or all, on the volume's grid; it may be called in any thread."""
-    readers = []
-    ids = [] if segmentation is None else segment_ids(segmentation) if chosen is None else chosen
-    for segment_id in ids:
+    readers: list[tuple[str, tuple[float, float, float], Callable[[], Array]]] = []
+    if segmentation is None:
+        return list
+    for segment_id in segment_ids(segmentation) if chosen is None else chosen:
         read = segment_reader(segmentation, segment_id, volume)  # first: it says so if there is no such segment
         segment = segmentation.GetSegmentation().GetSegment(segment_id)
         readers.append((segment.GetName(), segment.GetColor(), read))
     return lambda: [Outline(name, color, read()) for name, color, read in readers]
 
 
-def cut_panel(look: Look, where: Slice, heatmap: Any) -> Steps:
+def cut_panel(look: Look, where: Slice, heatmap: vtkMRMLScalarVolumeNode | None) -> Steps:
     """Take out of the scene what one panel shows, step by step, and return it as a `Cut`; without a heat map's node the image alone."""
     under = layer_image(look.volume, where)
     yield None

@@ -14,17 +14,26 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from SegHiResCAMLib.records.explanation import ExplanationRecord
+from SegHiResCAMLib.records.previous import record_of_texts
+from SegHiResCAMLib.records.wording import asked
 from SegHiResCAMLib.scene import captions
 from SegHiResCAMLib.scene.canvas import DIM, Canvas, import_matplotlib
-from SegHiResCAMLib.scene.captions import ASKED, MARGIN
-from SegHiResCAMLib.scene.heatmap import heatmap_diagnoses, heatmap_provenance, peak_position
+from SegHiResCAMLib.scene.captions import MARGIN
+from SegHiResCAMLib.scene.heatmap import explanation_of, peak_position
 from SegHiResCAMLib.scene.panels import Look, Outline, body_frame, cut_panel, draw_panel, outline_reader
 from SegHiResCAMLib.scene.slices import AXIAL, VIEWS, body_search
 from SegHiResCAMLib.turns import Steps, finish
+
+if TYPE_CHECKING:
+    from slicer import vtkMRMLScalarVolumeNode, vtkMRMLSegmentationNode
+
+BARE = "Image and segment"
+"""Title of the slices without a heat map."""
 
 _GAP = 12  # pixels
 _PAGE = 1500  # pixels that the panels share in width
@@ -34,9 +43,9 @@ _COLUMN = (280, 460)  # narrowest and widest column of a comparison, in pixels: 
 
 def slice_picture_steps(
     path: Path,
-    volume: Any,
-    heatmap: Any,
-    segmentation: Any = None,
+    volume: vtkMRMLScalarVolumeNode,
+    heatmap: vtkMRMLScalarVolumeNode,
+    segmentation: vtkMRMLSegmentationNode | None = None,
     *,
     segments: Sequence[str] | None = None,
     opacity: float = 0.5,
@@ -59,7 +68,10 @@ def slice_picture_steps(
         shown.append((yield from cut_panel(look, where, heatmap)))
     top, height = 88, max(where.shape[0] for where in cuts)
     page = Canvas(2 * MARGIN + _PAGE, top + height + 148)
-    captions.title(page, heatmap, ("method", "segment"), ("model", "layer", *ASKED))
+    record = _record(heatmap)
+    captions.title(
+        page, [record.method, record.question.segment], [record.model.name, record.layer.name, *asked(record)]
+    )
     yield None
     captions.legend(page, heatmap, MARGIN, top + height + 22, 420)
     yield None
@@ -80,9 +92,9 @@ def slice_picture_steps(
 
 def comparison_picture(
     path: Path,
-    volume: Any,
-    heatmaps: Sequence[Any],
-    segmentation: Any = None,
+    volume: vtkMRMLScalarVolumeNode,
+    heatmaps: Sequence[vtkMRMLScalarVolumeNode],
+    segmentation: vtkMRMLSegmentationNode | None = None,
     *,
     segments: Sequence[str] | None = None,
 ) -> None:
@@ -91,7 +103,7 @@ def comparison_picture(
     Raises:
         SceneError: As `slice_picture_steps`.
     """
-    position = peak_position(heatmaps[0]).position
+    position, records = peak_position(heatmaps[0]).position, [_record(one) for one in heatmaps]
     look = Look(volume, outline_reader(volume, segmentation, segments)(), position)
     frame = body_frame(volume, body_search(volume)(), position)
     column = int(np.clip(_PAGE // (1 + len(heatmaps)), *_COLUMN))
@@ -99,15 +111,15 @@ def comparison_picture(
     cuts = [frame.cut(view, scale) for view in VIEWS]
     top = 128
     bottom = top + sum(where.shape[0] + _GAP for where in cuts)
-    noted = 60 if any(map(heatmap_diagnoses, heatmaps)) else 0
+    noted = 60 if any(one.findings for one in records) else 0
     page = Canvas(2 * MARGIN + (1 + len(heatmaps)) * (column + _GAP) - _GAP, bottom + 146 + noted)
-    captions.title(page, heatmaps[0], ("segment",), ("model", *ASKED))
+    captions.title(page, [records[0].question.segment], [records[0].model.name, *asked(records[0])])
     drawn: list[Outline] = []
     for index, heatmap in enumerate([None, *heatmaps]):
         left, y = MARGIN + index * (column + _GAP), top
-        facts = heatmap_provenance(heatmap) if heatmap else {"method": "Image and segment"}
-        page.text(left + column / 2, 94, captions.join(facts, "method"), 17, ha="center", weight="bold")
-        page.text(left + column / 2, 115, captions.join(facts, "layer"), 13, DIM, ha="center")
+        name, layer = (records[index - 1].method, records[index - 1].layer.name) if heatmap else (BARE, "")
+        page.text(left + column / 2, 94, name, 17, ha="center", weight="bold")
+        page.text(left + column / 2, 115, layer, 13, DIM, ha="center")
         for where in cuts:
             rows, columns = where.shape
             drawn += draw_panel(
@@ -123,9 +135,9 @@ def comparison_picture(
 
 def gallery_picture(
     path: Path,
-    volume: Any,
-    heatmaps: Sequence[Any],
-    segmentation: Any = None,
+    volume: vtkMRMLScalarVolumeNode,
+    heatmaps: Sequence[vtkMRMLScalarVolumeNode],
+    segmentation: vtkMRMLSegmentationNode | None = None,
     *,
     segments: Sequence[str] | None = None,
 ) -> None:
@@ -134,21 +146,27 @@ def gallery_picture(
     Raises:
         SceneError: As `slice_picture_steps`.
     """
-    position = peak_position(heatmaps[0]).position
+    position, records = peak_position(heatmaps[0]).position, [_record(one) for one in heatmaps]
     look = Look(volume, outline_reader(volume, segmentation, segments)(), position)
     frame = body_frame(volume, body_search(volume)(), position)
     where = frame.cut(AXIAL, frame.width(AXIAL) / _TILE)
     height = where.shape[0] + 96
     rows = -(-(1 + len(heatmaps)) // _TILES)
     page = Canvas(2 * MARGIN + _TILES * (_TILE + _GAP) - _GAP, 92 + rows * height + 40)
-    captions.title(page, heatmaps[0], ("segment",), ("model", "layer", *ASKED))
+    first = records[0]
+    captions.title(page, [first.question.segment], [first.model.name, first.layer.name, *asked(first)])
     drawn: list[Outline] = []
     for index, heatmap in enumerate([None, *heatmaps]):
         left, top = MARGIN + index % _TILES * (_TILE + _GAP), 92 + index // _TILES * height
-        name = heatmap_provenance(heatmap)["method"] if heatmap else "Image and segment"
+        name = records[index - 1].method if heatmap else BARE
         page.text(left + _TILE / 2, top + 12, name, 15, ha="center", weight="bold")
         drawn += draw_panel(page, look, finish(cut_panel(look, where, heatmap)), (left, top + 26))
         if heatmap:
             captions.range_bar(page, heatmap, left + 20, top + where.shape[0] + 34, _TILE - 40)
     captions.names(page, drawn, page.width - MARGIN, 36)
     captions.finish(page, path)
+
+
+def _record(heatmap: vtkMRMLScalarVolumeNode) -> ExplanationRecord:
+    """How a map was made; without words for a volume that is not one of ours."""
+    return explanation_of(heatmap) or record_of_texts({})

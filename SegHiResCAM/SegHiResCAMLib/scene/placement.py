@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 import slicer
 
+if TYPE_CHECKING:
+    from slicer import vtkMRMLNode, vtkMRMLScene, vtkMRMLSubjectHierarchyNode, vtkMRMLTransformableNode
 
-def place_beside(scene: Any, node: Any, reference: Any) -> None:
+
+def place_beside(scene: vtkMRMLScene, node: vtkMRMLTransformableNode, reference: vtkMRMLTransformableNode) -> None:
     """Give a node the parent transform of a reference node, and a place beside it in the subject hierarchy.
 
     Slicer's desktop makes hierarchy items by itself; without it they are made here.
@@ -23,12 +26,12 @@ def place_beside(scene: Any, node: Any, reference: Any) -> None:
     hierarchy.SetItemParent(_item(hierarchy, node), hierarchy.GetItemParent(beside))
 
 
-def add_to_hierarchy(scene: Any, node: Any) -> None:
+def add_to_hierarchy(scene: vtkMRMLScene, node: vtkMRMLNode) -> None:
     """Give a node a place at the top of the subject hierarchy, where it has none yet."""
     _item(slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(scene), node)
 
 
-def _item(hierarchy: Any, node: Any) -> int:
+def _item(hierarchy: vtkMRMLSubjectHierarchyNode, node: vtkMRMLNode) -> int:
     item = hierarchy.GetItemByDataNode(node)
     if item == hierarchy.GetInvalidItemID():
         item = hierarchy.CreateItem(hierarchy.GetSceneItemID(), node)

@@ -1,38 +1,42 @@
-"""Where the user points: crosshair, points and boxes of the scene, as pixel sets in a volume's own RAS millimetres.
-
-The forms are those of the engine's `pixel_sets`: {"kind": "sphere", "centre": [...], "radius": 10}.
-"""
+"""Where the user points: crosshair, points and boxes of the scene, as regions in a volume's own RAS millimetres."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import vtk
 
+from SegHiResCAMLib.records.regions import Box, Component, Point, Points, Sphere
 from SegHiResCAMLib.scene.errors import SceneError
 from SegHiResCAMLib.scene.volumes import Array, from_world
 
-PixelSet = Mapping[str, Any]
+if TYPE_CHECKING:
+    from slicer import (
+        vtkMRMLCrosshairNode,
+        vtkMRMLMarkupsFiducialNode,
+        vtkMRMLMarkupsROINode,
+        vtkMRMLScalarVolumeNode,
+        vtkMRMLScene,
+    )
 
 
-def component_at(volume: Any, ras: Array) -> PixelSet:
+def component_at(volume: vtkMRMLScalarVolumeNode, ras: Array) -> Component:
     """The island of a segment at a point of the scene, (3,) RAS millimetres."""
-    return {"kind": "component", "point": from_world(volume, ras).tolist()}
+    return Component(_point(from_world(volume, ras)))
 
 
-def points_at(volume: Any, points: list[Array]) -> PixelSet:
+def points_at(volume: vtkMRMLScalarVolumeNode, points: list[Array]) -> Points:
     """Single points of the scene."""
-    return {"kind": "points", "points": [from_world(volume, point).tolist() for point in points]}
+    return Points(tuple(_point(from_world(volume, point)) for point in points))
 
 
-def sphere_at(volume: Any, centre: Array, radius: float) -> PixelSet:
+def sphere_at(volume: vtkMRMLScalarVolumeNode, centre: Array, radius: float) -> Sphere:
     """A ball around a point of the scene; radius in mm."""
-    return {"kind": "sphere", "centre": from_world(volume, centre).tolist(), "radius": radius}
+    return Sphere(_point(from_world(volume, centre)), radius)
 
 
-def box_of(volume: Any, roi: Any) -> PixelSet:
+def box_of(volume: vtkMRMLScalarVolumeNode, roi: vtkMRMLMarkupsROINode) -> Box:
     """The box of a vtkMRMLMarkupsROINode."""
     to_world = vtk.vtkMatrix4x4()
     to_world.DeepCopy(roi.GetObjectToWorldMatrix())
@@ -46,11 +50,16 @@ def box_of(volume: Any, roi: Any) -> PixelSet:
     if not lengths.all():
         sentence = f"The box {roi.GetName()} is empty. Give it a size."
         raise SceneError(sentence)
-    axes = np.array(halves) / lengths[:, None]
-    return {"kind": "box", "centre": middle.tolist(), "size": (2 * lengths).tolist(), "axes": axes.tolist()}
+    first, second, third = np.array(halves) / lengths[:, None]
+    return Box(_point(middle), _point(2 * lengths), (_point(first), _point(second), _point(third)))
 
 
-def control_points(markups: Any) -> list[Array]:
+def _point(values: Array) -> Point:
+    x, y, z = values.tolist()
+    return x, y, z
+
+
+def control_points(markups: vtkMRMLMarkupsFiducialNode) -> list[Array]:
     """The defined points of a vtkMRMLMarkupsNode, RAS millimetres of the scene.
 
     Raises:
@@ -68,25 +77,25 @@ def control_points(markups: Any) -> list[Array]:
     return points
 
 
-def start_placing(markups: Any) -> None:
+def start_placing(markups: vtkMRMLMarkupsFiducialNode) -> None:
     """Let the next click in a view place a point of markups just made, which 3D Slicer has made the active ones by itself."""
     interaction = markups.GetScene().GetFirstNodeByClass("vtkMRMLInteractionNode")
     if interaction is not None:
         interaction.SwitchToSinglePlaceMode()
 
 
-def crosshair_position(scene: Any) -> Array:
+def crosshair_position(scene: vtkMRMLScene) -> Array:
     """Where the crosshair stands, RAS millimetres of the scene."""
     return np.array(_crosshair(scene).GetCrosshairRAS())
 
 
-def mouse_position(scene: Any) -> Array | None:
+def mouse_position(scene: vtkMRMLScene) -> Array | None:
     """Where the mouse points in a slice view; None while it is over none."""
     position = [0.0, 0.0, 0.0]
     return np.array(position) if _crosshair(scene).GetCursorPositionRAS(position) else None
 
 
-def _crosshair(scene: Any) -> Any:
+def _crosshair(scene: vtkMRMLScene) -> vtkMRMLCrosshairNode:
     node = scene.GetFirstNodeByClass("vtkMRMLCrosshairNode")
     if node is None:
         sentence = "There is no crosshair without slice views. Open 3D Slicer's main window."

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING
 
 from SegHiResCAMLib.scene.heatmap import MEASUREMENTS
 from SegHiResCAMLib.scene.per_slice import PER_SLICE
 
+if TYPE_CHECKING:
+    from slicer import vtkMRMLNode, vtkMRMLScalarVolumeNode, vtkMRMLScene
 
-def belongings(scene: Any, heatmap: Any) -> list[Any]:
+
+def belongings(scene: vtkMRMLScene, heatmap: vtkMRMLScalarVolumeNode) -> list[vtkMRMLNode]:
     """Legend, displays, cloud in 3D, table of measurements and map per slice; of a heat map in the scene, or just removed from it."""
     displays = [heatmap.GetNthDisplayNodeID(index) for index in range(heatmap.GetNumberOfDisplayNodes())]
     companion = scene.GetNodeByID(heatmap.GetNodeReferenceID(PER_SLICE) or "")
@@ -21,7 +24,7 @@ def belongings(scene: Any, heatmap: Any) -> list[Any]:
     return [one for one in own if one is not None]
 
 
-def remove_nodes(scene: Any, nodes: Iterable[Any]) -> None:
+def remove_nodes(scene: vtkMRMLScene, nodes: Iterable[vtkMRMLNode]) -> None:
     """Remove those that are still in the scene."""
     for node in nodes:
         if node.GetScene() is scene:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 from SegHiResCAMLib.scene.appearance import Appearance
+
+if TYPE_CHECKING:
+    from slicer import vtkMRMLScalarVolumeNode, vtkMRMLVolumeRenderingDisplayNode
 
 DENSEST = 0.35
 """Opacity of the maximum, over one unit of distance: what lies behind stays visible."""
@@ -12,7 +15,7 @@ DENSEST = 0.35
 _STEPS = 16
 
 
-def show_rendering(heatmap: Any, look: Appearance) -> Any:
+def show_rendering(heatmap: vtkMRMLScalarVolumeNode, look: Appearance) -> vtkMRMLVolumeRenderingDisplayNode:
     """Show a heat map in 3D.
 
     Returns:
@@ -46,13 +49,13 @@ def show_rendering(heatmap: Any, look: Appearance) -> Any:
     return display
 
 
-def hide_rendering(heatmap: Any) -> None:
+def hide_rendering(heatmap: vtkMRMLScalarVolumeNode) -> None:
     """Take it out of the 3D views; does nothing when it is in none."""
     display = _rendering_of(heatmap)
     if display is not None:
         display.SetVisibility(False)
 
 
-def _rendering_of(heatmap: Any) -> Any:
+def _rendering_of(heatmap: vtkMRMLScalarVolumeNode) -> vtkMRMLVolumeRenderingDisplayNode | None:
     nodes = [heatmap.GetNthDisplayNode(index) for index in range(heatmap.GetNumberOfDisplayNodes())]
     return next((node for node in nodes if node and node.IsA("vtkMRMLVolumeRenderingDisplayNode")), None)

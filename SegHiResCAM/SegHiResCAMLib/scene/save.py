@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 from zipfile import is_zipfile
 
 import slicer
@@ -14,8 +14,11 @@ from SegHiResCAMLib.scene.errors import SceneError
 from SegHiResCAMLib.writing.errors import WritingError, check_name, no_space
 from SegHiResCAMLib.writing.whole_file import whole_file
 
+if TYPE_CHECKING:
+    from slicer import vtkMRMLScene, vtkMRMLSegmentationNode
 
-def save_scene(scene: Any, path: Path) -> None:
+
+def save_scene(scene: vtkMRMLScene, path: Path) -> None:
     """Write the whole scene as a .mrb bundle, which 3D Slicer opens with all nodes, references and display as they were.
 
     Raises:
@@ -27,7 +30,7 @@ def save_scene(scene: Any, path: Path) -> None:
             raise no_space(path)
 
 
-def save_segmentation(node: Any, path: Path) -> None:
+def save_segmentation(node: vtkMRMLSegmentationNode, path: Path) -> None:
     """Write a segmentation as .seg.nrrd.
 
     The file has the segmentation's own geometry, without its parent transform, as the volume's file has.

@@ -6,7 +6,7 @@ Slicer's own writer says how a segmentation is described: it is given a copy of 
 from __future__ import annotations
 
 import re
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import slicer
@@ -16,6 +16,9 @@ from SegHiResCAMLib.scene.save import save_segmentation
 from SegHiResCAMLib.scene.segments import BINARY_LABELMAP, image_affine, image_voxels, segment_ids
 from SegHiResCAMLib.scene.volumes import Array
 from SegHiResCAMLib.writing.temporary import temporary_folder
+
+if TYPE_CHECKING:
+    from slicer import vtkMRMLSegmentationNode, vtkOrientedImageData
 
 
 class Layer(NamedTuple):
@@ -41,7 +44,7 @@ class SegmentationFile(NamedTuple):
     header: dict[str, str]
 
 
-def segmentation_file(node: Any) -> SegmentationFile | None:
+def segmentation_file(node: vtkMRMLSegmentationNode) -> SegmentationFile | None:
     """Take a segmentation apart; None where its layers lie on different grids, or where nothing is drawn in it."""
     images = _images(node)
     drawn = [image for image in images if _is_drawn(image)]
@@ -65,23 +68,23 @@ def layer_array(file: SegmentationFile) -> Array:
     return together if len(file.layers) > 1 else together[0]
 
 
-def _images(node: Any) -> list[Any]:
+def _images(node: vtkMRMLSegmentationNode) -> list[vtkOrientedImageData]:
     """The label map of each layer, in the order of the segments; None for segments that have none."""
     segments = [node.GetSegmentation().GetSegment(segment_id) for segment_id in segment_ids(node)]
     return list(dict.fromkeys(segment.GetRepresentation(BINARY_LABELMAP) for segment in segments))
 
 
-def _is_drawn(image: Any) -> bool:
+def _is_drawn(image: vtkOrientedImageData) -> bool:
     return image is not None and image.GetNumberOfPoints() > 0
 
 
-def _layer(image: Any, start: Array) -> Layer:
+def _layer(image: vtkOrientedImageData, start: Array) -> Layer:
     if not _is_drawn(image):
         return Layer(np.zeros((1, 1, 1), np.uint8), np.zeros(3, int))
     return Layer(image_voxels(image), np.array(image.GetExtent()[::2]) - start)
 
 
-def _reference(node: Any) -> list[Any]:
+def _reference(node: vtkMRMLSegmentationNode) -> list[Any]:
     """The grid of the volume that was segmented, where the segmentation knows it."""
     name = slicer.vtkSegmentationConverter.GetReferenceImageGeometryParameterName()
     text, grid = node.GetSegmentation().GetConversionParameter(name), slicer.vtkOrientedImageData()
@@ -89,11 +92,11 @@ def _reference(node: Any) -> list[Any]:
     return [grid] if known else []
 
 
-def _on_one_grid(image: Any, other: Any) -> bool:
+def _on_one_grid(image: vtkOrientedImageData, other: vtkOrientedImageData) -> bool:
     return np.allclose(image_affine(image), image_affine(other), rtol=0, atol=1e-6)
 
 
-def _header(node: Any, start: Array, stop: Array) -> dict[str, str]:
+def _header(node: vtkMRMLSegmentationNode, start: Array, stop: Array) -> dict[str, str]:
     """What Slicer writes of such a segmentation, with the true extent in place of that of one voxel."""
     with temporary_folder("header") as folder:
         path = folder / "header.seg.nrrd"
@@ -112,7 +115,7 @@ def _unescaped(pair: re.Match[str]) -> str:
     return " " if pair[1] == "n" else pair[1]
 
 
-def _of_one_voxel(node: Any) -> Any:
+def _of_one_voxel(node: vtkMRMLSegmentationNode) -> vtkMRMLSegmentationNode:
     """The same segments in the same layers, with a single voxel each, on a grid of one voxel."""
     original, copy = node.GetSegmentation(), slicer.vtkMRMLSegmentationNode()
     segmentation = copy.GetSegmentation()
@@ -120,7 +123,7 @@ def _of_one_voxel(node: Any) -> Any:
     converter = slicer.vtkSegmentationConverter
     name = converter.GetReferenceImageGeometryParameterName()
     segmentation.SetConversionParameter(name, converter.SerializeImageGeometry(_one_voxel(0)))
-    layers: dict[Any, Any] = {}
+    layers: dict[vtkOrientedImageData, vtkOrientedImageData] = {}
     for segment_id in segment_ids(node):
         segment, small = original.GetSegment(segment_id), slicer.vtkSegment()
         small.DeepCopyMetadata(segment)
@@ -134,7 +137,7 @@ def _of_one_voxel(node: Any) -> Any:
     return copy
 
 
-def _one_voxel(value: int) -> Any:
+def _one_voxel(value: int) -> vtkOrientedImageData:
     image = slicer.vtkOrientedImageData()
     image.SetDimensions(1, 1, 1)
     image.AllocateScalars(vtk.VTK_INT, 1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import slicer
@@ -16,6 +16,17 @@ from SegHiResCAMLib.scene.errors import SceneError
 from SegHiResCAMLib.scene.placement import place_beside
 from SegHiResCAMLib.scene.volumes import Array, image_of, volume_array
 from SegHiResCAMLib.terminology import Terminology, terminology_entry
+
+if TYPE_CHECKING:
+    from slicer import (
+        vtkMRMLScalarVolumeNode,
+        vtkMRMLScene,
+        vtkMRMLSegmentationNode,
+        vtkMRMLTransformableNode,
+        vtkOrientedImageData,
+        vtkSegment,
+    )
+    from vtk import vtkAbstractTransform, vtkImageData
 
 _MODEL, _SHA256 = "SegHiResCAM.model", "SegHiResCAM.modelSha256"
 BINARY_LABELMAP = "Binary labelmap"  # vtkSegmentationConverter's name of the representation
@@ -44,7 +55,7 @@ class Segment:
             object.__setattr__(self, "id", identifier(self.name, self.value))
 
 
-def prepare_labels(labels: Array, affine: Array, segments: Sequence[Segment]) -> Any:
+def prepare_labels(labels: Array, affine: Array, segments: Sequence[Segment]) -> vtkOrientedImageData:
     """Make the image that all segments share, which takes time; may run in any thread.
 
     Args:
@@ -69,14 +80,14 @@ def prepare_labels(labels: Array, affine: Array, segments: Sequence[Segment]) ->
 
 
 def add_segmentation(
-    scene: Any,
-    labels: Array | Any,
+    scene: vtkMRMLScene,
+    labels: Array | vtkOrientedImageData,
     affine: Array,
     segments: Sequence[Segment],
-    reference_volume: Any,
+    reference_volume: vtkMRMLScalarVolumeNode,
     *,
     name: str = "Segmentation",
-) -> Any:
+) -> vtkMRMLSegmentationNode:
     """Add a segmentation to the scene, beside the volume it belongs to.
 
     A segment without any voxel is there all the same, so that one sees that nothing was found. Values that no segment
@@ -108,7 +119,7 @@ def add_segmentation(
     return node
 
 
-def add_segment(node: Any, mask: Array, affine: Array, segment: Segment) -> None:
+def add_segment(node: vtkMRMLSegmentationNode, mask: Array, affine: Array, segment: Segment) -> None:
     """Add one more segment to a segmentation; it may overlap the others.
 
     Args:
@@ -122,7 +133,7 @@ def add_segment(node: Any, mask: Array, affine: Array, segment: Segment) -> None
     node.GetSegmentation().AddSegment(_vtk_segment(segment, layer), segment_id)
 
 
-def segment_array(node: Any, segment_id: str, reference_volume: Any) -> Array:
+def segment_array(node: vtkMRMLSegmentationNode, segment_id: str, reference_volume: vtkMRMLScalarVolumeNode) -> Array:
     """One segment on a volume's grid.
 
     Args:
@@ -139,7 +150,9 @@ def segment_array(node: Any, segment_id: str, reference_volume: Any) -> Array:
     return segment_reader(node, segment_id, reference_volume)()
 
 
-def segment_reader(node: Any, segment_id: str, reference_volume: Any) -> Callable[[], Array]:
+def segment_reader(
+    node: vtkMRMLSegmentationNode, segment_id: str, reference_volume: vtkMRMLScalarVolumeNode
+) -> Callable[[], Array]:
     """What gives a `segment_array`, which takes time; it may be called in any thread, and touches no scene."""
     segment = node.GetSegmentation().GetSegment(segment_id)
     if segment is None:
@@ -165,19 +178,19 @@ def segment_reader(node: Any, segment_id: str, reference_volume: Any) -> Callabl
     return lambda: _resliced(image, to_segment, shape) == value
 
 
-def segment_ids(node: Any) -> list[str]:
+def segment_ids(node: vtkMRMLSegmentationNode) -> list[str]:
     """List the identifiers of a segmentation's segments, in its order."""
     segmentation = node.GetSegmentation()
     return [segmentation.GetNthSegmentID(index) for index in range(segmentation.GetNumberOfSegments())]
 
 
-def set_model_of(node: Any, name: str, sha256: str) -> None:
+def set_model_of(node: vtkMRMLSegmentationNode, name: str, sha256: str) -> None:
     """Note in a segmentation which model made it."""
     node.SetAttribute(_MODEL, name)
     node.SetAttribute(_SHA256, sha256)
 
 
-def model_sha256_of(node: Any) -> str:
+def model_sha256_of(node: vtkMRMLSegmentationNode) -> str:
     """SHA-256 of the model that made a segmentation; empty for one of other origin."""
     return node.GetAttribute(_SHA256) or ""
 
@@ -190,7 +203,7 @@ class SegmentVoxels(NamedTuple):
     voxel_ml: float
 
 
-def segment_voxels(node: Any) -> dict[str, SegmentVoxels]:
+def segment_voxels(node: vtkMRMLSegmentationNode) -> dict[str, SegmentVoxels]:
     """What `volumes_ml` counts, by segment id; those without voxels are left out."""
     found = {}
     for segment_id in segment_ids(node):
@@ -207,12 +220,12 @@ def volumes_ml(voxels: Mapping[str, SegmentVoxels]) -> dict[str, float]:
     return {name: float(np.count_nonzero(one.image == one.value)) * one.voxel_ml for name, one in voxels.items()}
 
 
-def image_voxels(image: Any) -> Array:
+def image_voxels(image: vtkImageData) -> Array:
     """Voxels of a vtkOrientedImageData, (i, j, k) from the start of its extent, not copied."""
     return np.asarray(vtk_to_numpy(image.GetPointData().GetScalars())).reshape(image.GetDimensions(), order="F")
 
 
-def image_affine(image: Any) -> Array:
+def image_affine(image: vtkOrientedImageData) -> Array:
     """(4, 4) from indices of a vtkOrientedImageData, which start where its extent does, to RAS millimetres."""
     to_world = vtk.vtkMatrix4x4()
     image.GetImageToWorldMatrix(to_world)
@@ -234,7 +247,7 @@ def _check(labels: Array, segments: Sequence[Segment]) -> None:
         raise SceneError(sentence)
 
 
-def _between(source: Any, target: Any) -> Any:
+def _between(source: vtkMRMLTransformableNode, target: vtkMRMLTransformableNode) -> vtkAbstractTransform:
     """A transform of its own from a node's RAS millimetres to another's; linear where it can be, since that is much faster."""
     nodes = source.GetParentTransformNode(), target.GetParentTransformNode()
     matrix = vtk.vtkMatrix4x4()
@@ -248,7 +261,7 @@ def _between(source: Any, target: Any) -> Any:
     return own
 
 
-def _resliced(image: Any, transform: Any, shape: tuple[int, ...]) -> Array:
+def _resliced(image: vtkImageData, transform: vtkAbstractTransform, shape: tuple[int, ...]) -> Array:
     """The nearest voxels of an image, at indices that the transform takes to its own."""
     reslice = vtk.vtkImageReslice()
     reslice.SetInputData(image)
@@ -261,7 +274,7 @@ def _resliced(image: Any, transform: Any, shape: tuple[int, ...]) -> Array:
     return np.asarray(vtk_to_numpy(reslice.GetOutput().GetPointData().GetScalars())).reshape(shape, order="F")
 
 
-def _geometry(shape: tuple[int, ...], affine: Array) -> Any:
+def _geometry(shape: tuple[int, ...], affine: Array) -> vtkOrientedImageData:
     """Make an image of the grid, without voxels."""
     image = slicer.vtkOrientedImageData()
     image.SetDimensions(*shape)
@@ -269,7 +282,7 @@ def _geometry(shape: tuple[int, ...], affine: Array) -> Any:
     return image
 
 
-def _vtk_segment(description: Segment, layer: Any) -> Any:
+def _vtk_segment(description: Segment, layer: vtkOrientedImageData) -> vtkSegment:
     segment = slicer.vtkSegment()
     segment.SetName(description.name)
     segment.SetNameAutoGenerated(False)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import slicer
@@ -19,6 +19,10 @@ import vtk
 from vtk.util.numpy_support import numpy_to_vtk, vtk_to_numpy
 
 from SegHiResCAMLib.scene.volumes import Array, to_world, volume_array
+
+if TYPE_CHECKING:
+    from slicer import vtkMRMLScalarVolumeNode, vtkMRMLSliceLayerLogic, vtkMRMLSliceNode
+    from vtk import vtkAbstractTransform, vtkImageData
 
 Bounds = list[tuple[int, int]]
 """First and last index along each axis of a volume."""
@@ -61,7 +65,7 @@ class Slice:
     """
 
     view: View
-    node: Any
+    node: vtkMRMLSliceNode
     shape: tuple[int, int]
     mm_per_pixel: float
 
@@ -95,7 +99,7 @@ def cut(view: View, center: Array, shape: tuple[int, int], mm_per_pixel: float) 
     return Slice(view, node, shape, mm_per_pixel)
 
 
-def layer_image(volume: Any, where: Slice) -> Array:
+def layer_image(volume: vtkMRMLScalarVolumeNode, where: Slice) -> Array:
     """Show one volume in a slice as the desktop would.
 
     Args:
@@ -113,7 +117,7 @@ def layer_image(volume: Any, where: Slice) -> Array:
     return rgba
 
 
-def voxel_transform(volume: Any, where: Slice) -> Any:
+def voxel_transform(volume: vtkMRMLScalarVolumeNode, where: Slice) -> vtkAbstractTransform:
     """The very transform that a volume is shown with: from a slice's pixels, from the bottom left, to its voxel indices; a copy."""
     layer, own = _layer(volume, where), vtk.vtkGeneralTransform()
     own.DeepCopy(layer.GetXYToIJKTransform())
@@ -121,7 +125,7 @@ def voxel_transform(volume: Any, where: Slice) -> Any:
     return own
 
 
-def mask_image(mask: Array, to_voxels: Any, shape: tuple[int, int]) -> Array:
+def mask_image(mask: Array, to_voxels: vtkAbstractTransform, shape: tuple[int, int]) -> Array:
     """Slice a mask; (i, j, k) booleans to (rows, columns) 0 to 1, linear between voxels' centres. It may run in any thread."""
     image = vtk.vtkImageData()
     image.SetDimensions(*mask.shape)
@@ -140,7 +144,7 @@ def mask_image(mask: Array, to_voxels: Any, shape: tuple[int, int]) -> Array:
     return _pixels(reslice.GetOutput())[..., 0]
 
 
-def body_search(volume: Any) -> Callable[[], Bounds]:
+def body_search(volume: vtkMRMLScalarVolumeNode) -> Callable[[], Bounds]:
     """What finds the voxels that are brighter than the dark end of the volume's window; it may be called in any thread.
 
     Rows of voxels that are nearly all dark (under 2 % bright) are air, and are left out.
@@ -162,7 +166,7 @@ def body_search(volume: Any) -> Callable[[], Bounds]:
     return search
 
 
-def body_box(volume: Any, body: Bounds) -> Array:
+def body_box(volume: vtkMRMLScalarVolumeNode, body: Bounds) -> Array:
     """Place what `body_search` has found in the patient.
 
     Returns:
@@ -174,7 +178,7 @@ def body_box(volume: Any, body: Bounds) -> Array:
     return np.array([points.min(axis=0), points.max(axis=0)])
 
 
-def _layer(volume: Any, where: Slice) -> Any:
+def _layer(volume: vtkMRMLScalarVolumeNode, where: Slice) -> vtkMRMLSliceLayerLogic:
     layer = slicer.vtkMRMLSliceLayerLogic()
     layer.SetMRMLScene(volume.GetScene())  # first: the display pipeline is set up with the scene's colour nodes
     layer.SetSliceNode(where.node)
@@ -182,7 +186,7 @@ def _layer(volume: Any, where: Slice) -> Any:
     return layer
 
 
-def _pixels(image: Any) -> Array:
+def _pixels(image: vtkImageData) -> Array:
     """VTK's image, whose first row is the bottom one, as (rows, columns, components)."""
     columns, rows, _ = image.GetDimensions()
     return vtk_to_numpy(image.GetPointData().GetScalars()).reshape(rows, columns, -1)[::-1]

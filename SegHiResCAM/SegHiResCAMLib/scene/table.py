@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
+from dataclasses import fields
+from typing import TYPE_CHECKING
 
 import vtk
 
 from SegHiResCAMLib.patient_places import coordinates
+from SegHiResCAMLib.records.explanation import Measurements
 from SegHiResCAMLib.scene.placement import add_to_hierarchy
+
+if TYPE_CHECKING:
+    from slicer import vtkMRMLScene, vtkMRMLTableNode
 
 COLUMNS = ("Measurement", "Value", "Unit")
 
@@ -27,14 +32,17 @@ ROWS = {
 
 
 def add_measurements_table(
-    scene: Any, measurements: Mapping[str, float | Sequence[float] | None], name: str, *, units: str = "logit units"
-) -> Any:
+    scene: vtkMRMLScene,
+    measurements: Measurements,
+    name: str,
+    *,
+    units: str = "logit units",
+) -> vtkMRMLTableNode:
     """Add a table with one row a measurement.
 
     Args:
         scene: The vtkMRMLScene.
-        measurements: By name, as the engine's `Measurements.as_dict()` gives them; a point in RAS millimetres is written as a place in the
-            patient, None leaves the value empty.
+        measurements: Of a heat map; a point in RAS millimetres is written as a place in the patient, None leaves the value empty.
         name: Of the node.
         units: Of the heat map.
 
@@ -54,7 +62,7 @@ def add_measurements_table(
     return table
 
 
-def table_rows(table: Any) -> list[list[str]]:
+def table_rows(table: vtkMRMLTableNode) -> list[list[str]]:
     """What stands in a table node: the titles, then row by row."""
     data = table.GetTable()
     columns = [data.GetColumn(index) for index in range(data.GetNumberOfColumns())]
@@ -62,10 +70,10 @@ def table_rows(table: Any) -> list[list[str]]:
     return [[column.GetName() for column in columns], *rows]
 
 
-def _rows(measurements: Mapping[str, float | Sequence[float] | None], units: str) -> Iterator[tuple[str, str, str]]:
-    for key, measured in measurements.items():
-        title, unit, factor = ROWS.get(key, (key, "", 1))
-        yield title, _text(measured, factor), units if unit == MAP_UNITS else unit
+def _rows(measurements: Measurements, units: str) -> Iterator[tuple[str, str, str]]:
+    for one in fields(measurements):
+        title, unit, factor = ROWS[one.name]
+        yield title, _text(getattr(measurements, one.name), factor), units if unit == MAP_UNITS else unit
 
 
 def _text(measured: float | Sequence[float] | None, factor: float) -> str:

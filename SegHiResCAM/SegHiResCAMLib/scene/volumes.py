@@ -7,7 +7,7 @@ used nowhere outside this module. The affine is copied as it is, so left-handed,
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import slicer
@@ -16,6 +16,10 @@ from vtk.util.numpy_support import get_vtk_array_type, vtk_to_numpy
 
 from SegHiResCAMLib.scene.errors import SceneError
 from SegHiResCAMLib.scene.placement import add_to_hierarchy, place_beside
+
+if TYPE_CHECKING:
+    from slicer import vtkMRMLNode, vtkMRMLScalarVolumeNode, vtkMRMLScene, vtkMRMLTransformableNode
+    from vtk import vtkImageData
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -27,14 +31,14 @@ _STAND_INS = {"bool": np.uint8, "float16": np.float32, "int64": np.int32, "uint6
 
 
 def add_volume(
-    scene: Any,
+    scene: vtkMRMLScene,
     array: Array,
     affine: Array,
     name: str,
     *,
-    reference: Any = None,
+    reference: vtkMRMLTransformableNode | None = None,
     window: tuple[float, float] | None = None,
-) -> Any:
+) -> vtkMRMLScalarVolumeNode:
     """Add a scalar volume to the scene.
 
     Args:
@@ -69,7 +73,7 @@ def add_volume(
     return node
 
 
-def volume_array(node: Any) -> tuple[Array, Array]:
+def volume_array(node: vtkMRMLNode) -> tuple[Array, Array]:
     """Voxels and geometry of a volume node.
 
     Returns:
@@ -96,14 +100,14 @@ def volume_array(node: Any) -> tuple[Array, Array]:
     return voxels, slicer.util.arrayFromVTKMatrix(matrix)
 
 
-def to_world(node: Any, point: Array) -> Array:
+def to_world(node: vtkMRMLTransformableNode, point: Array) -> Array:
     """Map a point from a node's own RAS millimetres through its parent transforms to the scene's; (3,) to (3,)."""
     transform = vtk.vtkGeneralTransform()
     slicer.vtkMRMLTransformNode.GetTransformBetweenNodes(node.GetParentTransformNode(), None, transform)
     return np.array(transform.TransformPoint(np.asarray(point, dtype=float)))
 
 
-def from_world(node: Any, point: Array) -> Array:
+def from_world(node: vtkMRMLTransformableNode, point: Array) -> Array:
     """Map a point from the scene's RAS millimetres to a node's own, under its parent transforms; (3,) to (3,)."""
     transform = vtk.vtkGeneralTransform()
     slicer.vtkMRMLTransformNode.GetTransformBetweenNodes(None, node.GetParentTransformNode(), transform)
@@ -121,12 +125,12 @@ def automatic_window(array: Array) -> tuple[float, float]:
     return float(lower + upper) / 2, float(upper - lower) or 1.0
 
 
-def fill_volume(node: Any, array: Array, affine: Array) -> None:
+def fill_volume(node: vtkMRMLScalarVolumeNode, array: Array, affine: Array) -> None:
     """Put (i, j, k) voxels and their affine into any volume node, a label map's too."""
     set_image(node, image_of(array), affine)
 
 
-def image_of(array: Array) -> Any:
+def image_of(array: Array) -> vtkImageData:
     """Copy (i, j, k) voxels into a vtkImageData of their own.
 
     It touches no scene, so it may run in any thread, and holds Python's lock only for moments: with `set_image` a large volume reaches the
@@ -145,7 +149,7 @@ def image_of(array: Array) -> Any:
     return image
 
 
-def set_image(node: Any, image: Any, affine: Array) -> None:
+def set_image(node: vtkMRMLScalarVolumeNode, image: vtkImageData, affine: Array) -> None:
     """Give a volume node an image of `image_of`, without copying it, and its affine."""
     node.SetIJKToRASMatrix(slicer.util.vtkMatrixFromArray(_matrix(affine)))
     node.SetAndObserveImageData(image)

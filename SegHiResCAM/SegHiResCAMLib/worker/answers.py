@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
-from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -14,22 +13,32 @@ from monai.data import MetaTensor
 from SegHiResCAMLib.engine.answer.explain import explain
 from SegHiResCAMLib.engine.answer.explanation import ExplainRequest
 from SegHiResCAMLib.engine.answer.model_layers import model_layers, volume_layers
-from SegHiResCAMLib.engine.answer.pixel_set_json import pixel_set_from_json
-from SegHiResCAMLib.engine.answer.subject import has_background
-from SegHiResCAMLib.engine.cam.layers import suggest_layer
-from SegHiResCAMLib.engine.cam.methods import METHODS, Method
+from SegHiResCAMLib.engine.answer.model_summary import layers_of, summary_of
+from SegHiResCAMLib.engine.cam.methods import method_summaries
 from SegHiResCAMLib.engine.images.volume import volume_from_array
 from SegHiResCAMLib.engine.inference.preprocessing import PreparedVolume, prepare
 from SegHiResCAMLib.engine.inference.segmentation import Segmentation, segment
-from SegHiResCAMLib.engine.inference.slicing import Axis
 from SegHiResCAMLib.engine.models import SegmentationModel, open_model
 from SegHiResCAMLib.engine.models.catalogue import catalogue
 from SegHiResCAMLib.engine.progress import Progress
+from SegHiResCAMLib.records.question import SegmentOptions
 from SegHiResCAMLib.worker.arrays import load_array
-from SegHiResCAMLib.worker.protocol import Explain, GetModel, Layers, OpenModel, Segment, Voxels
+from SegHiResCAMLib.worker.protocol import (
+    Answer,
+    Explain,
+    Explained,
+    GetModel,
+    Layers,
+    LayersListed,
+    ModelOpened,
+    ModelPath,
+    OpenModel,
+    Segment,
+    Segmented,
+    Voxels,
+)
 
 Arrays = dict[str, npt.NDArray[Any]]
-Answer = tuple[dict[str, Any], Arrays]
 Kind = TypeVar("Kind")
 
 
@@ -80,8 +89,8 @@ class Kept:
             self._items.pop(one, None)
 
 
-def answer(request: Any, kept: Kept, progress: Progress) -> Answer:
-    """Facts, ready for JSON, and arrays.
+def answer(request: Any, kept: Kept, progress: Progress) -> tuple[Answer, Arrays]:
+    """What was asked for, and its arrays.
 
     Raises:
         EngineError: What the user can mend.
@@ -89,59 +98,49 @@ def answer(request: Any, kept: Kept, progress: Progress) -> Answer:
     """
     kept.begin()
     progress(0.0, "Starting")
-    facts, arrays = ANSWERS[type(request)](request, kept, progress)
-    return facts | {"reused": kept.reused}, arrays
+    return ANSWERS[type(request)](request, kept, progress)
 
 
-def _get_model(request: GetModel, _kept: Kept, progress: Progress) -> Answer:
-    return {"path": str(catalogue.get(request.name, progress))}, {}
+def _get_model(request: GetModel, _kept: Kept, progress: Progress) -> tuple[ModelPath, Arrays]:
+    return ModelPath(str(catalogue.get(request.name, progress))), {}
 
 
-def _open_model(request: OpenModel, kept: Kept, _progress: Progress) -> Answer:
-    return _model_facts(_model(request.model, kept)), {}
+def _open_model(request: OpenModel, kept: Kept, _progress: Progress) -> tuple[ModelOpened, Arrays]:
+    return ModelOpened(summary_of(_model(request.model, kept)), method_summaries()), {}
 
 
-def _layers(request: Layers, kept: Kept, progress: Progress) -> Answer:
+def _layers(request: Layers, kept: Kept, progress: Progress) -> tuple[LayersListed, Arrays]:
     model = _model(request.model, kept)
     if request.volume is None:
         layers = model_layers(model)
     else:
-        prepared = _prepared(request, request.volume, model, kept, progress)
-        layers = volume_layers(model, prepared, cast("Axis", request.axis))
-    suggested, reason = suggest_layer(layers)
-    listed = [layer.as_dict(request.extent_mm) for layer in layers]
-    return {"layers": listed, "suggested": suggested.name, "reason": reason}, {}
+        prepared = _prepared(request.model, request.volume, model, kept, progress)
+        layers = volume_layers(model, prepared, request.axis)
+    return LayersListed(layers_of(model, layers, request.extent_mm)), {}
 
 
-def _segment(request: Segment, kept: Kept, progress: Progress) -> Answer:
+def _segment(request: Segment, kept: Kept, progress: Progress) -> tuple[Segmented, Arrays]:
     model = _model(request.model, kept)
     found = _segmentation(request, model, kept, progress)
     progress(1.0, "Segmented")
-    return {"model": _model_facts(model)}, {"labels": found.labels.numpy()[0]}
+    return Segmented(summary_of(model)), {"labels": found.labels.numpy()[0]}
 
 
-def _explain(request: Explain, kept: Kept, progress: Progress) -> Answer:
+def _explain(request: Explain, kept: Kept, progress: Progress) -> tuple[Explained, Arrays]:
     model = _model(request.model, kept)
-    model.label(request.segment)  # a wrong name is refused before minutes of computing
-    passed_on = {one.name: getattr(request, one.name) for one in fields(request)}
-    question = ExplainRequest(
-        **passed_on
-        | {
-            "volume": _volume(request.volume, kept, progress),
-            "model": model,
-            "mask": request.mask and _load(request.mask, kept.folder, "The mask", progress),
-            "pixel_set": request.pixel_set and pixel_set_from_json(request.pixel_set),
-        }
-    )
-    of = _segmentation_key(request)
+    model.label(request.question.segment)  # a wrong name is refused before minutes of computing
+    volume = _volume(request.volume, kept, progress)
+    mask = request.mask and _load(request.mask, kept.folder, "The mask", progress)
+    of = _segmentation_key(request.model, request.volume, request.question)
     found = kept.held("segmentation", of)
-    explanation = explain(question, found, progress, outline=False)
+    explanation = explain(ExplainRequest(volume, model, request.question, mask), found, progress, outline=False)
     if found is None and explanation.segmentation is not None:
         kept.keep("segmentation", of, explanation.segmentation)
-    return explanation.as_dict(), {"signed_map": explanation.signed_map.numpy()[0].astype(np.float32, copy=False)}
+    signed_map = explanation.signed_map.numpy()[0].astype(np.float32, copy=False)
+    return Explained(explanation.record()), {"signed_map": signed_map}
 
 
-ANSWERS: dict[type, Callable[[Any, Kept, Progress], Answer]] = {
+ANSWERS: dict[type, Callable[[Any, Kept, Progress], tuple[Answer, Arrays]]] = {
     GetModel: _get_model,
     OpenModel: _open_model,
     Layers: _layers,
@@ -176,44 +175,21 @@ def _load(voxels: Voxels, folder: Path, name: str, progress: Progress) -> MetaTe
 
 def _segmentation(request: Segment, model: SegmentationModel, kept: Kept, progress: Progress) -> Segmentation:
     volume = _volume(request.volume, kept, progress)
-    options: dict[str, Any] = {name: getattr(request, name) for name in ("mode", "axis", "device")}
-    found = kept.get(
-        "segmentation", _segmentation_key(request), lambda: segment(model, volume, progress=progress, **options)
-    )
+    how = request.options
+
+    def make() -> Segmentation:
+        return segment(model, volume, mode=how.mode, axis=how.axis, device=how.device, progress=progress)
+
+    found = kept.get("segmentation", _segmentation_key(request.model, request.volume, how), make)
     kept.keep("prepared", (_fingerprint(Path(request.model)), request.volume.key), found.prepared)
     return found
 
 
-def _segmentation_key(request: Segment | Explain) -> Hashable:
-    return _fingerprint(Path(request.model)), request.volume.key, request.mode, request.axis, request.device
+def _segmentation_key(model: str, volume: Voxels, how: SegmentOptions) -> Hashable:
+    return _fingerprint(Path(model)), volume.key, how.mode, how.axis, how.device
 
 
-def _prepared(
-    request: Layers, voxels: Voxels, model: SegmentationModel, kept: Kept, progress: Progress
-) -> PreparedVolume:
+def _prepared(path: str, voxels: Voxels, model: SegmentationModel, kept: Kept, progress: Progress) -> PreparedVolume:
     volume = _volume(voxels, kept, progress)
-    of = _fingerprint(Path(request.model)), voxels.key
+    of = _fingerprint(Path(path)), voxels.key
     return kept.get("prepared", of, lambda: prepare(model, volume, progress))
-
-
-def _model_facts(model: SegmentationModel) -> dict[str, Any]:
-    return {
-        "name": model.name,
-        "spatial_dims": model.spatial_dims,
-        "in_channels": model.in_channels,
-        "labels": [asdict(label) for label in model.labels],
-        "has_background": has_background(model),
-        "licence": model.licence,
-        "description": model.description,
-        "sha256": model.sha256,
-        "methods": {name: _method_facts(method) for name, method in METHODS.items()},
-    }
-
-
-def _method_facts(method: Method) -> dict[str, Any]:
-    return {
-        "title": method.title,
-        "summary": method.summary,
-        "ignores_class": method.ignores_class,
-        "options": [asdict(option) for option in method.described_options],
-    }

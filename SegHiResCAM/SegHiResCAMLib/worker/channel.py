@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NoReturn, TextIO
 
-from SegHiResCAMLib.worker.protocol import Cancel, Event, NotAMessage, Shutdown, decode, encode
+from SegHiResCAMLib.worker.protocol import Cancel, Event, NotAMessage, Shutdown, decode, encode, unexpected
 
 
 class Channel:
@@ -53,8 +53,10 @@ class Channel:
         for line in self._in:
             try:
                 identifier, message = decode(line)
-            except NotAMessage:
+            except NotAMessage as problem:
                 logging.getLogger(__name__).warning("Not a request: %s", line[:200].rstrip())
+                if problem.identifier is not None:  # somebody waits for an answer
+                    self.send(problem.identifier, unexpected(problem.__cause__ or problem))
                 continue
             if isinstance(message, Cancel):
                 self._cancelled.add(identifier)

@@ -1,7 +1,7 @@
 """The client of the worker: never blocks, never raises for what happens in the worker, and leaves nothing behind.
 
     client = Client()
-    request = client.submit(Explain("kits-unet", Voxels.of(array, affine), "tumour"))
+    request = client.submit(Explain("kits-unet", Voxels.of(array, affine), Question(segment="tumour")))
     for identifier, event in client.poll():   # from a timer
         ...
 
@@ -19,7 +19,7 @@ from pathlib import Path
 
 from SegHiResCAMLib.child_process import python_executable
 from SegHiResCAMLib.worker.protocol import Error, Progress, Result
-from SegHiResCAMLib.worker.supervisor import Answer, Question, Supervisor
+from SegHiResCAMLib.worker.supervisor import Reply, Supervisor, Task
 
 GRACE = 2.0
 """Seconds a cancelled request has to end by itself before the worker is killed."""
@@ -35,11 +35,11 @@ class Client:
 
     def __init__(self, command: Sequence[str] | None = None, *, grace: float = GRACE) -> None:
         self._supervisor = Supervisor(list(command or worker_command(python_executable())), grace)
-        self._inbox: deque[tuple[int, Answer]] = deque()
+        self._inbox: deque[tuple[int, Reply]] = deque()
         # Also when the client is forgotten, and at the end of the program.
         self._finalizer = weakref.finalize(self, self._supervisor.close)
 
-    def submit(self, request: Question) -> int:
+    def submit(self, request: Task) -> int:
         """Put a request in line; its arrays must not change until it is done.
 
         Returns:
@@ -47,7 +47,7 @@ class Client:
         """
         return self._supervisor.submit(request)
 
-    def poll(self) -> list[tuple[int, Answer]]:
+    def poll(self) -> list[tuple[int, Reply]]:
         """What has happened since the last call: request ids and events."""
         self._listen()
         events = list(self._inbox)

@@ -20,11 +20,11 @@ REPORTED_EVERY = 0.1
 def run_job(channel: Channel, identifier: int, request: object, kept: Kept) -> Result | Error:
     """Answer a request; its arrays are files in the private folder then."""
     try:
-        facts, arrays = answer(request, kept, reporter(channel, identifier))
+        found, arrays = answer(request, kept, reporter(channel, identifier))
         files = {name: f"result-{identifier}-{name}.npy" for name in arrays}
         for name, file in files.items():
             save_array(arrays[name], kept.folder / file, lambda: check(channel, identifier))
-        return Result(facts, files)
+        return Result(found, files, tuple(kept.reused))
     except Exception as problem:  # noqa: BLE001 - whatever it is, the client learns of it
         for written in kept.folder.glob(f"result-{identifier}-*.npy"):
             written.unlink(missing_ok=True)

@@ -1,6 +1,6 @@
 """What the worker and its client say to each other: one JSON object a line, arrays beside it as .npy files.
 
-A line is {"id": 3, "kind": "explain", "body": {...}}. Requests go to the worker's stdin, one at a time; it answers on its stdout with any
+A line is {"id": 3, "kind": "explain", "body": {...}}, where the body is the JSON form of one of the records here. Requests go to the worker's stdin, one at a time; it answers on its stdout with any
 number of `Progress` and then one `Result` or `Error` of the same id. `Ready` comes first, unasked, with id 0. `Cancel` names no request of
 its own: its id is that of the request to cancel.
 """
@@ -10,17 +10,21 @@ from __future__ import annotations
 import json
 import traceback
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
 from SegHiResCAMLib.out_of_memory import is_out_of_memory, out_of_memory_message
+from SegHiResCAMLib.records.explanation import ExplanationRecord
+from SegHiResCAMLib.records.json_form import LOCAL, from_json, to_json
+from SegHiResCAMLib.records.models import LayerList, MethodSummary, ModelSummary
+from SegHiResCAMLib.records.question import Axis, Question, SegmentOptions
 from SegHiResCAMLib.worker.arrays import digest, go_on, save_array
 
-VERSION = 3
+VERSION = 4
 """Raised whenever a message changes its meaning; client and worker of different versions do not talk."""
 
 
@@ -35,7 +39,7 @@ class Voxels:
     """
 
     affine: tuple[tuple[float, ...], ...]
-    array: Any = None
+    array: Any = field(default=None, metadata=LOCAL)
     file: str = ""
 
     @classmethod
@@ -64,63 +68,45 @@ class Voxels:
 
 @dataclass(frozen=True)
 class GetModel:
-    """Download a model of the catalogue, as far as it is not there; the result says where it lies, as "path"."""
+    """Download a model of the catalogue, as far as it is not there; answered by a `ModelPath`."""
 
     name: str
 
 
 @dataclass(frozen=True)
 class OpenModel:
-    """Open a model; the result says what it is and which methods there are."""
+    """Open a model; answered by a `ModelOpened`."""
 
     model: str
 
 
 @dataclass(frozen=True)
 class Layers:
-    """List a model's layers, for a volume's own grid where one is given, and marked for a segment of a size in mm where one is given."""
+    """List a model's layers, for a volume's own grid where one is given, with caveats for a segment of a size in mm where one is given."""
 
     model: str
     volume: Voxels | None = None
-    axis: str = "auto"
+    axis: Axis = "auto"
     extent_mm: float | None = None
 
 
 @dataclass(frozen=True)
 class Segment:
-    """Segment the volume with the model; the result has the array "labels"."""
+    """Segment the volume with the model; answered by a `Segmented`, with the array "labels"."""
 
     model: str
     volume: Voxels
-    mode: str = "auto"
-    axis: str = "auto"
-    device: str = "auto"
+    options: SegmentOptions = field(default_factory=SegmentOptions)
 
 
 @dataclass(frozen=True)
 class Explain:
-    """Explain a segment; the result has the array "signed_map".
-
-    Fields mean what they mean in the engine's `ExplainRequest`; the pixel set is in its JSON form, points in RAS millimetres.
-    """
+    """Explain a segment; answered by an `Explained`, with the array "signed_map". Points are in RAS millimetres."""
 
     model: str
     volume: Voxels
-    segment: str
-    method: str = "seg-hires-grad-cam"
-    layer: str | None = None
-    mode: str = "auto"
-    axis: str = "auto"
-    device: str = "auto"
+    question: Question
     mask: Voxels | None = None
-    pixel_set: dict[str, Any] | None = None
-    method_options: dict[str, Any] = field(default_factory=dict)
-    contrast: str | None = None
-    contrast_weight: float = 1.0
-    refine_with: tuple[str, ...] = ()
-    refine: str = "product"
-    precision: str = "full"
-    deterministic: bool = False
 
 
 @dataclass(frozen=True)
@@ -150,16 +136,64 @@ class Progress:
 
 
 @dataclass(frozen=True)
+class ModelPath:
+    """Where a downloaded model lies."""
+
+    kind: ClassVar = "path"
+    path: str
+
+
+@dataclass(frozen=True)
+class ModelOpened:
+    """What a model is, and the methods that can be applied to it."""
+
+    kind: ClassVar = "opened"
+    model: ModelSummary
+    methods: tuple[MethodSummary, ...]
+
+
+@dataclass(frozen=True)
+class LayersListed:
+    """A model's layers."""
+
+    kind: ClassVar = "layers"
+    layers: LayerList
+
+
+@dataclass(frozen=True)
+class Segmented:
+    """Which model has segmented."""
+
+    kind: ClassVar = "segmented"
+    model: ModelSummary
+
+
+@dataclass(frozen=True)
+class Explained:
+    """A heat map, without its voxels."""
+
+    kind: ClassVar = "explained"
+    record: ExplanationRecord
+
+
+Answer = ModelPath | ModelOpened | LayersListed | Segmented | Explained
+
+
+@dataclass(frozen=True)
 class Result:
     """A request is done.
 
     Attributes:
-        facts: Ready for JSON. "reused" lists what was kept from earlier requests: "model", "volume", "segmentation".
-        arrays: By name; on the way the name of the .npy file in the private folder.
+        answer: What was asked for.
+        files: Names of the .npy files in the private folder that hold the answer's arrays, by the arrays' names.
+        reused: What was kept from earlier requests: "model", "volume", "segmentation".
+        arrays: At home, what was in the files.
     """
 
-    facts: dict[str, Any]
-    arrays: dict[str, Any] = field(default_factory=dict)
+    answer: Answer
+    files: Mapping[str, str] = field(default_factory=dict)
+    reused: tuple[str, ...] = ()
+    arrays: Mapping[str, Any] = field(default_factory=dict, metadata=LOCAL)
 
 
 @dataclass(frozen=True)
@@ -198,33 +232,40 @@ _NAMES = {kind: name for name, kind in KINDS.items()}
 
 
 class NotAMessage(ValueError):  # noqa: N818 - a finding, not a failure: libraries print what they like
-    """A line that is no message of this protocol."""
+    """A line that is not a message of this protocol.
+
+    Args:
+        line: It.
+        identifier: Of the request or event that it was meant to be, where that can be read.
+    """
+
+    def __init__(self, line: str, identifier: int | None = None) -> None:
+        super().__init__(line)
+        self.identifier = identifier
 
 
 def encode(identifier: int, message: Request | Event) -> str:
     """One line of JSON with its line break. `Voxels` must be stored."""
-    body = {one.name: _plain(getattr(message, one.name)) for one in fields(message)}
-    line = json.dumps(
-        {"id": identifier, "kind": _NAMES[type(message)], "body": body}, allow_nan=False, default=_of_numpy
-    )
-    return line + "\n"
+    line = {"id": identifier, "kind": _NAMES[type(message)], "body": to_json(message)}
+    return json.dumps(line, allow_nan=False) + "\n"
 
 
 def decode(line: str) -> tuple[int, Any]:
     """The id and the message of a line.
 
     Raises:
-        NotAMessage: It is none.
+        NotAMessage: It is not one.
     """
+    identifier = None
     try:
         envelope = json.loads(line)
-        body = {name: _from_plain(name, value) for name, value in envelope["body"].items()}
-        return int(envelope["id"]), KINDS[envelope["kind"]](**body)
+        identifier = int(envelope["id"])
+        return identifier, from_json(KINDS[envelope["kind"]], envelope["body"])
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as problem:
-        raise NotAMessage(line.rstrip()) from problem
+        raise NotAMessage(line.rstrip(), identifier) from problem
 
 
-def unexpected(problem: Exception) -> Error:
+def unexpected(problem: BaseException) -> Error:
     """What is reported of a problem that nobody has foreseen, or of memory that ran out."""
     trace = "".join(traceback.format_exception(problem))
     if is_out_of_memory(problem):
@@ -234,22 +275,3 @@ def unexpected(problem: Exception) -> Error:
         f"An unexpected error occurred ({type(problem).__name__}: {problem}). The log has the details.",
         trace,
     )
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Voxels):
-        return {"file": value.file, "affine": value.affine}
-    return dict(value) if isinstance(value, Mapping) else value
-
-
-def _of_numpy(value: Any) -> Any:
-    """Positions and options that a script has computed."""
-    if isinstance(value, np.ndarray | np.generic):
-        return value.tolist()
-    raise TypeError(f"{value!r} cannot be written as JSON")
-
-
-def _from_plain(name: str, value: Any) -> Any:
-    if name in ("volume", "mask") and value:
-        return Voxels(tuple(map(tuple, value["affine"])), file=value["file"])
-    return tuple(value) if name == "refine_with" else value

@@ -34,14 +34,14 @@ from SegHiResCAMLib.worker.protocol import (
 
 LOG_LINES = 400
 
-Question = GetModel | OpenModel | Layers | Segment | Explain
-Answer = Progress | Result | Error
+Task = GetModel | OpenModel | Layers | Segment | Explain
+Reply = Progress | Result | Error
 
 
 @dataclass(frozen=True)
 class _Job:
     identifier: int
-    request: Question
+    request: Task
 
 
 class _Failure(Exception):  # noqa: N818 - carries what is reported to the client
@@ -73,7 +73,7 @@ class Supervisor:
     """
 
     def __init__(self, command: list[str], grace: float) -> None:
-        self.events: queue.SimpleQueue[tuple[int, Answer]] = queue.SimpleQueue()
+        self.events: queue.SimpleQueue[tuple[int, Reply]] = queue.SimpleQueue()
         self.log: deque[str] = deque(maxlen=LOG_LINES)
         self.worker: WorkerProcess | None = None
         self._command = command
@@ -87,7 +87,7 @@ class Supervisor:
         self._lock = threading.RLock()  # a forgotten client may be closed by whichever thread collects garbage
         self._thread: threading.Thread | None = None
 
-    def submit(self, request: Question) -> int:
+    def submit(self, request: Task) -> int:
         """Put a request in line; returns its id."""
         identifier = next(self._numbers)
         with self._lock:
@@ -136,7 +136,7 @@ class Supervisor:
                 self._waiting.remove(job.identifier)
                 self._running, self._given_up = job.identifier, False
             try:
-                event: Answer = self._answer(job)
+                event: Reply = self._answer(job)
             except _Failure as failure:
                 event = failure.error
             except Exception as problem:  # noqa: BLE001 - or requests would wait for ever
@@ -217,7 +217,7 @@ class Supervisor:
         sentence = f"'{self._command[0]}' ended before it was ready ({_how(code)}). The log says why. Check that the installation is complete."
         raise _Failure("worker-missing", sentence)
 
-    def _stored(self, request: Question, folder: Path) -> Question:
+    def _stored(self, request: Task, folder: Path) -> Task:
         """The request with its arrays in files; files of earlier requests are deleted."""
         arrays: dict[str, Any] = {
             name: value.stored(folder, self._check)
@@ -232,11 +232,11 @@ class Supervisor:
 
     def _loaded(self, result: Result, folder: Path) -> Result:
         try:
-            arrays = {name: load_array(folder / file, self._check) for name, file in result.arrays.items()}
+            arrays = {name: load_array(folder / file, self._check) for name, file in result.files.items()}
         finally:
-            for file in result.arrays.values():
+            for file in result.files.values():
                 (folder / file).unlink(missing_ok=True)
-        return replace(result, arrays=arrays)
+        return replace(result, files={}, arrays=arrays)
 
     def _died(self) -> _Failure:
         code = self._dispose()

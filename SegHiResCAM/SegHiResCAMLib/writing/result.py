@@ -179,7 +179,7 @@ def _facts_in(folder: Path) -> dict[str, Any] | None:
         facts = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
         return None
-    return facts if isinstance(facts, dict) and isinstance(facts.get("provenance"), dict) else None
+    return facts if isinstance(facts, dict) and ("schemaVersion" in facts or "provenance" in facts) else None
 
 
 def _strings(value: Any) -> list[str]:

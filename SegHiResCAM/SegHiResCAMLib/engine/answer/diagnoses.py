@@ -10,28 +10,16 @@ import torch
 
 from SegHiResCAMLib.engine.cam.layers import Layer, coarser_than
 from SegHiResCAMLib.engine.cam.methods import Method
-from SegHiResCAMLib.engine.cam.probability import Activation
+from SegHiResCAMLib.records.explanation import Finding
+from SegHiResCAMLib.records.models import Activation
 
 BALANCED_GRADIENT = 1e-4
 """|sum G| / sum |G| below which a mean gradient is rounding."""
 
 
 @dataclass(frozen=True)
-class Diagnosis:
-    """Something to know before believing a heat map.
-
-    Attributes:
-        code: A stable identifier in kebab-case, for programs.
-        sentence: For the user: what it is, and what to do.
-    """
-
-    code: str
-    sentence: str
-
-
-@dataclass(frozen=True)
 class Facts:
-    """What diagnoses are made from.
+    """What findings are made from.
 
     Attributes:
         values: The raw signed map.
@@ -64,7 +52,7 @@ class Facts:
     is_predicted: bool
 
 
-def diagnose(facts: Facts) -> tuple[Diagnosis, ...]:
+def diagnose(facts: Facts) -> tuple[Finding, ...]:
     """Everything there is to say, the gravest first."""
     return tuple(_found(facts))
 
@@ -81,32 +69,32 @@ def extent_of(pixel_set: torch.Tensor, spacing: tuple[float, ...]) -> float:
     return (6 * size / math.pi) ** (1 / 3) if len(spacing) == 3 else 2 * math.sqrt(size / math.pi)
 
 
-def _found(facts: Facts) -> Iterator[Diagnosis]:
+def _found(facts: Facts) -> Iterator[Finding]:
     if facts.not_finite:
         counted = "1 value was" if facts.not_finite == 1 else f"{facts.not_finite} values were"
-        yield Diagnosis(
+        yield Finding(
             "not-finite",
             f"{counted} NaN or infinite and shown as 0 (numerical overflow). Do not rely on this map. Compute it in full precision.",
         )
     if facts.extent_mm == 0:
-        yield Diagnosis(
+        yield Finding(
             "pixel-set-empty",
             "The pixel set is empty, so there is nothing to explain. A map that is not blank would not depend on the pixel set.",
         )
     for layer, balance in zip(facts.layers, facts.balances, strict=True):
         if facts.method.pools_gradient and balance is not None and balance < BALANCED_GRADIENT:
-            yield Diagnosis(
+            yield Finding(
                 "feeds-normalisation",
                 f"The output of layer '{layer.name}' goes straight into a normalisation layer, so its mean gradients vanish and "
                 f"{facts.method.title} shows rounding errors. Choose the output of a block, or Seg-HiRes-Grad CAM.",
             )
         if layer.tail_is_trivial and facts.extent_mm:
-            yield Diagnosis(
+            yield Finding(
                 "tail-trivial",
                 f"Only {layer.pointwise} operations follow layer '{layer.name}', so its map can only reproduce the explained region. Choose a deeper layer.",
             )
         if facts.extent_mm and layer.is_coarser_than(facts.extent_mm):
-            yield Diagnosis(
+            yield Finding(
                 "grid-too-coarse",
                 f"The grid spacing of layer '{layer.name}' is {coarser_than(layer, facts.extent_mm, f'the {facts.region}')}. Choose a layer with "
                 "a finer grid.",
@@ -115,26 +103,26 @@ def _found(facts: Facts) -> Iterator[Diagnosis]:
         yield from _of_signs(facts)
 
 
-def _of_signs(facts: Facts) -> Iterator[Diagnosis]:
+def _of_signs(facts: Facts) -> Iterator[Finding]:
     highest, lowest = float(facts.values.max()), float(facts.values.min())
     if highest <= 0 and lowest < 0:
-        yield Diagnosis(
+        yield Finding(
             "all-negative",
             f"All evidence in this map is negative for the {facts.segment}, so the heat map is blank. See the signed map.",
         )
     elif highest == lowest == 0:
-        yield Diagnosis(
+        yield Finding(
             "all-zero",
             f"By this method, nothing at this layer influences the {facts.segment}. Choose another layer.",
         )
     yield from _of_confidence(facts)
 
 
-def _of_confidence(facts: Facts) -> Iterator[Diagnosis]:
+def _of_confidence(facts: Facts) -> Iterator[Finding]:
     """Whether the network predicts what is explained. The logits of a softmax have no zero, so there the probability alone decides."""
     if facts.contrast is not None:
         if facts.score < 0:
-            yield Diagnosis(
+            yield Finding(
                 "score-negative",
                 f"In sum, the logits of the {facts.segment} minus the weighted logits of the contrast class '{facts.contrast}' are negative here "
                 f"(score {facts.score:.4g}): the network prefers '{facts.contrast}' in this region. The map shows the evidence in favour of the "
@@ -147,9 +135,9 @@ def _of_confidence(facts: Facts) -> Iterator[Diagnosis]:
     code = "score-negative" if facts.activation == "sigmoid" else "probability-low"
     said = f"Mean probability of the {facts.segment} here is {_percent(mean)}"
     if facts.is_predicted or mean >= 0.5:
-        yield Diagnosis(code, f"{said}: the network is not certain of it in this region.")
+        yield Finding(code, f"{said}: the network is not certain of it in this region.")
     else:
-        yield Diagnosis(
+        yield Finding(
             code,
             f"{said}: the network does not predict it in this region. The map shows the evidence in favour, which did not prevail.",
         )

@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, replace
 
-import monai
 import torch
 
-from SegHiResCAMLib.engine.answer.diagnoses import Diagnosis, Facts, diagnose, extent_of
+from SegHiResCAMLib.engine.answer.diagnoses import Facts, diagnose, extent_of
 from SegHiResCAMLib.engine.answer.explanation import ExplainRequest, Explanation, voxels_of
 from SegHiResCAMLib.engine.answer.measurements import measure
 from SegHiResCAMLib.engine.answer.model_layers import check_layers, model_layers, stack_spacing
-from SegHiResCAMLib.engine.answer.pixel_set_json import pixel_set_to_json
-from SegHiResCAMLib.engine.answer.pixel_sets import Component, Mask, PredictedSegment
 from SegHiResCAMLib.engine.answer.subject import Revealed, pixel_set_of, refuse_empty, revealed_sets, target_of
+from SegHiResCAMLib.engine.cam import passes
 from SegHiResCAMLib.engine.cam.layers import Layer, layer_named, suggest_layer
-from SegHiResCAMLib.engine.cam.leaf import find_layer, true_name
+from SegHiResCAMLib.engine.cam.leaf import Target, find_layer, true_name
 from SegHiResCAMLib.engine.cam.methods import Method, find_method
-from SegHiResCAMLib.engine.cam.passes import Question
 from SegHiResCAMLib.engine.cam.positions import Placement, measure_placement
 from SegHiResCAMLib.engine.cam.refine import check_combination, refined
 from SegHiResCAMLib.engine.cam.stitched import StitchedMap, stitched_maps
@@ -32,10 +27,13 @@ from SegHiResCAMLib.engine.inference.fitting import windows_of
 from SegHiResCAMLib.engine.inference.memory import FELL_BACK, Workplace
 from SegHiResCAMLib.engine.inference.preprocessing import PreparedVolume, prepare, restore
 from SegHiResCAMLib.engine.inference.segmentation import Segmentation, segment
-from SegHiResCAMLib.engine.inference.slicing import Axis, check_mode, from_stack, to_stack
+from SegHiResCAMLib.engine.inference.slicing import check_mode, from_stack, to_stack
 from SegHiResCAMLib.engine.inference.windows import Windows
-from SegHiResCAMLib.engine.models.model import Label
 from SegHiResCAMLib.engine.progress import Progress, part, silent
+from SegHiResCAMLib.records.explanation import Finding, MapLayer, ModelReference
+from SegHiResCAMLib.records.models import Label
+from SegHiResCAMLib.records.question import Axis
+from SegHiResCAMLib.records.regions import Component, PredictedSegment
 
 
 def explain(
@@ -46,7 +44,7 @@ def explain(
     outline: bool = True,
 ) -> Explanation:
     """The heat map of one segment; the arguments are those of `explain_segments`."""
-    (found,) = explain_segments(request, [request.segment], segmentation, progress, outline=outline)
+    (found,) = explain_segments(request, [request.question.segment], segmentation, progress, outline=outline)
     return found
 
 
@@ -67,100 +65,26 @@ def explain_segments(
         segments: Names of the model's labels.
         segmentation: Of the same model and volume, to save predicting again; None predicts it where it is needed.
         progress: Called between windows; may raise `Cancelled`.
-        outline: Whether the answer includes the model's segmentation even where the pixel set, say a mask, does not need it.
+        outline: Whether the answer includes the model's segmentation even where the region, say a mask, does not need it.
 
     Raises:
-        EngineError: Unknown segment, method, option or layer; an empty pixel set; a model that does not fit the volume.
+        EngineError: Unknown segment, method, option or layer; an empty region; a model that does not fit the volume.
     """
-    model = request.model
-    _check(request)
-    labels = [model.label(name) for name in segments]
-    method = find_method(request.method).with_options(request.method_options)
-    targets = [target_of(request, label) for label in labels]
-    device = choose_device(request.device, model.spatial_dims)
-    timings: dict[str, float] = {}
-
-    progress(0.0, "Preparing the volume" if segmentation is None else "Preparing")
-    prepared = (
-        prepare(model, request.volume, part(progress, 0.0, 0.02)) if segmentation is None else segmentation.prepared
-    )
-    axis = request.axis if segmentation is None else segmentation.axis
-    stack = to_stack(model, prepared.image, axis, part(progress, 0.0, 0.02))
-    windows = windows_of(model, tuple(stack.shape[2:]))
-    spacing = stack_spacing(model, prepared, axis)
-    layers, reason = _choose_layers(request, windows, spacing)
-
-    def segmented() -> Segmentation:
-        nonlocal segmentation
-        if segmentation is None:
-            with _timed(timings, "segmentation"):
-                segmentation = segment(
-                    model,
-                    request.volume,
-                    mode=request.mode,
-                    axis=axis,
-                    device=request.device,
-                    progress=part(progress, 0.0, 0.4),
-                    prepared=prepared,
-                )
-        return segmentation
-
-    final = len(windows.boxes) == 1 and not model.largest_component and request.precision == "full"
-    shape = (len(stack), *windows.image)
-    to_reveal = revealed_sets(request, labels, shape) if final and segmentation is None else None
-    if to_reveal is not None:
-        pixel_sets, rules = to_reveal
-    else:
-        predicted = partial(
-            pixel_set_of, find_labels=lambda: segmented().model_labels, progress=part(progress, 0.4, 0.5)
-        )
-        pixel_sets, rules = [predicted(request, label, prepared, axis) for label in labels], []
-        if outline and not final:
-            segmented()
-    revealed = None
-    if segmentation is None and (rules or (outline and final)):
-        revealed = Revealed(model, windows, torch.zeros(shape, dtype=torch.int16), pixel_sets, rules)
-
+    setting, stack = _set_up(request, segments, segmentation, progress)
+    prediction = _Prediction(setting, segmentation, part(progress, 0.0, 0.4))
+    pixel_sets, revealed = _choose_locations(setting, prediction, outline, part(progress, 0.4, 0.5))
     start = 0.0 if revealed else 0.5
-    with _timed(timings, "explanation"), repeatable(request.deterministic):
-        workplace = Workplace(model.network.to(device), device, None, request.deterministic)
-        found = stitched_maps(
-            workplace,
-            stack,
-            [
-                Question(target, pixel_set, model.activation)
-                for target, pixel_set in zip(targets, pixel_sets, strict=True)
-            ],
-            [layer.name for layer in layers],
-            method,
-            windows,
-            progress=part(progress, start, 0.95),
-            placements=_placements(request, layers, windows, part(progress, start, start)),
-            reveal=revealed,
-            mixed=short_type(request.precision, device),
-        )
-    progress(0.95, "Returning to the volume's grid")
-    if revealed is not None:
-        for label, pixel_set in zip(labels, pixel_sets, strict=True):
-            refuse_empty(request, label, pixel_set)
-        with _timed(timings, "restoring the segmentation"):
-            segmentation = revealed.segmentation(prepared, axis)
+    maps, workplace = _compute(setting, stack, pixel_sets, revealed, part(progress, start, 0.95))
     del stack
-    if segmentation is None:  # nobody asks for the image again
-        prepared = prepared.without_values()
+    progress(0.95, "Returning to the volume's grid")
+    found = prediction.found if revealed is None else _revealed_segmentation(setting, pixel_sets, revealed)
+    if found is None:  # nobody asks for the image again
+        setting = replace(setting, prepared=setting.prepared.without_values())
     notes = (*_of_reading(request), *_of_workplace(workplace), *_of_model(request))
-    setting = _Setting(request, method, prepared, axis, spacing, layers, reason, timings, notes)
-    explanations = [
-        _explanation(
-            setting,
-            label,
-            pixel_set,
-            maps,
-            segmentation,
-            part(progress, 0.95 + 0.05 * number / len(labels), 0.95 + 0.05 * (number + 1) / len(labels)),
-        )
-        for number, (label, pixel_set, maps) in enumerate(zip(labels, pixel_sets, found, strict=True))
-    ]
+    explanations, step = [], 0.05 / len(setting.labels)
+    for number, (label, pixel_set, of_layers) in enumerate(zip(setting.labels, pixel_sets, maps, strict=True)):
+        report = part(progress, 0.95 + step * number, 0.95 + step * (number + 1))
+        explanations.append(_explanation(setting, label, pixel_set, of_layers, found, notes, report))
     progress(1.0, "Explained")
     return explanations
 
@@ -170,14 +94,143 @@ class _Setting:
     """What the explanations of several segments share."""
 
     request: ExplainRequest
+    labels: list[Label]
+    targets: list[Target]
     method: Method
+    device: torch.device
     prepared: PreparedVolume
     axis: Axis
+    images: int
+    windows: Windows
     spacing: tuple[float, ...]
     layers: list[Layer]
     reason: str
     timings: dict[str, float]
-    notes: tuple[Diagnosis, ...]
+
+    @property
+    def is_final_at_once(self) -> bool:
+        """Whether the logits of a window are the final ones of a whole image."""
+        one_window = len(self.windows.boxes) == 1
+        return one_window and not self.request.model.largest_component and self.request.question.precision == "full"
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of a region: (B, *spatial)."""
+        return (self.images, *self.windows.image)
+
+
+def _set_up(
+    request: ExplainRequest, segments: Sequence[str], segmentation: Segmentation | None, progress: Progress
+) -> tuple[_Setting, torch.Tensor]:
+    """Everything that is known before anything is computed, and the network's input (B, C, *spatial)."""
+    model, question = request.model, request.question
+    _check(request)
+    labels = [model.label(name) for name in segments]
+    method = find_method(question.method).with_options(question.method_options)
+    targets = [target_of(request, label) for label in labels]
+    device = choose_device(question.device, model.spatial_dims)
+    progress(0.0, "Preparing the volume" if segmentation is None else "Preparing")
+    if segmentation is None:
+        prepared, axis = prepare(model, request.volume, part(progress, 0.0, 0.02)), question.axis
+    else:
+        prepared, axis = segmentation.prepared, segmentation.axis
+    stack = to_stack(model, prepared.image, axis, part(progress, 0.0, 0.02))
+    windows = windows_of(model, tuple(stack.shape[2:]))
+    spacing = stack_spacing(model, prepared, axis)
+    layers, reason = _choose_layers(request, windows, spacing)
+    setting = _Setting(
+        request, labels, targets, method, device, prepared, axis, len(stack), windows, spacing, layers, reason, {}
+    )
+    return setting, stack
+
+
+class _Prediction:
+    """The model's segmentation, computed when it is first asked for.
+
+    Attributes:
+        found: It, once it is there.
+    """
+
+    def __init__(self, setting: _Setting, found: Segmentation | None, progress: Progress) -> None:
+        self.found = found
+        self._setting, self._progress = setting, progress
+
+    def segmentation(self) -> Segmentation:
+        """It, computed now where it is not there."""
+        if self.found is None:
+            setting, question = self._setting, self._setting.request.question
+            with _timed(setting.timings, "segmentation"):
+                self.found = segment(
+                    setting.request.model,
+                    setting.request.volume,
+                    mode=question.mode,
+                    axis=setting.axis,
+                    device=question.device,
+                    progress=self._progress,
+                    prepared=setting.prepared,
+                )
+        return self.found
+
+    def labels(self) -> torch.Tensor:
+        """Label map (x, y, z) on the model's grid."""
+        return self.segmentation().model_labels
+
+
+def _choose_locations(
+    setting: _Setting, prediction: _Prediction, outline: bool, progress: Progress
+) -> tuple[Sequence[torch.Tensor], Revealed | None]:
+    """What counts of each segment (B, *spatial), and what is still to be filled in by the explanation's own forward pass."""
+    request, labels, is_final = setting.request, setting.labels, setting.is_final_at_once
+    to_reveal = revealed_sets(request, labels, setting.shape) if is_final and prediction.found is None else None
+    if to_reveal is not None:
+        pixel_sets, rules = to_reveal
+    else:
+        pixel_sets, rules = [], []
+        for label in labels:
+            pixel_sets.append(pixel_set_of(request, label, setting.prepared, setting.axis, prediction.labels, progress))
+        if outline and not is_final:
+            prediction.segmentation()
+    if prediction.found is None and (rules or (outline and is_final)):
+        undecided = torch.zeros(setting.shape, dtype=torch.int16)
+        return pixel_sets, Revealed(request.model, setting.windows, undecided, pixel_sets, rules)
+    return pixel_sets, None
+
+
+def _compute(
+    setting: _Setting,
+    stack: torch.Tensor,
+    pixel_sets: Sequence[torch.Tensor],
+    revealed: Revealed | None,
+    progress: Progress,
+) -> tuple[list[list[StitchedMap]], Workplace]:
+    """For each segment a map of each layer, and where they were computed."""
+    request, model, question = setting.request, setting.request.model, setting.request.question
+    with _timed(setting.timings, "explanation"), repeatable(question.deterministic):
+        workplace = Workplace(model.network.to(setting.device), setting.device, None, question.deterministic)
+        maps = stitched_maps(
+            workplace,
+            stack,
+            [
+                passes.Question(target, pixel_set, model.activation)
+                for target, pixel_set in zip(setting.targets, pixel_sets, strict=True)
+            ],
+            [layer.name for layer in setting.layers],
+            setting.method,
+            setting.windows,
+            progress=progress,
+            placements=_placements(request, setting.layers, setting.windows, part(progress, 0.0, 0.0)),
+            reveal=revealed,
+            mixed=short_type(question.precision, setting.device),
+        )
+    return maps, workplace
+
+
+def _revealed_segmentation(setting: _Setting, pixel_sets: Sequence[torch.Tensor], revealed: Revealed) -> Segmentation:
+    """The segmentation that the explanation's own forward pass has decided."""
+    for label, pixel_set in zip(setting.labels, pixel_sets, strict=True):
+        refuse_empty(setting.request, label, pixel_set)
+    with _timed(setting.timings, "restoring the segmentation"):
+        return revealed.segmentation(setting.prepared, setting.axis)
 
 
 def _explanation(
@@ -186,52 +239,70 @@ def _explanation(
     pixel_set: torch.Tensor,
     maps: Sequence[StitchedMap],
     segmentation: Segmentation | None,
+    notes: tuple[Finding, ...],
     progress: Progress,
 ) -> Explanation:
     progress(0.0, "Returning to the volume's grid")
-    request, layers, chosen = setting.request, setting.layers, setting.request.explained
+    request, region, first = setting.request, setting.request.region, maps[0]
+    model = request.model
     not_finite = sum(_made_finite(one.values) for one in maps)
-    combined = refined([one.values for one in maps], request.refine) if len(maps) > 1 else maps[0].values
+    combined = refined([one.values for one in maps], request.question.refine) if len(maps) > 1 else first.values
     with _timed(setting.timings, "restoring"):
-        values = from_stack(request.model, setting.prepared.image, setting.axis, combined)
+        values = from_stack(model, setting.prepared.image, setting.axis, combined)
         signed = restore(values, setting.prepared, "linear")
         voxels = None
-        if not isinstance(chosen, PredictedSegment):
-            places = from_stack(request.model, setting.prepared.image, setting.axis, pixel_set.bool().to(torch.uint8))
+        if not isinstance(region, PredictedSegment):
+            places = from_stack(model, setting.prepared.image, setting.axis, pixel_set.bool().to(torch.uint8))
             voxels = restore(places, setting.prepared, "nearest")
-    facts = Facts(
-        values=combined,
-        not_finite=not_finite,
-        method=setting.method,
-        layers=tuple(layers),
-        balances=tuple(one.gradient_balance for one in maps),
-        segment=label.name,
-        region=label.name if isinstance(chosen, PredictedSegment) else chosen.title,
-        extent_mm=extent_of(pixel_set, setting.spacing),
-        score=maps[0].score,
-        mean_probability=maps[0].mean_probability,
-        activation=request.model.activation,
-        contrast=request.contrast,
-        is_predicted=isinstance(chosen, PredictedSegment | Component),
-    )
     return Explanation(
         signed_map=signed,
         segmentation=segmentation,
         label=label,
-        score=maps[0].score,
-        mean_probability=maps[0].mean_probability,
-        pixel_count=int(pixel_set.count_nonzero()),
-        layer=layers[0],
-        layer_reason=setting.reason,
-        window_grid=maps[0].grid,
-        windows=maps[0].windows,
-        windows_touched=maps[0].touched,
+        question=replace(request.question, segment=label.name, region=region),
+        model=ModelReference(model.name, model.sha256),
+        method=setting.method.title,
+        mode="volumetric" if model.spatial_dims == 3 else f"slice-wise, {setting.axis}",
+        layer=_map_layer(setting.layers[0], first.grid, setting.reason),
+        score=first.score,
+        mean_probability=first.mean_probability,
+        voxel_count=int(pixel_set.count_nonzero()),
+        windows=first.windows,
+        windows_touched=first.touched,
         measurements=measure(signed, voxels_of(voxels, segmentation, label, signed), part(progress, 0.5, 1.0)),
         timings=setting.timings,
-        provenance=_provenance(request, setting.method, label, layers, setting.axis),
-        diagnoses=diagnose(facts) + setting.notes,
+        findings=diagnose(_facts(setting, label, pixel_set, maps, combined, not_finite)) + notes,
         chosen=voxels,
     )
+
+
+def _facts(
+    setting: _Setting,
+    label: Label,
+    pixel_set: torch.Tensor,
+    maps: Sequence[StitchedMap],
+    combined: torch.Tensor,
+    not_finite: int,
+) -> Facts:
+    region = setting.request.region
+    return Facts(
+        values=combined,
+        not_finite=not_finite,
+        method=setting.method,
+        layers=tuple(setting.layers),
+        balances=tuple(one.gradient_balance for one in maps),
+        segment=label.name,
+        region=label.name if isinstance(region, PredictedSegment) else region.title,
+        extent_mm=extent_of(pixel_set, setting.spacing),
+        score=maps[0].score,
+        mean_probability=maps[0].mean_probability,
+        activation=setting.request.model.activation,
+        contrast=setting.request.question.contrast,
+        is_predicted=isinstance(region, PredictedSegment | Component),
+    )
+
+
+def _map_layer(layer: Layer, grid: tuple[int, ...], reason: str) -> MapLayer:
+    return MapLayer(layer.name, layer.kind, layer.channels, grid, layer.mm, reason)
 
 
 def _made_finite(values: torch.Tensor) -> int:
@@ -244,39 +315,38 @@ def _made_finite(values: torch.Tensor) -> int:
     return found
 
 
-def _of_reading(request: ExplainRequest) -> tuple[Diagnosis, ...]:
+def _of_reading(request: ExplainRequest) -> tuple[Finding, ...]:
     """What was found when the volume and the mask were read."""
     read = [request.volume] if request.mask is None else [request.volume, request.mask]
-    findings = dict.fromkeys(finding for one in read for finding in findings_of(one))
-    return tuple(Diagnosis(finding.code, finding.sentence) for finding in findings)
+    return tuple(dict.fromkeys(finding for one in read for finding in findings_of(one)))
 
 
-def _of_workplace(workplace: Workplace) -> tuple[Diagnosis, ...]:
-    return (Diagnosis("fell-back-to-cpu", FELL_BACK),) if workplace.fell_back else ()
+def _of_workplace(workplace: Workplace) -> tuple[Finding, ...]:
+    return (Finding("fell-back-to-cpu", FELL_BACK),) if workplace.fell_back else ()
 
 
-def _of_model(request: ExplainRequest) -> tuple[Diagnosis, ...]:
-    return tuple(Diagnosis("model-note", note) for note in request.model.notes)
+def _of_model(request: ExplainRequest) -> tuple[Finding, ...]:
+    return tuple(Finding("model-note", note) for note in request.model.notes)
 
 
 def _check(request: ExplainRequest) -> None:
     """Refuse a mode, layers and combinations that there are not, before anything is computed."""
     check_layers(request.model)
-    check_mode(request.model, request.mode)
-    for name in (request.layer, *request.refine_with):
+    check_mode(request.model, request.question.mode)
+    for name in (request.question.layer, *request.question.refine_with):
         if name is not None:
             find_layer(request.model.network, name)
-    check_combination(request.refine)
+    check_combination(request.question.refine)
 
 
 def _choose_layers(request: ExplainRequest, windows: Windows, spacing: tuple[float, ...]) -> tuple[list[Layer], str]:
-    layers = model_layers(request.model, windows, spacing)
-    if request.layer is None:
+    layers, chosen = model_layers(request.model, windows, spacing), request.question.layer
+    if chosen is None:
         layer, why = suggest_layer(layers)
         reason = f"suggested: {why}"
     else:
-        layer, reason = layer_named(layers, true_name(request.model.network, request.layer)), "chosen by the user"
-    others = (true_name(request.model.network, name) for name in request.refine_with)
+        layer, reason = layer_named(layers, true_name(request.model.network, chosen)), "chosen by the user"
+    others = (true_name(request.model.network, name) for name in request.question.refine_with)
     return [layer, *(layer_named(layers, name) for name in others)], reason
 
 
@@ -288,36 +358,6 @@ def _placements(
         progress(0.0, "Locating the layer in the image")
         found.append(measure_placement(model.network, layer.name, model.in_channels, windows.size, layer.grid))
     return found
-
-
-def _provenance(
-    request: ExplainRequest, method: Method, label: Label, layers: list[Layer], axis: Axis
-) -> dict[str, str]:
-    model = request.model
-    facts = {
-        "model": model.name,
-        "modelSha256": model.sha256,
-        "segment": label.name,
-        "method": method.title,
-        "methodId": request.method,
-        "layer": layers[0].name,
-        "pixelSet": request.explained.title,
-        "mode": "volumetric" if model.spatial_dims == 3 else f"slice-wise, {axis}",
-        "units": "logit units" if len(layers) == 1 else "share of the maximum",
-        "torch": torch.__version__,
-        "monai": monai.__version__,
-    }
-    if request.precision != "full":
-        facts["precision"] = request.precision
-    if request.method_options:
-        facts["methodOptions"] = json.dumps(dict(request.method_options), sort_keys=True)
-    if request.contrast is not None:
-        facts["contrast"] = f"rather than {request.contrast}, weight {request.contrast_weight:g}"
-    if request.refine_with:
-        facts["refinedBy"] = f"{request.refine} with {', '.join(layer.name for layer in layers[1:])}"
-    if not isinstance(request.explained, Mask):
-        facts["pixelSetJson"] = json.dumps(pixel_set_to_json(request.explained))
-    return facts
 
 
 @contextmanager

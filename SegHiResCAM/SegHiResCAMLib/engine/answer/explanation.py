@@ -1,75 +1,79 @@
-"""What travels through every room: the question (`ExplainRequest`) and the answer (`Explanation`)."""
+"""The question with what it is about (`ExplainRequest`), and the answer (`Explanation`)."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+import monai
 import numpy as np
 import torch
 from monai.data import MetaTensor
 
-from SegHiResCAMLib.engine.answer.diagnoses import Diagnosis
-from SegHiResCAMLib.engine.answer.measurements import Measurements
-from SegHiResCAMLib.engine.answer.pixel_sets import Mask, PixelSet, PredictedSegment
-from SegHiResCAMLib.engine.cam.layers import Layer
-from SegHiResCAMLib.engine.cam.refine import Combination
-from SegHiResCAMLib.engine.inference.device import DeviceName, Precision
+from SegHiResCAMLib.engine.errors import EngineError
 from SegHiResCAMLib.engine.inference.segmentation import Segmentation
-from SegHiResCAMLib.engine.inference.slicing import Axis, Mode
-from SegHiResCAMLib.engine.models.model import Label, SegmentationModel
+from SegHiResCAMLib.engine.models.model import SegmentationModel
+from SegHiResCAMLib.records.explanation import (
+    LOGIT_UNITS,
+    SHARE_OF_MAXIMUM,
+    ExplanationRecord,
+    Finding,
+    MapLayer,
+    Measurements,
+    ModelReference,
+)
+from SegHiResCAMLib.records.json_form import MalformedError
+from SegHiResCAMLib.records.models import Label
+from SegHiResCAMLib.records.question import Question
+from SegHiResCAMLib.records.regions import Mask, PredictedSegment, Region
+from SegHiResCAMLib.version import VERSION
 
 
 @dataclass(frozen=True)
 class ExplainRequest:
-    """Why did `model` segment `segment` in `volume`?
+    """Why did `model` segment `question.segment` in `volume`?
 
     Attributes:
         volume: (C, i, j, k) with RAS affine in mm, from `read_volume`.
         model: From `open_model`.
-        segment: Name of one of the model's labels.
-        method: Identifier of a method.
-        layer: Dotted name of a layer, or None for the suggested one.
-        mode: "auto", "slice-wise" or "volumetric".
-        axis: Of slices, for 2D networks.
-        device: "auto", "cuda", "mps" or "cpu".
+        question: Everything that can be chosen: segment, method, layer, region, contrast class, device and so on.
         mask: Voxels to explain (1, i, j, k) in any geometry, 0 and 1 or how much each one counts.
-        pixel_set: Which positions are explained; None takes the mask where there is one, else what the model predicts.
-        method_options: Of the method, by name, as `Method.options` lists them.
-        contrast: The contrast class, a segment or "background": why this one and not that one? None for none.
-        contrast_weight: How much the contrast class counts.
-        refine_with: Further layers, whose maps are combined with that of `layer`.
-        refine: How they are combined: their "product" or their "mean".
-        precision: "full", or "mixed": convolutions in a shorter type of numbers, faster on GPUs, for a preview. The map then
-            differs a little (0.3 % of its maximum, measured with bfloat16 on a kidney network). The segmentation is always computed in full
-            precision.
-        deterministic: Whether the same request gives the same numbers bit for bit every time, on one machine. That may take longer.
     """
 
     volume: MetaTensor
     model: SegmentationModel
-    segment: str
-    method: str = "seg-hires-grad-cam"
-    layer: str | None = None
-    mode: Mode = "auto"
-    axis: Axis = "auto"
-    device: DeviceName = "auto"
+    question: Question
     mask: MetaTensor | None = None
-    pixel_set: PixelSet | None = None
-    method_options: Mapping[str, Any] = field(default_factory=dict)
-    contrast: str | None = None
-    contrast_weight: float = 1.0
-    refine_with: tuple[str, ...] = ()
-    refine: Combination = "product"
-    precision: Precision = "full"
-    deterministic: bool = False
+
+    @classmethod
+    def of(
+        cls,
+        volume: MetaTensor,
+        model: SegmentationModel,
+        segment: str,
+        *,
+        mask: MetaTensor | None = None,
+        **options: Any,
+    ) -> ExplainRequest:
+        """A request with a question made of `options`, which are fields of `Question`.
+
+        Raises:
+            EngineError: `question-malformed`, a number is outside its limits.
+        """
+        try:
+            return cls(volume, model, Question(segment=segment, **options), mask)
+        except MalformedError as problem:
+            raise EngineError("question-malformed", f"{problem}.") from problem
+
+    def about(self, segment: str) -> ExplainRequest:
+        """The same of another segment."""
+        return replace(self, question=replace(self.question, segment=segment))
 
     @property
-    def explained(self) -> PixelSet:
-        """The pixel set, chosen or by default."""
-        return self.pixel_set or (PredictedSegment() if self.mask is None else Mask())
+    def region(self) -> Region:
+        """Which voxels are explained, chosen or by default."""
+        return self.question.region or (PredictedSegment() if self.mask is None else Mask())
 
 
 @dataclass(frozen=True)
@@ -77,40 +81,52 @@ class Explanation:
     """The answer.
 
     Attributes:
-        signed_map: Raw map before ReLU (1, i, j, k), float32, on the volume's own grid, in the units that the provenance names.
-        segmentation: The model's; None where the pixel set did not need it and nobody asked for it.
+        signed_map: Raw map before ReLU (1, i, j, k), float32, on the volume's own grid, in `units`.
+        segmentation: The model's; None where the region did not need it and nobody asked for it.
         label: The label explained.
-        score: S, the sum of the label's logits over the pixel set.
-        mean_probability: Of the label over the pixel set, in the network's blended prediction, 0 to 1; None for an empty set.
-        pixel_count: Positions of the pixel set on the model's grid.
-        layer: The layer explained.
-        layer_reason: Why that layer.
-        window_grid: Positions of the layer's map along each axis of one window.
+        question: What was asked of it; its region is the one that was explained.
+        model: Of which model.
+        method: Title of the method.
+        mode: "volumetric", or "slice-wise" and the slices' direction.
+        layer: Where the map was computed.
+        score: S, the sum of the label's logits over the explained voxels.
+        mean_probability: Of the label over the explained voxels, in the network's blended prediction, 0 to 1; None where there are none.
+        voxel_count: Explained voxels on the model's grid.
         windows: Windows of the whole volume.
-        windows_touched: Windows that the pixel set touches.
-        timings: Seconds of each step.
-        provenance: What is needed to do it again: model, SHA-256, method, layer, pixel set, versions. Nothing of the patient.
-        diagnoses: What to know before believing the map, the gravest first.
+        windows_touched: Windows that the explained voxels touch.
         measurements: Where the heat map lies, in and around the explained voxels.
+        timings: Seconds of each step.
+        findings: What to know before believing the map, the gravest first.
         chosen: The explained voxels (1, i, j, k), uint8, on the volume's own grid, where they are not simply the predicted segment.
     """
 
     signed_map: MetaTensor
     segmentation: Segmentation | None
     label: Label
+    question: Question
+    model: ModelReference
+    method: str
+    mode: str
+    layer: MapLayer
     score: float
     mean_probability: float | None
-    pixel_count: int
-    layer: Layer
-    layer_reason: str
-    window_grid: tuple[int, ...]
+    voxel_count: int
     windows: int
     windows_touched: int
     measurements: Measurements
     timings: dict[str, float] = field(default_factory=dict)
-    provenance: dict[str, str] = field(default_factory=dict)
-    diagnoses: tuple[Diagnosis, ...] = ()
+    findings: tuple[Finding, ...] = ()
     chosen: MetaTensor | None = None
+
+    @property
+    def region(self) -> Region:
+        """Which voxels were explained."""
+        return self.question.region or PredictedSegment()
+
+    @property
+    def units(self) -> str:
+        """Of the map's values."""
+        return SHARE_OF_MAXIMUM if self.question.refine_with else LOGIT_UNITS
 
     @property
     def explained_voxels(self) -> torch.Tensor:
@@ -119,7 +135,7 @@ class Explanation:
 
     @property
     def heatmap(self) -> MetaTensor:
-        """ReLU of the signed map: the positive evidence for the segment, raw, in the units that the provenance names."""
+        """ReLU of the signed map: the positive evidence for the segment, raw, in `units`."""
         return self.signed_map.clamp(min=0)
 
     @property
@@ -130,33 +146,30 @@ class Explanation:
         position = self.signed_map.affine.numpy() @ np.array([*index, 1.0])
         return float(torch.clamp(values[index], min=0)), (float(position[0]), float(position[1]), float(position[2]))
 
-    def as_dict(self) -> dict[str, Any]:
-        """The facts without the arrays, ready for JSON."""
+    def record(self) -> ExplanationRecord:
+        """All but the voxels, for files, nodes and messages; nothing of the patient is in it."""
         maximum, position = self.peak
-        return {
-            "segment": self.label.name,
-            "method": self.provenance["methodId"],
-            "score": self.score if math.isfinite(self.score) else None,  # JSON knows no other numbers
-            "mean_probability": self.mean_probability,
-            "pixel_count": self.pixel_count,
-            "maximum": maximum,
-            "minimum": float(self.signed_map.min()),
-            "peak_ras_mm": list(position),
-            "measurements": self.measurements.as_dict(),
-            "layer": {
-                "name": self.layer.name,
-                "kind": self.layer.kind,
-                "channels": self.layer.channels,
-                "grid": list(self.window_grid),
-                "mm": list(self.layer.mm),
-                "reason": self.layer_reason,
-            },
-            "windows": self.windows,
-            "windows_touched": self.windows_touched,
-            "timings_s": self.timings,
-            "provenance": self.provenance,
-            "diagnoses": [{"code": one.code, "sentence": one.sentence} for one in self.diagnoses],
-        }
+        return ExplanationRecord(
+            question=self.question,
+            model=self.model,
+            method=self.method,
+            region=self.region.title,
+            mode=self.mode,
+            units=self.units,
+            layer=self.layer,
+            score=self.score if math.isfinite(self.score) else None,  # JSON has no other numbers
+            mean_probability=self.mean_probability,
+            voxel_count=self.voxel_count,
+            maximum=maximum,
+            minimum=float(self.signed_map.min()),
+            peak_ras_mm=position,
+            measurements=self.measurements,
+            windows=self.windows,
+            windows_touched=self.windows_touched,
+            findings=self.findings,
+            timings_s=dict(self.timings),
+            versions={"seghirescam": VERSION, "torch": torch.__version__, "monai": monai.__version__},
+        )
 
 
 def voxels_of(

@@ -7,9 +7,6 @@ exact on any grid, anisotropic, oblique or sheared, where distance maps know ort
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any
-
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -18,6 +15,7 @@ from scipy.signal import fftconvolve
 
 from SegHiResCAMLib.engine.errors import EngineError
 from SegHiResCAMLib.engine.progress import Progress, part, silent
+from SegHiResCAMLib.records.explanation import Measurements
 
 NEAR_MM, AROUND_MM = 5.0, 10.0
 
@@ -28,34 +26,6 @@ ML_PER_MM3 = 1e-3
 
 AT_ONCE = 2**24
 """Voxels that are dilated at once: a second's work, and some hundred megabytes."""
-
-
-@dataclass(frozen=True)
-class Measurements:
-    """Of the positive part h of a heat map, over all voxels of the volume. None: not defined (a blank map, an empty segment).
-
-    Attributes:
-        share_inside: Of the sum of h, the part in the segment's voxels, 0 to 1.
-        share_within_5_mm: The part in the segment and up to 5 mm away from it.
-        share_within_10_mm: The part in the segment and up to 10 mm away from it.
-        peak: The highest value, in the map's units; 0 for a blank map.
-        peak_ras_mm: Where it is; the first such voxel where there are several.
-        effective_volume_ml: (sum h)^2 / sum h^2 voxels, the volume of a uniform map that is as concentrated: the participation ratio
-            (Bell & Dean 1970; Kish's effective sample size). It does not depend on the map's units.
-        segment_volume_ml: To compare that with.
-    """
-
-    share_inside: float | None
-    share_within_5_mm: float | None
-    share_within_10_mm: float | None
-    peak: float
-    peak_ras_mm: tuple[float, float, float] | None
-    effective_volume_ml: float | None
-    segment_volume_ml: float
-
-    def as_dict(self) -> dict[str, Any]:
-        """Ready for JSON."""
-        return asdict(self) | {"peak_ras_mm": self.peak_ras_mm and list(self.peak_ras_mm)}
 
 
 def measure(heatmap: MetaTensor, segment_mask: torch.Tensor, progress: Progress = silent) -> Measurements:

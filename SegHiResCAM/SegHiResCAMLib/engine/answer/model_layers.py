@@ -6,9 +6,10 @@ from SegHiResCAMLib.engine.cam.layers import Layer, list_layers
 from SegHiResCAMLib.engine.errors import EngineError
 from SegHiResCAMLib.engine.inference.fitting import nominal_window, windows_of
 from SegHiResCAMLib.engine.inference.preprocessing import PreparedVolume
-from SegHiResCAMLib.engine.inference.slicing import Axis, slice_axis, to_stack
+from SegHiResCAMLib.engine.inference.slicing import slice_axis, to_stack
 from SegHiResCAMLib.engine.inference.windows import Windows
 from SegHiResCAMLib.engine.models.model import SegmentationModel
+from SegHiResCAMLib.records.question import Axis
 
 
 def model_layers(

@@ -1,7 +1,7 @@
 """Which positions are explained: the pixel set M of S = sum over v in M of the logit of v.
 
 Every kind is defined in patient space (RAS millimetres) or by the model's own output, and says exactly which positions of the model's grid
-belong to it: a position belongs to a sphere if its centre lies inside. Kinds are plain data; `pixel_set_json.py` writes them down.
+belong to it: a position belongs to a sphere if its centre lies inside. The kinds themselves are plain records (`records/regions.py`).
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import product
-from typing import Protocol, runtime_checkable
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,12 +19,23 @@ from scipy import ndimage
 from SegHiResCAMLib.engine.errors import EngineError
 from SegHiResCAMLib.engine.inference.preprocessing import PreparedVolume, onto_model_grid
 from SegHiResCAMLib.engine.inference.segmentation import decide
-from SegHiResCAMLib.engine.models.model import Label, SegmentationModel
-
-Point = tuple[float, float, float]
-"""Right, anterior, superior, in millimetres."""
-
-AXES: tuple[Point, Point, Point] = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
+from SegHiResCAMLib.engine.models.model import SegmentationModel
+from SegHiResCAMLib.records.models import Label
+from SegHiResCAMLib.records.regions import (
+    Background,
+    Box,
+    Component,
+    Empty,
+    Mask,
+    Point,
+    Points,
+    PredictedSegment,
+    Probable,
+    Region,
+    Released,
+    Sphere,
+    WholeImage,
+)
 
 
 @dataclass(frozen=True)
@@ -63,187 +74,127 @@ class Surroundings:
         return self.find_labels() == self.label.value
 
 
-class PixelSet(Protocol):
-    """A kind of pixel set."""
-
-    @property
-    def title(self) -> str:
-        """For people."""
-
-    def weights(self, around: Surroundings) -> torch.Tensor:
-        """How much each position counts: (x, y, z) on the model's grid, boolean or float.
-
-        Raises:
-            EngineError: It cannot be found here.
-        """
+Rule = Callable[[torch.Tensor], torch.Tensor]
+"""Logits (B, K, *spatial) -> how much each location counts (B, *spatial)."""
 
 
-@runtime_checkable
-class DecidedByLogits(Protocol):
-    """A kind of pixel set that the logits decide, position by position."""
+def weights_of(region: Region, around: Surroundings) -> torch.Tensor:
+    """How much each location of the model's grid counts: (x, y, z), boolean or float.
 
-    def rule(self, model: SegmentationModel, label: Label) -> Callable[[torch.Tensor], torch.Tensor]:
-        """Logits (B, K, *spatial) -> how much each position counts (B, *spatial)."""
-
-
-@dataclass(frozen=True)
-class PredictedSegment:
-    """What the model outlined: the positions that it gives the segment's label (`decide`)."""
-
-    title = "predicted segment"
-
-    def weights(self, around: Surroundings) -> torch.Tensor:  # noqa: D102
-        return around.segment
-
-    def rule(self, model: SegmentationModel, label: Label) -> Callable[[torch.Tensor], torch.Tensor]:  # noqa: D102
-        return lambda logits: decide(model, logits) == label.value
+    Raises:
+        EngineError: The region cannot be found here.
+    """
+    return WEIGHTS[type(region)](region, around)
 
 
-@dataclass(frozen=True)
-class Probable:
-    """Positions where the segment's probability is above `above`."""
-
-    above: float = 0.5
-
-    @property
-    def title(self) -> str:  # noqa: D102
-        return f"probability above {self.above:g}"
-
-    def weights(self, around: Surroundings) -> torch.Tensor:  # noqa: D102
-        return around.predict(self.rule(around.model, around.label))
-
-    def rule(self, model: SegmentationModel, label: Label) -> Callable[[torch.Tensor], torch.Tensor]:  # noqa: D102
-        softmax = model.activation == "softmax"
-        return lambda logits: (logits.softmax(1) if softmax else logits.sigmoid())[:, label.channel] > self.above
+def rule_of(region: Region, model: SegmentationModel, label: Label) -> Rule | None:
+    """What decides the region location by location, where the logits do; else None."""
+    decide_by = RULES.get(type(region))
+    return None if decide_by is None else decide_by(region, model, label)
 
 
-@dataclass(frozen=True)
-class Released:
-    """The rule of the code released with Seg-HiRes-Grad CAM, so that its figures can be reproduced; see `released_weights`."""
-
-    title = "rule of the released code"
-
-    def weights(self, around: Surroundings) -> torch.Tensor:  # noqa: D102
-        return around.predict(self.rule(around.model, around.label))
-
-    def rule(self, _model: SegmentationModel, label: Label) -> Callable[[torch.Tensor], torch.Tensor]:  # noqa: D102
-        return lambda logits: released_weights(logits, label.channel)
+def _predicted(_region: PredictedSegment, around: Surroundings) -> torch.Tensor:
+    return around.segment
 
 
-@dataclass(frozen=True)
-class Mask:
-    """What the user drew, or how much each voxel counts: the mask that comes with the request."""
-
-    title = "mask given by the user"
-
-    def weights(self, around: Surroundings) -> torch.Tensor:  # noqa: D102
-        if around.mask is None:
-            raise EngineError("mask-missing", "A mask is to be explained, but none was given. Give one with --mask.")
-        weights = onto_model_grid(around.mask, around.prepared)
-        if not torch.isfinite(weights).all():
-            raise EngineError("mask-not-finite", "The mask holds NaN or infinite values. Draw or export it again.")
-        return weights
+def _predicted_rule(_region: PredictedSegment, model: SegmentationModel, label: Label) -> Rule:
+    return lambda logits: decide(model, logits) == label.value
 
 
-@dataclass(frozen=True)
-class Component:
-    """The connected part of the predicted segment at a point; neighbours share a face, an edge or a corner."""
-
-    point: Point
-    title = "connected component"
-
-    def weights(self, around: Surroundings) -> torch.Tensor:  # noqa: D102
-        position = _position(self.point, around)
-        parts, _ = ndimage.label(around.segment.numpy(), np.ones((3, 3, 3)))
-        if parts[position] == 0:
-            raise EngineError(
-                "point-outside-segment",
-                f"The point {_written(self.point)} is not in the '{around.label.name}' that '{around.model.name}' predicts. "
-                "Choose a point inside.",
-            )
-        return torch.from_numpy(parts == parts[position])
+def _by_rule(region: Region, around: Surroundings) -> torch.Tensor:
+    return around.predict(RULES[type(region)](region, around.model, around.label))
 
 
-@dataclass(frozen=True)
-class Points:
-    """The positions nearest to some points."""
-
-    points: tuple[Point, ...]
-
-    @property
-    def title(self) -> str:  # noqa: D102
-        return "point" if len(self.points) == 1 else f"{len(self.points)} points"
-
-    def weights(self, around: Surroundings) -> torch.Tensor:  # noqa: D102
-        chosen = torch.zeros(around.shape, dtype=torch.bool)
-        for point in self.points:
-            chosen[_position(point, around)] = True
-        return chosen
+def _probable_rule(region: Probable, model: SegmentationModel, label: Label) -> Rule:
+    softmax = model.activation == "softmax"
+    return lambda logits: (logits.softmax(1) if softmax else logits.sigmoid())[:, label.channel] > region.above
 
 
-@dataclass(frozen=True)
-class Sphere:
-    """Everything within `radius` mm of `centre`."""
-
-    centre: Point
-    radius: float
-    title = "sphere"
-
-    def weights(self, around: Surroundings) -> torch.Tensor:  # noqa: D102
-        centre, radius = np.array(self.centre), self.radius
-        corners = [centre + radius * np.array(signs) for signs in product((-1, 1), repeat=3)]
-        return _inside(corners, lambda places: np.sum((places - centre) ** 2, axis=-1) <= radius**2, around)
+def _released_rule(_region: Released, _model: SegmentationModel, label: Label) -> Rule:
+    return lambda logits: released_weights(logits, label.channel)
 
 
-@dataclass(frozen=True)
-class Box:
-    """A box of edges `size` mm around `centre`, along `axes` (three orthogonal unit vectors)."""
+def _masked(_region: Mask, around: Surroundings) -> torch.Tensor:
+    if around.mask is None:
+        raise EngineError("mask-missing", "A mask is to be explained, but none was given. Give one with --mask.")
+    weights = onto_model_grid(around.mask, around.prepared)
+    if not torch.isfinite(weights).all():
+        raise EngineError("mask-not-finite", "The mask holds NaN or infinite values. Draw or export it again.")
+    return weights
 
-    centre: Point
-    size: Point
-    axes: tuple[Point, Point, Point] = AXES
-    title = "box"
 
-    def weights(self, around: Surroundings) -> torch.Tensor:  # noqa: D102
-        centre, half, axes = np.array(self.centre), np.array(self.size) / 2, np.array(self.axes)
-        corners = [centre + (half * signs) @ axes for signs in product((-1, 1), repeat=3)]
-        tolerance = 1e-6  # mm: a position on the face belongs to the box, however it is rounded
-        return _inside(
-            corners, lambda places: np.all(np.abs((places - centre) @ axes.T) <= half + tolerance, axis=-1), around
+def _component(region: Component, around: Surroundings) -> torch.Tensor:
+    position = _position(region.point, around)
+    parts, _ = ndimage.label(around.segment.numpy(), np.ones((3, 3, 3)))
+    if parts[position] == 0:
+        raise EngineError(
+            "point-outside-segment",
+            f"The point {_written(region.point)} is not in the '{around.label.name}' that '{around.model.name}' predicts. "
+            "Choose a point inside.",
         )
+    return torch.from_numpy(parts == parts[position])
 
 
-@dataclass(frozen=True)
-class WholeImage:
-    """Every position."""
-
-    title = "whole image"
-
-    def weights(self, around: Surroundings) -> torch.Tensor:  # noqa: D102
-        return torch.ones(around.shape, dtype=torch.bool)
+def _points(region: Points, around: Surroundings) -> torch.Tensor:
+    chosen = torch.zeros(around.shape, dtype=torch.bool)
+    for point in region.points:
+        chosen[_position(point, around)] = True
+    return chosen
 
 
-@dataclass(frozen=True)
-class Background:
-    """Positions that the model gave no label."""
-
-    title = "background"
-
-    def weights(self, around: Surroundings) -> torch.Tensor:  # noqa: D102
-        return around.find_labels() == 0
-
-    def rule(self, model: SegmentationModel, _label: Label) -> Callable[[torch.Tensor], torch.Tensor]:  # noqa: D102
-        return lambda logits: decide(model, logits) == 0
+def _sphere(region: Sphere, around: Surroundings) -> torch.Tensor:
+    centre, radius = np.array(region.centre), region.radius
+    corners = [centre + radius * np.array(signs) for signs in product((-1, 1), repeat=3)]
+    return _inside(corners, lambda places: np.sum((places - centre) ** 2, axis=-1) <= radius**2, around)
 
 
-@dataclass(frozen=True)
-class Empty:
-    """No position at all: a sanity check, since nothing should be explained."""
+def _box(region: Box, around: Surroundings) -> torch.Tensor:
+    centre, half, axes = np.array(region.centre), np.array(region.size) / 2, np.array(region.axes)
+    corners = [centre + (half * signs) @ axes for signs in product((-1, 1), repeat=3)]
+    tolerance = 1e-6  # mm: a location on the face belongs to the box, however it is rounded
+    return _inside(
+        corners, lambda places: np.all(np.abs((places - centre) @ axes.T) <= half + tolerance, axis=-1), around
+    )
 
-    title = "empty set (sanity check)"
 
-    def weights(self, around: Surroundings) -> torch.Tensor:  # noqa: D102
-        return torch.zeros(around.shape, dtype=torch.bool)
+def _everything(_region: WholeImage, around: Surroundings) -> torch.Tensor:
+    return torch.ones(around.shape, dtype=torch.bool)
+
+
+def _background(_region: Background, around: Surroundings) -> torch.Tensor:
+    return around.find_labels() == 0
+
+
+def _background_rule(_region: Background, model: SegmentationModel, _label: Label) -> Rule:
+    return lambda logits: decide(model, logits) == 0
+
+
+def _nothing(_region: Empty, around: Surroundings) -> torch.Tensor:
+    return torch.zeros(around.shape, dtype=torch.bool)
+
+
+WEIGHTS: dict[type[Region], Callable[[Any, Surroundings], torch.Tensor]] = {
+    PredictedSegment: _predicted,
+    Probable: _by_rule,
+    Released: _by_rule,
+    Mask: _masked,
+    Component: _component,
+    Points: _points,
+    Sphere: _sphere,
+    Box: _box,
+    WholeImage: _everything,
+    Background: _background,
+    Empty: _nothing,
+}
+"""What each kind of region means on a model's grid; a new kind is a record in `records/regions.py`, a function and a line here."""
+
+RULES: dict[type[Region], Callable[[Any, SegmentationModel, Label], Rule]] = {
+    PredictedSegment: _predicted_rule,
+    Probable: _probable_rule,
+    Released: _released_rule,
+    Background: _background_rule,
+}
+"""The kinds that logits decide: where one window holds an image, they need no prediction beforehand."""
 
 
 def released_weights(logits: torch.Tensor, channel: int) -> torch.Tensor:

@@ -2,48 +2,35 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
 
 from SegHiResCAMLib.engine.answer.explanation import ExplainRequest
-from SegHiResCAMLib.engine.answer.pixel_sets import (
-    DecidedByLogits,
-    Empty,
-    Mask,
-    PredictedSegment,
-    Released,
-    Surroundings,
-)
+from SegHiResCAMLib.engine.answer.pixel_sets import Rule, Surroundings, rule_of, weights_of
 from SegHiResCAMLib.engine.cam.leaf import Target
 from SegHiResCAMLib.engine.cam.passes import Place
 from SegHiResCAMLib.engine.errors import EngineError
 from SegHiResCAMLib.engine.inference.preprocessing import PreparedVolume
 from SegHiResCAMLib.engine.inference.segmentation import Segmentation, decide, predict_values, segmentation_of
-from SegHiResCAMLib.engine.inference.slicing import Axis, from_stack, per_image
+from SegHiResCAMLib.engine.inference.slicing import from_stack, per_image
 from SegHiResCAMLib.engine.inference.windows import Windows
-from SegHiResCAMLib.engine.models.model import Label, SegmentationModel
+from SegHiResCAMLib.engine.models.model import SegmentationModel
 from SegHiResCAMLib.engine.progress import Progress
+from SegHiResCAMLib.records.models import Label
+from SegHiResCAMLib.records.question import Axis
+from SegHiResCAMLib.records.regions import Empty, Mask, PredictedSegment, Released
 
 
 def target_of(request: ExplainRequest, label: Label) -> Target:
     """The logit that is explained.
 
     Raises:
-        EngineError: `contrast-itself`, `contrast-weight`, or an unknown contrast.
+        EngineError: `contrast-itself`, or an unknown contrast.
     """
-    if not math.isfinite(request.contrast_weight):
-        raise EngineError(
-            "contrast-weight", f"The contrast weight cannot be {request.contrast_weight}. Give a finite number."
-        )
-    return Target(label.channel, _contrast_channel(request, label), request.contrast_weight)
-
-
-def has_background(model: SegmentationModel) -> bool:
-    """Whether a segment can be contrasted with the background: the one channel of a softmax that no label has."""
-    return model.background is not None
+    weight = request.question.contrast_weight
+    return Target(label.channel, _contrast_channel(request, label), weight)
 
 
 def pixel_set_of(
@@ -61,11 +48,11 @@ def pixel_set_of(
     """
     model = request.model
 
-    def predict(form: Callable[[torch.Tensor], torch.Tensor]) -> torch.Tensor:
-        return predict_values(model, prepared, form, axis=axis, device=request.device, progress=progress)
+    def predict(form: Rule) -> torch.Tensor:
+        return predict_values(model, prepared, form, axis=axis, device=request.question.device, progress=progress)
 
     around = Surroundings(model, label, prepared, find_labels, request.mask, predict)
-    pixel_set = request.explained.weights(around)
+    pixel_set = weights_of(request.region, around)
     refuse_empty(request, label, pixel_set)
     return per_image(model, prepared.image, axis, pixel_set)
 
@@ -76,7 +63,7 @@ def refuse_empty(request: ExplainRequest, label: Label, pixel_set: torch.Tensor)
     Raises:
         EngineError: `pixel-set-empty`.
     """
-    chosen, model = request.explained, request.model
+    chosen, model = request.region, request.model
     if pixel_set.any() or isinstance(chosen, Empty):
         return
     if isinstance(chosen, PredictedSegment):
@@ -110,7 +97,7 @@ class Revealed:
     windows: Windows
     labels: torch.Tensor
     pixel_sets: Sequence[torch.Tensor]
-    rules: Sequence[Callable[[torch.Tensor], torch.Tensor]]
+    rules: Sequence[Rule]
 
     def __call__(self, places: Sequence[Place], logits: torch.Tensor) -> None:
         """Take in some windows' logits (B, K, *window)."""
@@ -127,23 +114,23 @@ class Revealed:
 
 def revealed_sets(
     request: ExplainRequest, labels: Sequence[Label], shape: tuple[int, ...]
-) -> tuple[list[torch.Tensor], list[Callable[[torch.Tensor], torch.Tensor]]] | None:
+) -> tuple[list[torch.Tensor], list[Rule]] | None:
     """Pixel sets (B, *spatial) still to be filled in, and their rules, where the logits decide them; else None."""
-    chosen = request.explained
-    if not isinstance(chosen, DecidedByLogits):
+    rules = [rule for label in labels if (rule := rule_of(request.region, request.model, label)) is not None]
+    if not rules:
         return None
-    kind = torch.float32 if isinstance(chosen, Released) else torch.bool
-    return [torch.zeros(shape, dtype=kind) for _ in labels], [chosen.rule(request.model, label) for label in labels]
+    kind = torch.float32 if isinstance(request.region, Released) else torch.bool
+    return [torch.zeros(shape, dtype=kind) for _ in labels], rules
 
 
 def _contrast_channel(request: ExplainRequest, label: Label) -> int | None:
     """The output channel of the contrast class."""
-    if request.contrast is None:
+    if request.question.contrast is None:
         return None
     model = request.model
-    if request.contrast.casefold() == "background" and model.background is not None:
+    if request.question.contrast.casefold() == "background" and model.background is not None:
         return model.background
-    channel = model.label(request.contrast).channel
+    channel = model.label(request.question.contrast).channel
     if channel == label.channel:
         raise EngineError(
             "contrast-itself", f"'{label.name}' cannot be its own contrast class. Choose another segment."

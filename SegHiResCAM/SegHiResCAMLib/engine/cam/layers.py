@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 from torch import nn
 
@@ -17,24 +16,10 @@ from SegHiResCAMLib.engine.cam.graph import pointwise_tails, receptive_fields, w
 from SegHiResCAMLib.engine.cam.layer_classes import CONVOLUTIONS
 from SegHiResCAMLib.engine.cam.trace import Call, Trace, trace
 from SegHiResCAMLib.engine.errors import EngineError
+from SegHiResCAMLib.records.models import Caveat
 
 READABLE_GRID = 8
 """Positions along every axis of a window below which a map is too coarse to be read."""
-
-
-@dataclass(frozen=True)
-class Mark:
-    """A caveat of a layer, to know before choosing it.
-
-    Attributes:
-        code: A stable identifier in kebab-case, for programs; that of the diagnosis that a map of the layer would carry.
-        title: In a few words, for tables.
-        sentence: For people.
-    """
-
-    code: str
-    title: str
-    sentence: str
 
 
 @dataclass(frozen=True)
@@ -82,37 +67,22 @@ class Layer:
         """Whether the grid spacing is larger than something of this extent, such as the segment to be explained."""
         return bool(self.mm) and max(self.mm) > extent_mm
 
-    def marks(self, extent_mm: float | None = None) -> tuple[Mark, ...]:
-        """Caveats of this layer; `extent_mm` is the size of the segment to be explained, where one is known."""
+    def caveats(self, extent_mm: float | None = None) -> tuple[Caveat, ...]:
+        """What limits a map of this layer; `extent_mm` is the size of the segment to be explained, where one is known."""
         found = []
         if self.feeds_normalisation:
-            sentence = (
+            message = (
                 "Its output goes straight into a normalisation layer: mean gradients vanish, so Seg-Grad and Seg-XGrad CAM are mathematically "
                 "zero here."
             )
-            found.append(Mark("feeds-normalisation", "mean gradients vanish", sentence))
+            found.append(Caveat("feeds-normalisation", "mean gradients vanish", message))
         if self.tail_is_trivial:
-            sentence = f"Only {self.pointwise} operations follow, so the map can only reproduce the explained region."
-            found.append(Mark("tail-trivial", f"only {self.pointwise} operations follow", sentence))
+            message = f"Only {self.pointwise} operations follow, so the map can only reproduce the explained region."
+            found.append(Caveat("tail-trivial", f"only {self.pointwise} operations follow", message))
         if extent_mm and self.is_coarser_than(extent_mm):
-            sentence = f"Its grid spacing is {coarser_than(self, extent_mm, 'the segment')}."
-            found.append(Mark("grid-too-coarse", "coarser than the segment", sentence))
+            message = f"Its grid spacing is {coarser_than(self, extent_mm, 'the segment')}."
+            found.append(Caveat("grid-too-coarse", "coarser than the segment", message))
         return tuple(found)
-
-    def as_dict(self, extent_mm: float | None = None) -> dict[str, Any]:
-        """The facts, ready for JSON."""
-        return {
-            "name": self.name,
-            "kind": self.kind,
-            "reason": self.reason,
-            "channels": self.channels,
-            "grid": list(self.grid),
-            "mm": list(self.mm),
-            "receptive_field": list(self.receptive_field),
-            "receptive_field_mm": list(self.receptive_field_mm),
-            "is_block": self.is_block,
-            "marks": [asdict(mark) for mark in self.marks(extent_mm)],
-        }
 
 
 def coarser_than(layer: Layer, extent_mm: float, what: str) -> str:

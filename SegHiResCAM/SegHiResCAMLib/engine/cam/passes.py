@@ -14,10 +14,11 @@ from SegHiResCAMLib.engine.cam.layout import LayoutTrial
 from SegHiResCAMLib.engine.cam.leaf import Leaf, Target
 from SegHiResCAMLib.engine.cam.methods.steps import Evidence, channel_sums
 from SegHiResCAMLib.engine.cam.positions import Placement
-from SegHiResCAMLib.engine.cam.probability import Activation, MeanProbability
+from SegHiResCAMLib.engine.cam.probability import MeanProbability
 from SegHiResCAMLib.engine.inference.memory import Workplace
 from SegHiResCAMLib.engine.inference.windows import Box, Windows, at
 from SegHiResCAMLib.engine.progress import Progress, part
+from SegHiResCAMLib.records.models import Activation
 
 Place = tuple[int, Box]
 """A window: which image of the stack, and where in it."""

@@ -11,13 +11,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import pairwise
-from typing import Literal
 
 import torch
 
 from SegHiResCAMLib.engine.inference.windows import Box, Windows, at
-
-Activation = Literal["softmax", "sigmoid"]
+from SegHiResCAMLib.records.models import Activation
 
 AT_ONCE = 2**16
 """Positions that are brought into double precision at once."""

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, get_args
+from typing import get_args
 
 import torch
 
 from SegHiResCAMLib.engine.errors import EngineError
-
-Combination = Literal["product", "mean"]
+from SegHiResCAMLib.records.question import Combination
 
 
 def check_combination(combination: str) -> None:

@@ -3,30 +3,18 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
 
 from monai.data import MetaTensor
+
+from SegHiResCAMLib.records.explanation import Finding
 
 KEY = "findings"
 """Of `volume.meta`, which carries them."""
 
 
-@dataclass(frozen=True)
-class Finding:
-    """Something to know of a volume.
-
-    Attributes:
-        code: A stable identifier in kebab-case, for programs.
-        sentence: For the user: what it is, of which file, and what to do.
-    """
-
-    code: str
-    sentence: str
-
-
 def report(volume: MetaTensor, finding: Finding) -> None:
     """Warn now, and keep it with the volume."""
-    warnings.warn(finding.sentence, stacklevel=2)
+    warnings.warn(finding.message, stacklevel=2)
     volume.meta[KEY] = (*findings_of(volume), finding)
 
 

@@ -23,7 +23,7 @@ from monai.utils import SpaceKeys
 from SegHiResCAMLib.engine.errors import Cancelled, EngineError
 from SegHiResCAMLib.engine.free_memory import refuse_out_of_memory
 from SegHiResCAMLib.engine.images.dicom.series import read_dicom_file, read_dicom_folder
-from SegHiResCAMLib.engine.images.findings import KEY, Finding, findings_of, report
+from SegHiResCAMLib.engine.images.findings import KEY, findings_of, report
 from SegHiResCAMLib.engine.images.formats import kind_of
 from SegHiResCAMLib.engine.images.metaimage_file import read_metaimage, write_metaimage
 from SegHiResCAMLib.engine.images.nifti_file import read_nifti
@@ -35,6 +35,7 @@ from SegHiResCAMLib.engine.progress import Progress, silent
 from SegHiResCAMLib.engine.regular_files import check_regular
 from SegHiResCAMLib.nifti import write_nifti
 from SegHiResCAMLib.nrrd import write_nrrd
+from SegHiResCAMLib.records.explanation import Finding
 from SegHiResCAMLib.writing.errors import WritingError, check_name
 from SegHiResCAMLib.writing.whole_file import whole_file
 

@@ -5,17 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Literal
 
 import torch
 
 from SegHiResCAMLib.engine.errors import EngineError
-
-Precision = Literal["full", "mixed"]
-DeviceName = Literal["auto", "cuda", "mps", "cpu"]
+from SegHiResCAMLib.records.question import Device, Precision
 
 
-def choose_device(name: DeviceName, spatial_dims: int) -> torch.device:
+def choose_device(name: Device, spatial_dims: int) -> torch.device:
     """The device to compute on; "auto" takes the fastest that can do it.
 
     Args:

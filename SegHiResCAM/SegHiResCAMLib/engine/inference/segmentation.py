@@ -10,15 +10,16 @@ import SimpleITK as sitk
 import torch
 from monai.data import MetaTensor
 
-from SegHiResCAMLib.engine.inference.device import DeviceName, choose_device
+from SegHiResCAMLib.engine.inference.device import choose_device
 from SegHiResCAMLib.engine.inference.fitting import windows_of
 from SegHiResCAMLib.engine.inference.memory import Workplace
 from SegHiResCAMLib.engine.inference.preprocessing import PreparedVolume, prepare, restore
-from SegHiResCAMLib.engine.inference.slicing import Axis, Mode, check_mode, from_stack, to_stack
+from SegHiResCAMLib.engine.inference.slicing import check_mode, from_stack, to_stack
 from SegHiResCAMLib.engine.inference.windows import predict_windows
 from SegHiResCAMLib.engine.models.model import SegmentationModel
 from SegHiResCAMLib.engine.output import main_output
 from SegHiResCAMLib.engine.progress import Progress, part, silent
+from SegHiResCAMLib.records.question import Axis, Device, Mode
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ def segment(
     *,
     mode: Mode = "auto",
     axis: Axis = "auto",
-    device: DeviceName = "auto",
+    device: Device = "auto",
     progress: Progress = silent,
     prepared: PreparedVolume | None = None,
 ) -> Segmentation:
@@ -76,7 +77,7 @@ def segmentation_of(model_labels: torch.Tensor, prepared: PreparedVolume, axis: 
 
 
 def predict_labels(
-    model: SegmentationModel, prepared: PreparedVolume, *, axis: Axis, device: DeviceName, progress: Progress
+    model: SegmentationModel, prepared: PreparedVolume, *, axis: Axis, device: Device, progress: Progress
 ) -> torch.Tensor:
     """Label map (x, y, z), int16, on the model's grid."""
     labels = predict_values(
@@ -92,7 +93,7 @@ def predict_values(
     form: Callable[[torch.Tensor], torch.Tensor],
     *,
     axis: Axis,
-    device: DeviceName,
+    device: Device,
     progress: Progress,
 ) -> torch.Tensor:
     """Values (x, y, z) on the model's grid, made by `form` of stitched logits: (B, K, *spatial) -> (B, *spatial)."""

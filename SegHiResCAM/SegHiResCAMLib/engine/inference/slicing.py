@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import nibabel as nib
 import torch
 from monai.data import MetaTensor
@@ -12,9 +10,7 @@ from SegHiResCAMLib.engine.errors import EngineError
 from SegHiResCAMLib.engine.free_memory import refuse_out_of_memory
 from SegHiResCAMLib.engine.models.model import SegmentationModel
 from SegHiResCAMLib.engine.progress import Progress, silent
-
-Mode = Literal["auto", "slice-wise", "volumetric"]
-Axis = Literal["auto", "axial", "coronal", "sagittal"]
+from SegHiResCAMLib.records.question import Axis, Mode
 
 # The patient axis (0 right-left, 1 front-back, 2 head-foot) that slices of each name follow one another along.
 PATIENT_AXIS: dict[Axis, int] = {"sagittal": 0, "coronal": 1, "axial": 2, "auto": 2}

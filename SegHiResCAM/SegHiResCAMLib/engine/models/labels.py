@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any, Literal
 
 from SegHiResCAMLib.engine.errors import EngineError
-from SegHiResCAMLib.engine.models.model import Label
+from SegHiResCAMLib.records.models import Label
 from SegHiResCAMLib.terminology import ANATOMY, LESION, Code, terminology_by_code, terminology_of
 
 _BACKGROUND = re.compile(

@@ -10,26 +10,7 @@ import torch
 
 from SegHiResCAMLib.engine.errors import EngineError
 from SegHiResCAMLib.engine.window_settings import WindowSettings
-from SegHiResCAMLib.terminology import Terminology
-
-
-@dataclass(frozen=True)
-class Label:
-    """One structure that the model outlines.
-
-    Attributes:
-        name: As the model's own description has it.
-        value: Its voxels' value in label maps; 0 is background.
-        channel: The network's output channel that holds its logits.
-        color: RGB, each 0 to 1.
-        terminology: What it is in SNOMED CT, where known.
-    """
-
-    name: str
-    value: int
-    channel: int
-    color: tuple[float, float, float]
-    terminology: Terminology | None = None
+from SegHiResCAMLib.records.models import Activation, Label
 
 
 @dataclass
@@ -74,7 +55,7 @@ class SegmentationModel:
     spatial_dims: Literal[2, 3]
     in_channels: int
     labels: tuple[Label, ...]
-    activation: Literal["softmax", "sigmoid"]
+    activation: Activation
     preprocessing: Any
     window: WindowSettings
     sha256: str

@@ -23,25 +23,7 @@ from SegHiResCAMLib.engine.cam.methods.gradient import (
 )
 from SegHiResCAMLib.engine.cam.methods.steps import Steps
 from SegHiResCAMLib.engine.errors import EngineError
-
-
-@dataclass(frozen=True)
-class Option:
-    """What can be set of a method.
-
-    Attributes:
-        name: Of the option.
-        default: Its value where nothing is set.
-        choices: The values that there are; empty for a number above 0.
-        whole: Whether the number is a whole one.
-        summary: What it sets, in a few words.
-    """
-
-    name: str
-    default: Any
-    choices: tuple[Any, ...]
-    whole: bool
-    summary: str
+from SegHiResCAMLib.records.models import MethodOption, MethodSummary
 
 
 @dataclass(frozen=True)
@@ -73,12 +55,12 @@ class Method:
         return {parameter.name: parameter.default for parameter in parameters}
 
     @property
-    def described_options(self) -> list[Option]:
+    def described_options(self) -> tuple[MethodOption, ...]:
         """The options as a form needs them."""
         hints = get_type_hints(self.steps)
         annotated = get_type_hints(self.steps, include_extras=True)
-        return [
-            Option(
+        return tuple(
+            MethodOption(
                 name,
                 default,
                 get_args(hints[name]),  # none but a Literal has any
@@ -86,7 +68,7 @@ class Method:
                 "".join(getattr(annotated[name], "__metadata__", ())),
             )
             for name, default in self.options.items()
-        ]
+        )
 
     def with_options(self, options: Mapping[str, Any]) -> Method:
         """The method with some of its options set.
@@ -161,6 +143,14 @@ def find_method(name: str) -> Method:
     if name not in METHODS:
         raise EngineError("method-unknown", f"Unknown method '{name}'. Known methods: {', '.join(METHODS)}.")
     return METHODS[name]
+
+
+def method_summaries() -> tuple[MethodSummary, ...]:
+    """What there is to know of every method, in the order of the table."""
+    return tuple(
+        MethodSummary(name, one.title, one.summary, one.source, one.ignores_class, one.described_options)
+        for name, one in METHODS.items()
+    )
 
 
 def _allowed(hint: Any, value: Any) -> str:

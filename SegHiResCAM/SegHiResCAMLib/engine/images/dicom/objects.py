@@ -7,7 +7,7 @@ and study from the source images; nothing else here knows them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -22,7 +22,9 @@ from pydicom.sr.codedict import codes
 from pydicom.sr.coding import Code as DicomCode
 from pydicom.uid import ExplicitVRLittleEndian
 
-from SegHiResCAMLib.engine.models.model import Label
+from SegHiResCAMLib.records.explanation import ExplanationRecord
+from SegHiResCAMLib.records.models import Label
+from SegHiResCAMLib.records.wording import lines_of
 from SegHiResCAMLib.terminology import ANATOMY, Code
 
 FloatArray = npt.NDArray[np.float32]
@@ -41,30 +43,32 @@ class Made:
     """How a heat map was made, in the lengths that DICOM allows.
 
     Attributes:
-        provenance: As `Explanation.provenance`.
+        record: Of the heat map.
     """
 
-    provenance: Mapping[str, str]
+    record: ExplanationRecord
 
     @property
     def title(self) -> str:
         """For example "Seg-HiRes-Grad CAM, tumour"."""
-        return _short(f"{self.provenance.get('method', 'Heat map')}, {self.provenance.get('segment', 'segment')}")
+        return _short(f"{self.record.method}, {self.record.question.segment}")
 
     @cached_property
     def equipment(self) -> dict[str, Any]:
         """The attributes of the equipment module: the network stands for the device."""
         return {
             "manufacturer": MAKER,
-            "manufacturer_model_name": _short(self.provenance.get("model", "unknown network")),
-            "software_versions": _short(f"torch {self.provenance.get('torch', '')}".strip()),
-            "device_serial_number": _short(self.provenance.get("modelSha256", "unknown")),
+            "manufacturer_model_name": _short(self.record.model.name or "unknown network"),
+            "software_versions": _short(
+                ", ".join(f"{name} {version}" for name, version in self.record.versions.items())
+            ),
+            "device_serial_number": _short(self.record.model.sha256 or "unknown"),
         }
 
     @property
     def comment(self) -> str:
         """Everything, a line each; DICOM's LT holds 10240 characters."""
-        return "\n".join([f"For {RESEARCH}.", *(f"{key}: {value}" for key, value in self.provenance.items())])[:10240]
+        return "\n".join([f"For {RESEARCH}.", *lines_of(self.record)])[:10240]
 
 
 def parametric_map(
@@ -81,7 +85,7 @@ def parametric_map(
     top = max(float(values.max()), float(np.finfo(np.float32).tiny))
     mapping = hd.pm.RealWorldValueMapping(
         lut_label="HEATMAP",
-        lut_explanation=_short(f"{made.title}, {made.provenance.get('units', 'logit units')}"),
+        lut_explanation=_short(f"{made.title}, {made.record.units}"),
         unit=codes.UCUM.NoUnits,
         value_range=(float(values.min()), top),
         slope=1.0,
@@ -134,8 +138,8 @@ def segmentation(
         sop_instance_uid=hd.UID(),
         instance_number=1,
         content_label="SEGMENTATION",
-        content_description=_short(f"Segmentation by {made.provenance.get('model', 'a network')}"),
-        series_description=_short(f"Segmentation by {made.provenance.get('model', 'a network')}, {RESEARCH}"),
+        content_description=_short(f"Segmentation by {made.record.model.name or 'a network'}"),
+        series_description=_short(f"Segmentation by {made.record.model.name or 'a network'}, {RESEARCH}"),
         **made.equipment,
     )
 

@@ -27,8 +27,9 @@ from SegHiResCAMLib.engine.images.dicom.objects import LOWER_FRACTION, Made, fus
 from SegHiResCAMLib.engine.images.dicom.pixels import StoredSlice, read_pixels
 from SegHiResCAMLib.engine.images.dicom.quiet import quiet
 from SegHiResCAMLib.engine.images.dicom.series import read_series
-from SegHiResCAMLib.engine.models.model import Label
 from SegHiResCAMLib.grids import distance
+from SegHiResCAMLib.records.explanation import ExplanationRecord
+from SegHiResCAMLib.records.models import Label
 from SegHiResCAMLib.terminology import ANATOMY, Code
 
 HEATMAP, SEGMENTATION, PICTURES = "heatmap.dcm", "segmentation.dcm", "picture-{:04}.dcm"
@@ -47,7 +48,7 @@ T = TypeVar("T")
 
 def write_dicom(
     heatmap: MetaTensor,
-    provenance: Mapping[str, str],
+    record: ExplanationRecord,
     source: str | os.PathLike[str],
     folder: str | os.PathLike[str],
     *,
@@ -63,7 +64,7 @@ def write_dicom(
 
     Args:
         heatmap: (1, i, j, k) with RAS affine in mm, on the series' grid in any axis order (so also of a NIfTI made from it).
-        provenance: As `Explanation.provenance`; of the patient nothing.
+        record: Of the heat map; of the patient nothing is in it.
         source: The folder of the DICOM series that was explained.
         folder: For the files; it must exist. Files of the same names are replaced.
         series: SeriesInstanceUID, where the source folder holds several.
@@ -85,10 +86,10 @@ def write_dicom(
         )
     slices, affine = _read_source(name, series)
     values = _on_grid(heatmap, slices, affine, name).astype(np.float32)
-    made = Made(provenance)
+    made = Made(record)
     images = _source_images(slices, name)
     order = _frame_order(slices)
-    region = _region(next((one for one in segments if one.name == provenance.get("segment")), None))
+    region = _region(next((one for one in segments if one.name == record.question.segment), None))
     objects: dict[str, Dataset] = {
         HEATMAP: _made_by_highdicom(lambda: parametric_map(values[order], images, made, region), name)
     }

@@ -15,7 +15,7 @@ from pathlib import Path
 from SegHiResCAMLib.engine.errors import EngineError
 from SegHiResCAMLib.engine.models.auto3dseg.training_config import Auto3DSegConfig
 from SegHiResCAMLib.engine.models.labels import background_channel, is_background, named_label, with_regions
-from SegHiResCAMLib.engine.models.model import Label
+from SegHiResCAMLib.records.models import Label
 from SegHiResCAMLib.terminology import Code, Terminology, terminology_by_code
 
 MAX_BYTES = 1 << 20

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from SegHiResCAMLib.engine.models.labels import named_label, with_regions
-from SegHiResCAMLib.engine.models.model import Label
 from SegHiResCAMLib.engine.models.nnunet.section import Section
 from SegHiResCAMLib.engine.models.untrusted.config_file import read_config
+from SegHiResCAMLib.records.models import Label
 
 MAX_CHANNELS = 64
 

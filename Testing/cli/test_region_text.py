@@ -1,24 +1,24 @@
-"""What a user types for a pixel set."""
+"""What a user types for a region."""
 
 from __future__ import annotations
 
 import pytest
+import typer
 
-from SegHiResCAMLib.cli.pixel_sets import pixel_set_of
-from SegHiResCAMLib.engine.answer.pixel_sets import (
+from SegHiResCAMLib.cli.region_text import region_of
+from SegHiResCAMLib.records.regions import (
     Background,
     Box,
     Component,
     Empty,
-    PixelSet,
     Points,
     PredictedSegment,
     Probable,
+    Region,
     Released,
     Sphere,
     WholeImage,
 )
-from SegHiResCAMLib.engine.errors import EngineError
 
 WRITTEN = {
     "segment": PredictedSegment(),
@@ -39,8 +39,8 @@ WRITTEN = {
 
 
 @pytest.mark.parametrize(("text", "meant"), WRITTEN.items(), ids=WRITTEN)
-def test_every_kind_can_be_typed(text: str, meant: PixelSet) -> None:
-    assert pixel_set_of(text) == meant
+def test_every_kind_can_be_typed(text: str, meant: Region) -> None:
+    assert region_of(text) == meant
 
 
 @pytest.mark.parametrize(
@@ -64,7 +64,7 @@ def test_every_kind_can_be_typed(text: str, meant: PixelSet) -> None:
     ],
 )
 def test_anything_else_is_refused_with_a_sentence(text: str) -> None:
-    with pytest.raises(EngineError) as refused:
-        pixel_set_of(text)
-    assert refused.value.sentence.endswith((".", "."))
-    assert refused.value.code in ("pixel-set-unknown", "pixel-set-malformed")
+    with pytest.raises(typer.BadParameter) as refused:
+        region_of(text)
+    assert "is not a region" in refused.value.message
+    assert refused.value.message.endswith(".")

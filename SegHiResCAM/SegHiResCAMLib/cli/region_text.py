@@ -1,16 +1,18 @@
-"""Pixel sets as a user types them: `sphere:12.5,-40,88,15`."""
+"""Explained regions as a user types them: `sphere:12.5,-40,88,15`."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any, get_args
 
-if TYPE_CHECKING:
-    from SegHiResCAMLib.engine.answer.pixel_sets import PixelSet
+import typer
 
-PIXELS_HELP = (
-    "What of the segment is explained: segment, probable:P (probability above P), component:R,A,S (the part at a point), "
+from SegHiResCAMLib.records.json_form import MalformedError
+from SegHiResCAMLib.records.regions import Region, region_from_json
+
+REGION_HELP = (
+    "Which voxels are explained: segment, probable:P (probability above P), component:R,A,S (the part at a point), "
     "points:R,A,S;R,A,S, sphere:R,A,S,RADIUS, box:R,A,S,WIDTH,DEPTH,HEIGHT, image, background, released (rule of the paper's code), empty, "
     "or an object of JSON. Millimetres, right, anterior, superior."
 )
@@ -24,27 +26,33 @@ NUMBERS: dict[str, tuple[tuple[str, int], ...]] = {
 }
 
 
-def pixel_set_of(text: str) -> PixelSet:
-    """The pixel set that a user means.
+def region_of(text: str) -> Region:
+    """The region that a user means.
 
     Raises:
-        EngineError: `pixel-set-unknown`, `pixel-set-malformed`.
+        typer.BadParameter: It is not one.
     """
-    from SegHiResCAMLib.engine.answer.pixel_set_json import pixel_set_from_json
-    from SegHiResCAMLib.engine.errors import EngineError
-
     try:
-        return pixel_set_from_json(_json_of(text))
-    except ValueError as problem:
-        sentence = f"'{text}' is no pixel set. {PIXELS_HELP}"
-        raise EngineError("pixel-set-malformed", sentence) from problem
+        return region_from_json(_json_of(text))
+    except MalformedError as problem:
+        raise typer.BadParameter(
+            f"'{text}' is not a region: {problem}. --help lists the kinds.", param_hint="--region"
+        ) from problem
+    except (ValueError, RecursionError) as problem:
+        raise typer.BadParameter(
+            f"'{text}' is not a region. Write for example sphere:12.5,-40,88,15; --help lists the kinds.",
+            param_hint="--region",
+        ) from problem
 
 
 def _json_of(text: str) -> dict[str, Any]:
     if text.lstrip().startswith("{"):
-        return dict(json.loads(text))
+        data: dict[str, Any] = json.loads(text)
+        return data
     kind, _, rest = text.partition(":")
     kind = kind.strip().casefold()
+    if kind not in {one.kind for one in get_args(Region)}:
+        return {"kind": kind}
     if kind == "points":
         return {"kind": kind, "points": [_numbers(point) for point in rest.split(";")]}
     return {"kind": kind} | _fields(NUMBERS.get(kind, ()), _numbers(rest) if rest.strip() else [])
