@@ -20,7 +20,7 @@ from SegHiResCAMLib.worker.protocol import ModelOpened
 if TYPE_CHECKING:
     from slicer import vtkMRMLScene
 
-FILES = "*.pt *.pth *.ckpt *.safetensors *.zip *.ts"
+FILES = "*.pt *.pth *.ckpt *.bin *.tar *.safetensors *.zip *.ts"
 
 
 class InputSection:
