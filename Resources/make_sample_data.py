@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import numpy as np
 import torch
 from PIL import Image
 
-from SegHiResCAMLib.demo import SEED
+sys.path.insert(0, str(Path(__file__).parents[1] / "Testing"))
+
+from phantom import TUMOUR, sample_patient
+
 from SegHiResCAMLib.engine.images.volume import write_volume
-from SegHiResCAMLib.engine.phantom import TUMOUR, phantom
+from SegHiResCAMLib.sample_data import sample_volume
 
 RESOURCES = Path(__file__).parents[1] / "SegHiResCAM/Resources"
 THUMBNAIL = (260, 280)
@@ -20,10 +24,9 @@ WINDOW = (-110, 240)
 
 def main() -> None:
     """Write them."""
-    patient = phantom(SEED, tumours=1, cysts=1)
-    folder = RESOURCES / "SampleData"
-    folder.mkdir(exist_ok=True)
-    write_volume(patient.volume.round().to(torch.int16), folder / "KidneyPhantom.nrrd")
+    patient = sample_patient()
+    sample_volume().parent.mkdir(exist_ok=True)
+    write_volume(patient.volume.round().to(torch.int16), sample_volume())
     j = round(float(np.argwhere(patient.labels.numpy()[0] == TUMOUR)[:, 1].mean()))
     coronal = patient.volume.numpy()[0, :, j].T[::-1, ::-1]  # the head on top, the right side on the left
     grey = np.clip((coronal - WINDOW[0]) / (WINDOW[1] - WINDOW[0]), 0, 1) * 255

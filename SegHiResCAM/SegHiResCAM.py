@@ -1,6 +1,5 @@
 """The Slicer module SegHiResCAM: registration, parameters and scripting; the panel, the computing and the scene are in SegHiResCAMLib."""
 
-import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -54,10 +53,10 @@ class SegHiResCAMLogic(ScriptedLoadableModuleLogic):
     def __init__(self, command: list[str] | None = None):
         super().__init__()
         from SegHiResCAMLib.logic.explainer import Explainer
-        from SegHiResCAMLib.worker.client import Client, worker_command
+        from SegHiResCAMLib.worker.client import Client
 
         # Whoever cancels waits two seconds at most, ending a process that does not listen included.
-        self.explainer = Explainer(Client(command or worker_command(pythonExecutable()), grace=1.0))
+        self.explainer = Explainer(Client(command, grace=1.0))
 
     def getParameterNode(self):
         """The typed parameter node of the scene."""
@@ -172,11 +171,6 @@ def onStartupCompleted():
 
     offer_layout(slicer.mrmlScene)
     register_sample_data()
-
-
-def pythonExecutable() -> str:
-    """The Python that computes: in the desktop PythonSlicer, since there sys.executable may be Slicer itself."""
-    return (hasattr(slicer.app, "slicerHome") and shutil.which("PythonSlicer")) or sys.executable
 
 
 class SegHiResCAMTest(ScriptedLoadableModuleTest):

@@ -13,7 +13,7 @@ from real_data import unpack_kidney_ct
 from xdist.scheduler import LoadScopeScheduling
 
 TOGETHER = (
-    *("panel/test_real_ct.py", "panel/", "module/", "worker/", "installation/"),
+    *("panel/test_real_ct.py", "panel/", "module/", "worker/", "installation/", "docs/"),
     *(
         "engine/test_real_networks.py",
         "engine/test_bundle_configs.py",
@@ -28,7 +28,7 @@ NEEDS_TORCH = re.compile(r"^(from|import) (torch|monai|SegHiResCAMLib\.(engine|d
 
 SLOW = (
     *("engine/test_fuzz.py", "engine/test_nnunet.py", "engine/test_phantom.py"),
-    *("module/test_logic.py", "panel/", "worker/"),
+    *("docs/", "module/test_logic.py", "panel/", "worker/"),
 )
 """Rooms and files that --fast leaves out."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,6 +14,21 @@ from typing import Any
 
 LIBRARY = Path(__file__).parents[1]
 """The folder that holds SegHiResCAMLib, for a Python that does not know it."""
+
+
+def python_executable() -> str:
+    """The Python that computes: this one, but in 3D Slicer, where `sys.executable` may be 3D Slicer itself, PythonSlicer.
+
+    Returns:
+        Its path; empty where there is none, as in a program that was frozen into one file.
+    """
+    application = getattr(sys.modules.get("slicer"), "app", None)
+    is_slicer = "slicer" in Path(sys.executable or "slicer").stem.lower()
+    if getattr(sys, "frozen", False):
+        return ""
+    if is_slicer or hasattr(application, "slicerHome"):
+        return shutil.which("PythonSlicer") or ("" if is_slicer else sys.executable)
+    return sys.executable
 
 
 def start(command: Sequence[str], *, stdin: int, stderr: int) -> subprocess.Popen[str]:

@@ -5,29 +5,22 @@ Files and scripts keep RAS millimetres, in which right, anterior and superior ar
 
 from __future__ import annotations
 
-from typing import Any, Protocol
-
-
-class Point(Protocol):
-    """Three numbers, in a sequence or an array."""
-
-    def __getitem__(self, axis: int, /) -> Any: ...
-
+from collections.abc import Iterable
 
 _LETTERS = ("RL", "AP", "SI")
 
 
-def place(ras: Point) -> str:
+def place(ras: Iterable[float]) -> str:
     """Write a point (3,) in RAS millimetres: "L 103, P 177, S 98 mm"."""
     return f"{coordinates(ras)} mm"
 
 
-def coordinates(ras: Point) -> str:
+def coordinates(ras: Iterable[float]) -> str:
     """The same without its unit, for a table that has a column of units."""
-    return ", ".join(coordinate(ras, axis) for axis in range(3))
+    return ", ".join(coordinate(value, axis) for axis, value in enumerate(ras))
 
 
-def coordinate(ras: Point, axis: int) -> str:
+def coordinate(value: float, axis: int) -> str:
     """Write one coordinate, to whole millimetres: "L 103"."""
-    millimetres = round(float(ras[axis]))
+    millimetres = round(float(value))
     return f"{_LETTERS[axis][millimetres < 0]} {abs(millimetres)}"

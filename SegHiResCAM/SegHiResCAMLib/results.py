@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from SegHiResCAMLib.engine.errors import EngineError
-from SegHiResCAMLib.engine.images.dicom.export import write_dicom
+from SegHiResCAMLib.engine.images.dicom.write import write_dicom
 from SegHiResCAMLib.engine.images.volume import WRITERS, write_volume
 from SegHiResCAMLib.naming import folder_names
 from SegHiResCAMLib.provenance import PREFIX, header_of

@@ -1,14 +1,20 @@
-"""What Slicer's module Sample Data offers for trying the extension: a made-up patient that comes with it, so nothing is downloaded; needs 3D Slicer."""
+"""The sample patient, a made-up one that comes with the product, so nothing is downloaded: its file, and its place in Slicer's module Sample Data."""
 
 from __future__ import annotations
 
 import importlib
+from pathlib import Path
 
 from SegHiResCAMLib.resources import resource
 
 CATEGORY = "SegHiResCAM"
 NAME = "KidneyPhantom"
 CHECKSUM = "SHA256:c3c450259174a89cad5bb79e41ffac6db6d564ea84ac7ce162c691ce5dd3eb78"
+
+
+def sample_volume() -> Path:
+    """The file of its CT."""
+    return resource("SampleData", f"{NAME}.nrrd")
 
 
 def register_sample_data() -> None:
@@ -19,7 +25,7 @@ def register_sample_data() -> None:
     logic.registerCustomSampleDataSource(
         category=CATEGORY,
         sampleName=NAME,
-        uris=resource("SampleData", f"{NAME}.nrrd").as_uri(),
+        uris=sample_volume().as_uri(),
         fileNames=f"{NAME}.nrrd",
         checksums=CHECKSUM,
         nodeNames="Kidney phantom",

@@ -13,7 +13,7 @@ from SegHiResCAMLib.scene.picture import comparison_picture, gallery_picture, sl
 from SegHiResCAMLib.scene.save import save_scene
 from SegHiResCAMLib.scene.segments import Segment, add_segment, add_segmentation, segment_ids
 from SegHiResCAMLib.scene.volumes import add_volume
-from SegHiResCAMLib.steps import finish
+from SegHiResCAMLib.turns import finish
 
 if TYPE_CHECKING:
     from monai.data import MetaTensor

@@ -56,9 +56,8 @@ class SegHiResCAMSlicerTest(ScriptedLoadableModuleTest):
     def test_the_check_of_the_installation_runs_in_a_process_of_its_own(self):
         import subprocess
 
-        from SegHiResCAMLib.child_process import LIBRARY
+        from SegHiResCAMLib.child_process import LIBRARY, python_executable
         from SegHiResCAMLib.installation.check import check_command, read_report
-        from SegHiResCAMLib.panel.set_up import python_executable
 
         done = subprocess.run(
             check_command(python_executable()),

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 ASCII = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "PYTHONIOENCODING": "ascii"}
@@ -99,3 +100,15 @@ def test_json_is_ascii_whatever_the_locale() -> None:
     assert code == 0
     assert out.isascii()
     assert json.loads(out)["catalogue"].startswith("/nowhere/Ni")
+
+
+@pytest.mark.engine
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such names")
+def test_a_volume_is_not_written_under_a_name_that_is_not_utf_8(tmp_path: Path) -> None:
+    """ITK's writers abort the program over it."""
+    from SegHiResCAMLib.engine.errors import EngineError
+    from SegHiResCAMLib.engine.images.volume import volume_from_array, write_volume
+
+    path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/no\xffsuch.mha"))
+    with pytest.raises(EngineError, match="is not UTF-8"):
+        write_volume(volume_from_array(np.zeros((2, 2, 2)), np.eye(4)), path)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import sys
 import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -27,7 +28,9 @@ from monai.losses import DiceCELoss
 from monai.metrics import compute_dice
 from monai.transforms import Compose, EnsureChannelFirstd, LoadImaged, SpatialResample
 
-from SegHiResCAMLib.engine.phantom import CYST, KIDNEY, TUMOUR, Phantom, phantom
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from phantom import CYST, KIDNEY, TUMOUR, Phantom, phantom
 
 MODELS = Path(__file__).parents[2] / "SegHiResCAM" / "Resources" / "Models"
 CACHE = Path(tempfile.gettempdir()) / "seghirescam-phantoms"

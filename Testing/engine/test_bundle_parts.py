@@ -107,3 +107,19 @@ def test_inferer_and_postprocessing_are_followed_too(parts: dict[str, Any], open
 def test_inferers_of_which_none_is_meant_are_refused(opened: Opened) -> None:
     parts = {"one": INFERER, "other": {"_target_": "SimpleInferer"}}
     assert refusal(lambda: opened(preprocessing=COMPOSE, **parts)).code == "bundle-ambiguous"
+
+
+@pytest.mark.parametrize(
+    ("expression", "code", "said"),
+    [
+        ("$monai.networks.nets.UNet(spatial_dims=3, in_channels=1, out_channels=2)", "bundle-expression", "'_target_'"),
+        ("$monai.networks.nets.ViT(in_channels=1)", "bundle-network", "not a segmentation network"),
+        ("$scripts.network.Mine()", "bundle-network", "code that comes with the model"),
+    ],
+)
+def test_a_network_that_is_written_as_an_expression_is_refused_for_its_first_reason(
+    expression: str, code: str, said: str, tmp_path: Path
+) -> None:
+    write_bundle(tmp_path / "model", {"network_def": expression}, METADATA, unet_weights(UNET))
+    error = refusal(lambda: open_model(str(tmp_path / "model")))
+    assert (error.code, said in error.sentence) == (code, True)

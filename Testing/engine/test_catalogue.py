@@ -21,6 +21,7 @@ from SegHiResCAMLib.engine.errors import Cancelled
 from SegHiResCAMLib.engine.models import open_model
 from SegHiResCAMLib.engine.models.catalogue import catalogue, download
 from SegHiResCAMLib.engine.models.untrusted.checkpoint import sha256
+from SegHiResCAMLib.writing.errors import readable
 
 CONTENT = bytes(range(256)) * 4000
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
@@ -353,7 +354,7 @@ def test_the_cache_tells_its_size_and_is_emptied_of_its_own_alone(server: Server
     ("size", "text"), [(0, "0 bytes"), (999, "999 bytes"), (820_551, "820.6 kB"), (3_000_000_000, "3.0 GB")]
 )
 def test_sizes_are_told_in_the_units_of_disks(size: int, text: str) -> None:
-    assert download.readable(size) == text
+    assert readable(size) == text
 
 
 def write_model(folder: Path) -> Path:

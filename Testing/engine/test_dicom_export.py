@@ -19,7 +19,7 @@ from pydicom import Dataset
 from pydicom.uid import generate_uid
 
 from SegHiResCAMLib.engine.errors import EngineError
-from SegHiResCAMLib.engine.images.dicom.export import write_dicom
+from SegHiResCAMLib.engine.images.dicom.write import write_dicom
 from SegHiResCAMLib.engine.images.volume import read_volume
 from SegHiResCAMLib.records.explanation import MapLayer, ModelReference
 from SegHiResCAMLib.records.models import Label

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from engine.test_dicom import SLICES, STORED, ct_slice, refusal, write_slices
+from engine.test_dicom import SLICES, STORED, ct_slice, enhanced_ct, refusal, write_slices
 from pydicom.dataset import FileDataset
 from pydicom.encaps import encapsulate, generate_frames
 from pydicom.filewriter import write_file_meta_info
@@ -236,3 +236,20 @@ def test_nothing_of_the_patient_reaches_warnings_or_the_log(tmp_path: Path, capl
         read_volume(folder)
     said = caplog.text + "".join(str(one.message) for one in warned)
     assert not [secret for secret in ("Gerda", "Geheim", "4711", "1937") if secret in said], said
+
+
+def test_a_longer_file_may_have_a_longer_header(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As enhanced multi-frame files of thousands of frames have; here scaled down."""
+    monkeypatch.setattr(files, "MOST_ITEMS", 2)
+    monkeypatch.setattr(files, "HEADER_BYTES", 2**12)
+    content = _written(enhanced_ct(np.array([0, 0, 2.5])))
+    (tmp_path / "short").write_bytes(content)
+    refusal(tmp_path / "short", "dicom-header-too-large")
+    (tmp_path / "long").write_bytes(content + bytes(2**20))
+    assert read_volume(tmp_path / "long").shape[0] == 1
+
+
+def _written(dataset: FileDataset) -> bytes:
+    into = io.BytesIO()
+    dataset.save_as(into, enforce_file_format=True)
+    return into.getvalue()

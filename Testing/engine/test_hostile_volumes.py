@@ -7,6 +7,7 @@ import gzip
 import os
 import struct
 import sys
+import tempfile
 import time
 import warnings
 import zlib
@@ -21,6 +22,7 @@ import SimpleITK as sitk
 from SegHiResCAMLib.engine.errors import Cancelled, EngineError
 from SegHiResCAMLib.engine.images import picture_file, voxels
 from SegHiResCAMLib.engine.images.volume import read_volume
+from SegHiResCAMLib.writing.owners import kind_of
 
 SECRET = b"not for voxels! " * 4
 ZEROS = gzip.compress(bytes(10**6), mtime=0) * 1000
@@ -344,3 +346,32 @@ def test_a_tiff_that_corrupts_the_memory_of_its_reader_is_a_message(tmp_path: Pa
     with pytest.raises(EngineError) as caught:
         read_volume(path)
     assert caught.value.code in ("file-damaged", "volume-too-large")
+
+
+@pytest.mark.parametrize("encoding", ["raw", "gzip", "ascii"])
+def test_lines_that_a_header_skips_are_counted_no_further_than_the_file_goes(tmp_path: Path, encoding: str) -> None:
+    path = nrrd(tmp_path / "a.nrrd", "4 4 4", "line skip: 999999999999\n", bytes(64), encoding=encoding)
+    assert "skips" in refusal(path, "file-damaged")
+
+
+def test_skipping_lines_is_cancelled(tmp_path: Path) -> None:
+    path = nrrd(tmp_path / "a.nrrd", "4 4 4", "line skip: 1\n", b"a line\n" + bytes(64))
+    assert not read_volume(path).numpy().any()
+
+    def cancel(_fraction: float, _text: str) -> None:
+        raise Cancelled
+
+    with pytest.raises(Cancelled):
+        read_volume(path, progress=cancel)
+
+
+def test_what_decoders_write_is_swept_when_the_process_was_killed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Sweeping goes by names that say whose a folder is."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    picture = tmp_path / "picture.png"
+    sitk.WriteImage(sitk.GetImageFromArray(np.zeros((4, 5), np.uint8)), str(picture))
+    seen: set[str] = set()
+    read_volume(picture, progress=lambda _fraction, _text: seen.update(one.name for one in tmp_path.iterdir()))
+    assert {kind_of(name) for name in seen - {picture.name}} == {"picture"}

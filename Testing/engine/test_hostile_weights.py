@@ -227,6 +227,7 @@ def test_optimizer_states_scores_and_settings_beside_the_weights_are_read(tmp_pa
     [
         {"channels": [-1, 5500, 5500], "strides": [1, 1]},
         {"channels": [1, 5500, 5500], "strides": [1, 1]},
+        {"strides": [0, 2]},
         {"kernel_size": -3},
         {"kernel_size": 9999},
         {"num_res_units": 9999},

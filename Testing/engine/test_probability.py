@@ -15,6 +15,7 @@ from SegHiResCAMLib.engine.cam.stitched import stitched_maps
 from SegHiResCAMLib.engine.inference.memory import Workplace
 from SegHiResCAMLib.engine.inference.windows import plan_windows, predict_windows
 from SegHiResCAMLib.engine.models.model import WindowSettings
+from SegHiResCAMLib.engine.models.nnunet.even_windows import EVEN_STEPS
 from SegHiResCAMLib.engine.progress import silent
 
 LAYER = "model.1.submodule.1.submodule"
@@ -69,7 +70,7 @@ def test_it_is_the_same_however_often_a_method_passes_over_the_windows(method: s
 
 def test_windows_of_nnunet_are_blended_as_it_does() -> None:
     net, images = network(3), torch.randn(1, 1, 36, 24, 28, dtype=torch.float64)
-    windows = plan_windows((36, 24, 28), WindowSettings((16, 16, 16), 0.5, "gaussian", scheme="nnunet"))
+    windows = plan_windows((36, 24, 28), WindowSettings((16, 16, 16), 0.5, "gaussian", scheme=EVEN_STEPS))
     pixel_set = torch.rand(1, 36, 24, 28) > 0.5
     logits = predict_windows(net, images, windows, 1)
     (mean,) = probabilities(net, images, [Question(Target(2), pixel_set, "softmax")], windows)

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from textwrap import dedent
 
 import pytest
 
@@ -41,9 +42,16 @@ def test_another_packages_folder_of_the_same_name_changes_nothing(tmp_path: Path
 def test_the_recipe_for_computers_without_internet_finds_the_list_of_packages_wherever_the_extension_lies(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """The line that it gives for 3D Slicer's Python console."""
+    """The lines that it gives for 3D Slicer's Python console."""
     text = (ROOT / "docs/installation.md").read_text(encoding="utf-8")
-    (line,) = re.findall(r"^ +(from SegHiResCAMLib.*)$", text, re.MULTILINE)
-    exec(line, {})  # noqa: S102 - our own documentation
+    (block,) = re.findall(r"^ +```python\n(.*?)^ +```$", text, re.MULTILINE | re.DOTALL)
+    exec(dedent(block), {})  # noqa: S102 - our own documentation
     assert Path(capsys.readouterr().out.strip()) == resource("requirements.txt")
     assert "-r SegHiResCAM/Resources" not in text
+
+
+def test_a_wheel_brings_every_resource_but_those_that_only_3d_slicer_shows() -> None:
+    text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    brought = re.findall(r'^"SegHiResCAM/Resources/([\w.]+)" = "SegHiResCAMLib/Resources/\1"$', text, re.MULTILINE)
+    resources = {one.name for one in (ROOT / "SegHiResCAM/Resources").iterdir()}
+    assert set(brought) == resources - {"Icons", "UI"}

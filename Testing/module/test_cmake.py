@@ -43,7 +43,7 @@ def test_the_module_file_imports_nothing_that_3d_slicer_lacks() -> None:
     text = (MODULE / "SegHiResCAM.py").read_text(encoding="utf-8")
     assert len(text.splitlines()) < 200
     at_file_scope = set(re.findall(r"^(?:from|import) (\w+)", text, re.MULTILINE))
-    assert at_file_scope == {"shutil", "sys", "pathlib", "typing", "slicer"}
+    assert at_file_scope == {"sys", "pathlib", "typing", "slicer"}
 
 
 if __name__ == "__main__":

@@ -40,7 +40,7 @@ REPLACED = {
 """Of what the glossary replaces, and what it has instead."""
 
 SPELLING = {
-    r"(?<!Apache )\blicen[s]e\b": "licence",
+    r"(?<!Apache )(?-i:\blicense\b)": "licence",
     r"\btumor\b": "tumour",
     r"\bcolor\b": "colour",
     r"\bnormalization\b": "normalisation",

@@ -22,7 +22,7 @@ from SegHiResCAMLib.scene.picture import slice_picture_steps
 from SegHiResCAMLib.scene.save import save_scene
 from SegHiResCAMLib.scene.segments import Segment, add_segmentation, prepare_labels, segment_array
 from SegHiResCAMLib.scene.volumes import add_volume, volume_array
-from SegHiResCAMLib.steps import finish
+from SegHiResCAMLib.turns import finish
 
 STANDSTILL_S = (
     0.1  # twice the goal: other tests share the processor and its caches; `make benchmark-panel` measures the goal

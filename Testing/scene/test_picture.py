@@ -15,7 +15,7 @@ from SegHiResCAMLib.scene.picture import comparison_picture, slice_picture_steps
 from SegHiResCAMLib.scene.segments import Segment, add_segmentation
 from SegHiResCAMLib.scene.slices import AXIAL, CORONAL, SAGITTAL, body_search, cut, mask_image, voxel_transform
 from SegHiResCAMLib.scene.volumes import add_volume
-from SegHiResCAMLib.steps import finish
+from SegHiResCAMLib.turns import finish
 
 SHAPE = (40, 34, 28)
 GREEN = (0.0, 1.0, 0.0)

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from SegHiResCAMLib.writing import commit
-from SegHiResCAMLib.writing.errors import WritingError
+from SegHiResCAMLib.writing.errors import WritingError, check_name
 from SegHiResCAMLib.writing.owners import is_left_behind, own_name, start_of, this_process
 from SegHiResCAMLib.writing.result import Result
 from SegHiResCAMLib.writing.sweeping import remove_all, sweep, sweep_folder
@@ -283,3 +283,12 @@ def test_the_private_folder_is_private(tmp_path: Path) -> None:
     folder = make_folder_in(tmp_path, "file")
     assert os.name == "nt" or folder.stat().st_mode & 0o777 == 0o700
     remove(folder)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such names")
+def test_a_name_that_is_not_utf_8_is_refused_before_a_writer_sees_it(tmp_path: Path) -> None:
+    folder = Path(os.fsdecode(os.fsencode(tmp_path) + b"/no\xffsuch"))
+    with pytest.raises(WritingError) as caught:
+        Result(folder, ["heatmap.nrrd"], [])
+    assert caught.value.code == "name-not-utf-8"
+    check_name(tmp_path / "Niere 腎.nrrd")

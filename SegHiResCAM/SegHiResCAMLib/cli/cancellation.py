@@ -29,10 +29,12 @@ class Cancellation:
     Attributes:
         signal: That cancelled it; 0 for none.
         is_over: Whether it has done all there was to do, so that it is too late.
+        is_reported: Whether the user was given the message.
     """
 
     signal: int = 0
     is_over: bool = False
+    is_reported: bool = False
 
     @property
     def exit_code(self) -> int:
@@ -57,7 +59,7 @@ def listening(state: Cancellation) -> Iterator[None]:
     heard, wakes = socket.socketpair()
     wakes.setblocking(False)
     ended = threading.Event()
-    threading.Thread(target=_watch, args=(heard, ended, set(before)), daemon=True).start()
+    threading.Thread(target=_watch, args=(state, heard, ended, set(before)), daemon=True).start()
     previous = signal.set_wakeup_fd(wakes.fileno(), warn_on_full_buffer=False)
     for one in before:
         signal.signal(one, cancel)
@@ -68,22 +70,25 @@ def listening(state: Cancellation) -> Iterator[None]:
         for one, handler in before.items():
             signal.signal(one, handler)
         signal.set_wakeup_fd(previous)
-        ended.set()
+        if state.is_over or not state.signal:  # else the process has little time to end: its libraries may take more
+            ended.set()
         wakes.close()
 
 
-def _watch(heard: socket.socket, ended: threading.Event, signals: set[int]) -> None:
+def _watch(state: Cancellation, heard: socket.socket, ended: threading.Event, signals: set[int]) -> None:
     """Hear of signals at once, which the main thread does not while it is inside a library."""
     with heard:
         while data := heard.recv(64):
             numbers = [number for number in data if number in signals]
             if numbers and not ended.wait(GRACE):
-                _end(numbers[0])
+                _end(numbers[0], quietly=state.is_reported)
 
 
-def _end(number: int) -> None:
+def _end(number: int, *, quietly: bool) -> None:
     """At once, from another thread: the main thread is inside a library."""
     remove_all()
+    if quietly:
+        os._exit(128 + number)
     show_cursor = "\x1b[?25h" if sys.stderr is not None and sys.stderr.isatty() else ""
     with suppress(OSError):
         os.write(2, f"{show_cursor}\n{CANCELLED}\n".encode())

@@ -53,9 +53,11 @@ def job() -> Iterator[Report]:
     except KeyboardInterrupt:
         if cancelled.is_over:
             raise
+        cancelled.is_reported = True
         fail(CANCELLED, cancelled.exit_code)
     except Exception as error:
         if cancelled.signal:  # a library took the interruption for an error of its own
+            cancelled.is_reported = True
             fail(CANCELLED, cancelled.exit_code)
         if os.environ.get(DEBUG):
             raise

@@ -1,4 +1,4 @@
-"""The main job on an embedded example."""
+"""The main job on the sample patient."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from SegHiResCAMLib.cli.application import app
-from SegHiResCAMLib.cli.console import answer, job, open_scene, print_explanation, print_files, print_json
+from SegHiResCAMLib.cli.console import job, open_scene, print_explanation, print_files, print_json
 from SegHiResCAMLib.cli.options import JsonOption, utf_8_only
 from SegHiResCAMLib.records.json_form import to_json
 
@@ -20,16 +20,14 @@ def demo(
     ] = Path("demo-output"),
     as_json: JsonOption = False,
 ) -> None:
-    """Segment an embedded phantom patient and explain its tumour by two methods, side by side."""
+    """Segment the sample patient and explain its tumour by two methods, side by side."""
     with job() as progress:
         from SegHiResCAMLib.demo import run_demo
 
-        files, explanations, dice = run_demo(open_scene, output, progress)
+        files, explanations = run_demo(open_scene, output, progress)
     if as_json:
-        print_json(to_json(explanations[0].record()) | {"dice": dice, "files": [str(file) for file in files]})
+        print_json(to_json(explanations[0].record()) | {"files": [str(file) for file in files]})
         return
-    scores = ", ".join(f"{name} {score:.2f}" for name, score in dice.items())
-    answer.print(f"The network segmented a phantom patient (Dice against the ground truth: {scores}).")
     for explanation in explanations:
         print_explanation(explanation)
     print_files(files)

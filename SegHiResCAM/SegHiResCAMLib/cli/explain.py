@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -108,12 +109,13 @@ def explain(
     *,
     chosen: dict[str, Any],
 ) -> None:
-    """Explain why a model segmented a structure: heat map, segmentation, picture, scene for 3D Slicer, and `explanation.json`."""
+    """Explain why a model segmented a structure: heat map, segmentation, figures, scene for 3D Slicer, and `explanation.json`."""
     with job() as progress:
         from SegHiResCAMLib.engine.answer.explain import explain_segments
         from SegHiResCAMLib.engine.answer.explanation import ExplainRequest
         from SegHiResCAMLib.engine.cam.methods import METHODS, find_method
-        from SegHiResCAMLib.engine.images.dicom.export import check_source
+        from SegHiResCAMLib.engine.images.dicom.write import check_source
+        from SegHiResCAMLib.engine.images.findings import ReadingWarning
         from SegHiResCAMLib.engine.images.masks import read_mask
         from SegHiResCAMLib.engine.models import open_model
         from SegHiResCAMLib.engine.progress import part
@@ -129,6 +131,7 @@ def explain(
             write_nifti,
         )
 
+        warnings.simplefilter("ignore", ReadingWarning)  # each explanation lists these findings
         question = Question(segment=segment[0], **chosen)
         _check_mask_options(question, mask, mask_value, mask_segment, weighted)
         progress(0.0, "Reading")
@@ -141,12 +144,18 @@ def explain(
         inputs = [*volume, model, opened.source, *filter(None, [mask, dicom])]
         with closing(begin_result(output, names, inputs, more=[NIFTI, NIFTI_LABELS] if nifti else [])) as result:
             request = ExplainRequest(
-                volume=read_inputs(volume, series),
+                volume=read_inputs(volume, series, part(progress, 0.0, 0.04)),
                 model=opened,
                 question=question,
                 mask=None
                 if mask is None
-                else read_mask(mask, segment=mask_segment, value=mask_value, weighted=weighted),
+                else read_mask(
+                    mask,
+                    segment=mask_segment,
+                    value=mask_value,
+                    weighted=weighted,
+                    progress=part(progress, 0.04, 0.05),
+                ),
             )
             if dicom is not None:
                 check_source(request.volume, dicom, series)

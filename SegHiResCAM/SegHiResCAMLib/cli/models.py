@@ -35,8 +35,8 @@ def models(context: typer.Context, as_json: JsonOption = False) -> None:
         return
     with job():
         from SegHiResCAMLib.engine.models.catalogue.catalogue import cache_size, entries
-        from SegHiResCAMLib.engine.models.catalogue.download import readable
         from SegHiResCAMLib.model_folders import cache_folder, user_catalogue
+        from SegHiResCAMLib.writing.errors import readable
 
         known, taken = entries(), cache_size()
     if as_json:
@@ -119,8 +119,8 @@ def clear() -> None:
     """Delete all downloaded models from the cache folder."""
     with job():
         from SegHiResCAMLib.engine.models.catalogue.catalogue import empty_cache
-        from SegHiResCAMLib.engine.models.catalogue.download import readable
         from SegHiResCAMLib.model_folders import cache_folder
+        from SegHiResCAMLib.writing.errors import readable
 
         freed = empty_cache()
     answer.print_whole(f"{readable(freed)} were freed in {cache_folder()}.")

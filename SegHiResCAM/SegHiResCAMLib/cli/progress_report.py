@@ -25,7 +25,7 @@ Report = Callable[[float, str], None]
 def progress_on(console: PlainConsole) -> Iterator[Report]:
     """A report that shows itself while a job runs."""
     if not console.is_watched or console.is_dumb_terminal:
-        yield _lines(console)
+        yield _Lines(console)
         return
     columns = [SpinnerColumn(), TextColumn("{task.description}", markup=False), BarColumn()]
     with Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=console, transient=True) as bar:
@@ -33,18 +33,19 @@ def progress_on(console: PlainConsole) -> Iterator[Report]:
         yield lambda fraction, text: bar.update(task, completed=fraction, description=plain(text))
 
 
-def _lines(console: PlainConsole) -> Report:
+class _Lines:
     """One line for every tenth of the job, or every half minute."""
-    begin = last = time.monotonic()
-    tenths = 0
 
-    def report(fraction: float, text: str) -> None:
-        nonlocal last, tenths
-        passed = time.monotonic() - last
-        if passed < AT_LEAST_S or (int(10 * fraction) <= tenths and passed < AT_MOST_S):
+    def __init__(self, console: PlainConsole) -> None:
+        self._console = console
+        self._begin = self._last = time.monotonic()
+        self._tenths = 0
+
+    def __call__(self, fraction: float, text: str) -> None:
+        """Print a line, if one is due."""
+        passed = time.monotonic() - self._last
+        if passed < AT_LEAST_S or (int(10 * fraction) <= self._tenths and passed < AT_MOST_S):
             return
-        last, tenths = time.monotonic(), int(10 * fraction)
-        minutes, seconds = divmod(int(last - begin), 60)
-        console.print(f"{minutes:3d}:{seconds:02d}  {fraction:4.0%}  {text}")
-
-    return report
+        self._last, self._tenths = time.monotonic(), int(10 * fraction)
+        minutes, seconds = divmod(int(self._last - self._begin), 60)
+        self._console.print(f"{minutes:3d}:{seconds:02d}  {fraction:4.0%}  {text}")

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from SegHiResCAMLib.cli.application import app
-from SegHiResCAMLib.cli.console import answer, job, print_files, print_json
+from SegHiResCAMLib.cli.console import answer, job, note, print_files, print_json
 from SegHiResCAMLib.cli.inputs import read_inputs
 from SegHiResCAMLib.cli.options import (
     RESULTS,
@@ -62,8 +62,8 @@ def segment(
     if as_json:
         print_json({"file": str(output), "volumes_ml": volumes, "notes": list(opened.notes)})
         return
-    for note in opened.notes:
-        answer.print(f"Note: {note}", markup=False)
+    for one in opened.notes:
+        note("Note", one)
     for name, amount in volumes.items():
         answer.print(f"{name}: {amount:.1f} ml")
     print_files([output])

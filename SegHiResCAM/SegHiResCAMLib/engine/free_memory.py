@@ -17,7 +17,8 @@ CONTROL_GROUP = Path("/sys/fs/cgroup")
 
 def free_memory() -> int:
     """Bytes that this process can still take without swapping."""
-    return min([psutil.virtual_memory().available, *_left_in_control_group()])
+    free: int = min([psutil.virtual_memory().available, *_left_in_control_group()])
+    return free
 
 
 def check_room(needed: int, name: str, doing: str = "Reading") -> None:

@@ -31,7 +31,7 @@ from SegHiResCAMLib.scene.segments import (
     set_model_of,
 )
 from SegHiResCAMLib.scene.table import add_measurements_table
-from SegHiResCAMLib.steps import Steps
+from SegHiResCAMLib.turns import Steps
 from SegHiResCAMLib.worker import protocol
 from SegHiResCAMLib.worker.client import Client
 from SegHiResCAMLib.worker.protocol import Explained, LayersListed, Progress, Result, Segmented, Voxels

@@ -28,7 +28,7 @@ from SegHiResCAMLib.scene.save import save_segmentation
 from SegHiResCAMLib.scene.segmentation_file import SegmentationFile, layer_array, segmentation_file
 from SegHiResCAMLib.scene.table import table_rows
 from SegHiResCAMLib.scene.volumes import volume_array
-from SegHiResCAMLib.steps import Steps
+from SegHiResCAMLib.turns import Steps
 from SegHiResCAMLib.writing.commit import FACTS
 from SegHiResCAMLib.writing.errors import WritingError, cannot_write
 from SegHiResCAMLib.writing.result import Result

@@ -7,7 +7,7 @@ from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field
 from typing import Any
 
-from SegHiResCAMLib.steps import Steps, resume
+from SegHiResCAMLib.turns import Steps, resume
 from SegHiResCAMLib.worker.protocol import Error, Progress, Result, unexpected
 
 Report = Callable[[float, str], None]

@@ -9,7 +9,7 @@ import qt
 import slicer
 from slicer.i18n import tr as _
 
-from SegHiResCAMLib.panel.catalogue import OfferedModel, Pending, readable, throw_away
+from SegHiResCAMLib.panel.offered_models import OfferedModel, Pending, readable, throw_away
 from SegHiResCAMLib.panel.state import State
 from SegHiResCAMLib.worker.protocol import ModelPath
 

@@ -9,9 +9,9 @@ import qt
 import slicer
 from slicer.i18n import tr as _
 
-from SegHiResCAMLib.panel.catalogue import OfferedModel, readable
 from SegHiResCAMLib.panel.download import ModelDownload, described, licence_of, several
 from SegHiResCAMLib.panel.models import offered_models, remember_model
+from SegHiResCAMLib.panel.offered_models import OfferedModel, readable
 from SegHiResCAMLib.panel.state import State
 from SegHiResCAMLib.panel.widgets import chosen_in, fill_combo, show_row
 from SegHiResCAMLib.scene.heatmap import INPUT_VOLUME
@@ -20,7 +20,7 @@ from SegHiResCAMLib.worker.protocol import ModelOpened
 if TYPE_CHECKING:
     from slicer import vtkMRMLScene
 
-FILES = "*.pt *.pth *.ckpt *.safetensors *.zip *.ts"
+FILES = "*.pt *.pth *.ckpt *.bin *.tar *.safetensors *.zip *.ts"
 
 
 class InputSection:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import qt
 
-from SegHiResCAMLib.panel.catalogue import OfferedModel, catalogue_models, read_object
+from SegHiResCAMLib.panel.offered_models import OfferedModel, catalogue_models, read_object
 
 RECENT = "SegHiResCAM/RecentModels"
 """Key of the application's settings."""

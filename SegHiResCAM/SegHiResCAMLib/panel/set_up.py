@@ -7,7 +7,6 @@ a dialog of its own.
 from __future__ import annotations
 
 import importlib
-import shutil
 import sys
 from collections import deque
 from collections.abc import Callable
@@ -17,6 +16,7 @@ import qt
 import slicer
 from slicer.i18n import tr as _
 
+from SegHiResCAMLib.child_process import python_executable
 from SegHiResCAMLib.installation.check import Report, check_command, read_report
 from SegHiResCAMLib.installation.child import CANCELLED, Child
 from SegHiResCAMLib.installation.diagnostics import diagnostics
@@ -247,12 +247,6 @@ class SetUpSection:
         slicer.app.clipboard().setText(diagnostics(self.report, _application(), list(self._log)))
         self._said = _("Copied: paste it where you ask for help.")
         self._show()
-
-
-def python_executable() -> str:
-    """The Python that computes: in 3D Slicer PythonSlicer, since there sys.executable may be 3D Slicer itself."""
-    inside = hasattr(getattr(slicer, "app", None), "slicerHome")
-    return (inside and shutil.which("PythonSlicer")) or sys.executable
 
 
 def _pytorch_extension() -> Any:

@@ -23,7 +23,7 @@ from SegHiResCAMLib.scene.slices import (
     voxel_transform,
 )
 from SegHiResCAMLib.scene.volumes import Array
-from SegHiResCAMLib.steps import Steps
+from SegHiResCAMLib.turns import Steps
 
 if TYPE_CHECKING:
     from slicer import vtkMRMLScalarVolumeNode, vtkMRMLSegmentationNode
@@ -142,7 +142,8 @@ def draw_panel(page: canvas.Canvas, look: Look, shown: Cut, corner: tuple[int, i
         if canvas.outline(panel, mask_image(outline.mask, shown.to_voxels, where.shape), outline.color)
     ]
     canvas.letters(panel, *where.view.letters)
-    canvas.caption(panel, f"{where.view.name}  {coordinate(look.position, where.view.through)} mm")
+    through = where.view.through
+    canvas.caption(panel, f"{where.view.name}  {coordinate(look.position[through], through)} mm")
     canvas.crosshair(panel, *where.pixel(look.position))
     if where.view is AXIAL:
         canvas.scale_bar(panel, where.shape, where.mm_per_pixel)

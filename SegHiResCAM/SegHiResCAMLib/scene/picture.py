@@ -27,7 +27,7 @@ from SegHiResCAMLib.scene.captions import MARGIN
 from SegHiResCAMLib.scene.heatmap import explanation_of, peak_position
 from SegHiResCAMLib.scene.panels import Look, Outline, body_frame, cut_panel, draw_panel, outline_reader
 from SegHiResCAMLib.scene.slices import AXIAL, VIEWS, body_search
-from SegHiResCAMLib.steps import Steps, finish
+from SegHiResCAMLib.turns import Steps, finish
 
 if TYPE_CHECKING:
     from slicer import vtkMRMLScalarVolumeNode, vtkMRMLSegmentationNode

@@ -11,13 +11,13 @@ the worker has one at a time; when it dies, that one fails and the next one star
 
 from __future__ import annotations
 
-import sys
 import time
 import weakref
 from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from SegHiResCAMLib.child_process import python_executable
 from SegHiResCAMLib.worker.protocol import Error, Progress, Result
 from SegHiResCAMLib.worker.supervisor import Reply, Supervisor, Task
 
@@ -34,7 +34,7 @@ class Client:
     """
 
     def __init__(self, command: Sequence[str] | None = None, *, grace: float = GRACE) -> None:
-        self._supervisor = Supervisor(list(command or worker_command(sys.executable)), grace)
+        self._supervisor = Supervisor(list(command or worker_command(python_executable())), grace)
         self._inbox: deque[tuple[int, Reply]] = deque()
         # Also when the client is forgotten, and at the end of the program.
         self._finalizer = weakref.finalize(self, self._supervisor.close)

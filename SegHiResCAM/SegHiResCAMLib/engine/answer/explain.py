@@ -18,7 +18,7 @@ from SegHiResCAMLib.engine.cam import passes
 from SegHiResCAMLib.engine.cam.layers import Layer, layer_named, suggest_layer
 from SegHiResCAMLib.engine.cam.leaf import Target, find_layer, true_name
 from SegHiResCAMLib.engine.cam.methods import Method, find_method
-from SegHiResCAMLib.engine.cam.placement import Placement, measure_placement
+from SegHiResCAMLib.engine.cam.positions import Placement, measure_placement
 from SegHiResCAMLib.engine.cam.refine import check_combination, refined
 from SegHiResCAMLib.engine.cam.stitched import StitchedMap, stitched_maps
 from SegHiResCAMLib.engine.images.findings import findings_of

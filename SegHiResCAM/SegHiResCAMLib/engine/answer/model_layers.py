@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from monai.transforms import Orientationd, Resized, Spacingd, Zoomd
-
 from SegHiResCAMLib.engine.cam.layers import Layer, list_layers
 from SegHiResCAMLib.engine.errors import EngineError
 from SegHiResCAMLib.engine.inference.fitting import nominal_window, windows_of
@@ -11,7 +9,6 @@ from SegHiResCAMLib.engine.inference.preprocessing import PreparedVolume
 from SegHiResCAMLib.engine.inference.slicing import slice_axis, to_stack
 from SegHiResCAMLib.engine.inference.windows import Windows
 from SegHiResCAMLib.engine.models.model import SegmentationModel
-from SegHiResCAMLib.engine.models.nnunet.crop_and_resample import Resampled
 from SegHiResCAMLib.records.question import Axis
 
 
@@ -25,7 +22,7 @@ def model_layers(
     """
     check_layers(model)
     if windows is None:
-        return list_layers(model.network, model.in_channels, nominal_window(model), nominal_spacing(model))
+        return list_layers(model.network, model.in_channels, nominal_window(model), model.spacing)
     return list_layers(model.network, model.in_channels, windows.size, spacing)
 
 
@@ -37,26 +34,6 @@ def check_layers(model: SegmentationModel) -> None:
     """
     if model.layers_hidden:
         raise EngineError("layers-hidden", model.layers_hidden)
-
-
-def nominal_spacing(model: SegmentationModel) -> tuple[float, ...] | None:
-    """Millimetres between positions of the network's input where the model's preprocessing ends on a fixed spacing, else None.
-
-    For a 2D network, of its axial slices.
-    """
-    spacing, axes = None, "RAS"
-    for step in model.preprocessing.transforms:
-        if isinstance(step, Resampled):
-            return step.spacing
-        if isinstance(step, Orientationd):
-            axes = step.ornt_transform.axcodes or axes
-        elif isinstance(step, Spacingd):
-            spacing = tuple(float(length) for length in step.spacing_transform.pixdim)
-        elif isinstance(step, Resized | Zoomd):
-            spacing = None
-    if spacing is None or len(spacing) != 3 or min(spacing) <= 0:
-        return None
-    return tuple(step for step, axis in zip(spacing, axes, strict=True) if model.spatial_dims == 3 or axis not in "SI")
 
 
 def volume_layers(model: SegmentationModel, prepared: PreparedVolume, axis: Axis) -> list[Layer]:

@@ -6,13 +6,9 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-import torch
-
-from SegHiResCAMLib.engine.answer.model_layers import nominal_spacing
 from SegHiResCAMLib.engine.answer.preparation import intensities_of, orientation_of
 from SegHiResCAMLib.engine.cam.layers import Layer, suggest_layer
 from SegHiResCAMLib.engine.models import FORMATS, SegmentationModel
-from SegHiResCAMLib.engine.models.nnunet.unets import FoldEnsemble
 from SegHiResCAMLib.records.models import LayerList, LayerSummary, ModelSummary
 
 
@@ -25,7 +21,7 @@ def summary_of(model: SegmentationModel) -> ModelSummary:
         description=model.description,
         source=model.source,
         format=next((_kind(name) for name, recognises, _ in FORMATS if recognises(Path(model.source))), ""),
-        network=_network_name(model.network),
+        network=model.architecture or type(model.network).__name__,
         parameters=sum(parameter.numel() for parameter in model.network.parameters()),
         spatial_dims=model.spatial_dims,
         in_channels=model.in_channels,
@@ -34,7 +30,7 @@ def summary_of(model: SegmentationModel) -> ModelSummary:
         labels=tuple(model.labels),
         has_background=model.background is not None,
         orientation=orientation_of(model),
-        spacing_mm=nominal_spacing(model) or (),
+        spacing_mm=model.spacing or (),
         preprocessing=tuple(type(step).__name__ for step in model.preprocessing.transforms),
         intensities=tuple(intensities_of(model)),
         window=window.size or (),
@@ -52,13 +48,6 @@ def summary_of(model: SegmentationModel) -> ModelSummary:
 def _kind(name: str) -> str:
     """What a format is called, without the files that it may consist of: "MONAI bundle"."""
     return re.sub(r"(, folder or zip)? \([^)]*\)", "", name)
-
-
-def _network_name(network: torch.nn.Module) -> str:
-    """The network's class, as its authors call it; of the mean of several folds, that of each."""
-    folds = list(network.children()) if isinstance(network, FoldEnsemble) else []
-    own: str = getattr(network, "title", type(network).__name__)
-    return f"mean of {len(folds)} {_network_name(folds[0])}" if folds else own
 
 
 def layers_of(model: SegmentationModel, layers: Sequence[Layer], extent_mm: float | None = None) -> LayerList:

@@ -1,4 +1,4 @@
-"""What is done to volumes before a model sees them, in words."""
+"""What is done to volumes before a model sees them, in words: MONAI's transforms are known here, a reader's own say it themselves."""
 
 from __future__ import annotations
 
@@ -7,10 +7,7 @@ from typing import Any
 
 from monai import transforms
 
-from SegHiResCAMLib.engine.models.auto3dseg.crop_and_scale import Normalised as Auto3DSegIntensities
 from SegHiResCAMLib.engine.models.model import SegmentationModel
-from SegHiResCAMLib.engine.models.nnunet.crop_and_resample import AxesInOrder
-from SegHiResCAMLib.engine.models.nnunet.crop_and_resample import Normalised as NnunetIntensities
 from SegHiResCAMLib.engine.models.transforms import INTENSITY
 
 _NO_CHANGE = frozenset({"ApplyPending", "CastToType", "EnsureType", "Identity"})
@@ -22,8 +19,7 @@ def orientation_of(model: SegmentationModel) -> str:
     for step in model.preprocessing.transforms:
         if isinstance(step, transforms.Orientationd):
             axes = step.ornt_transform.axcodes or "closest to RAS"
-        elif isinstance(step, AxesInOrder):
-            return "the volume's axes in the order of training"
+        axes = getattr(step, "orientation_in_words", axes)
     return axes
 
 
@@ -35,6 +31,9 @@ def intensities_of(model: SegmentationModel) -> list[str]:
 
 
 def _in_words(step: Any) -> str:
+    own: str | None = getattr(step, "intensities_in_words", None)
+    if own is not None:
+        return own
     words = next((say for kind, say in _WORDS.items() if isinstance(step, kind)), None)
     if words is not None:
         return words(step)
@@ -63,6 +62,4 @@ _WORDS: dict[type, Callable[[Any], str]] = {
     transforms.ScaleIntensityRanged: _range,
     transforms.ScaleIntensityd: _minimum_to_maximum,
     transforms.NormalizeIntensityd: _normalisation,
-    NnunetIntensities: lambda step: ", ".join(dict.fromkeys(one.scheme for one in step.channels)),
-    Auto3DSegIntensities: lambda step: f"Auto3DSeg: {', '.join(step.modes)}",
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from SegHiResCAMLib.engine.cam.evidence import collect, explain_batch
+from SegHiResCAMLib.engine.cam.batch import collect, explain_batch
 from SegHiResCAMLib.engine.cam.leaf import Target, leaves_at
 from SegHiResCAMLib.engine.cam.methods import find_method
 from SegHiResCAMLib.engine.cam.methods.steps import Gather, HeadWeights

@@ -13,14 +13,13 @@ from dataclasses import dataclass
 from torch import nn
 
 from SegHiResCAMLib.engine.cam.graph import pointwise_tails, receptive_fields, went_into
+from SegHiResCAMLib.engine.cam.layer_classes import CONVOLUTIONS
 from SegHiResCAMLib.engine.cam.trace import Call, Trace, trace
 from SegHiResCAMLib.engine.errors import EngineError
 from SegHiResCAMLib.records.models import Caveat
 
 READABLE_GRID = 8
 """Positions along every axis of a window below which a map is too coarse to be read."""
-
-CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 
 
 @dataclass(frozen=True)

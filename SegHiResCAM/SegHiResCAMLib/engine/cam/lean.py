@@ -21,6 +21,8 @@ from typing import Any
 import torch
 from torch.overrides import TorchFunctionMode
 
+from SegHiResCAMLib.engine.cam.layer_classes import CONVOLVING, CONVOLVING_TRANSPOSED
+
 KEPT = "_seghirescam_needed"
 """Attribute of a concatenation that says which of its channels need a gradient."""
 
@@ -124,9 +126,10 @@ def _input_gradient(
             gradient, flipped, None, settings.stride, padding, settings.dilation, False, padding, 1
         )
     stand_in = gradient.new_empty(1).expand(shape)  # only its shape counts
-    return torch.ops.aten.convolution_backward(
+    found: torch.Tensor = torch.ops.aten.convolution_backward(
         gradient, stand_in, weight, None, *settings, output_mask=(True, False, False)
     )[0]
+    return found
 
 
 def _convolution(
@@ -140,7 +143,7 @@ def _convolution(
     groups: int = 1,
 ) -> torch.Tensor | None:
     def compute(one: torch.Tensor) -> torch.Tensor:
-        return CONVOLUTIONS[one.ndim - 3](one, weight, bias, stride, padding, dilation, groups)
+        return CONVOLVING[one.ndim - 3](one, weight, bias, stride, padding, dilation, groups)
 
     settings = _settings(inputs, flip, stride, padding, dilation, False, 0, groups)
     return _recorded(inputs, weight, bias, compute, settings)
@@ -158,7 +161,7 @@ def _transposed(
     dilation: Any = 1,
 ) -> torch.Tensor | None:
     def compute(one: torch.Tensor) -> torch.Tensor:
-        return TRANSPOSED[one.ndim - 3](one, weight, bias, stride, padding, output_padding, groups, dilation)
+        return CONVOLVING_TRANSPOSED[one.ndim - 3](one, weight, bias, stride, padding, output_padding, groups, dilation)
 
     settings = _settings(inputs, flip, stride, padding, dilation, True, output_padding, groups)
     return _recorded(inputs, weight, bias, compute, settings)
@@ -198,8 +201,8 @@ def _recorded(
         return None
     needed: _Needed | None = getattr(inputs, KEPT, None)
     if needed is None or needed.version != inputs._version or settings.groups > 1:
-        return _Convolution.apply(inputs, inputs, weight, compute, settings, 0)
-    return _Convolution.apply(needed.stand_in, inputs.detach(), weight, compute, settings, needed.start)
+        return _applied(_Convolution, inputs, inputs, weight, compute, settings, 0)
+    return _applied(_Convolution, needed.stand_in, inputs.detach(), weight, compute, settings, needed.start)
 
 
 def _prelu(_flip: bool, inputs: torch.Tensor, weight: torch.Tensor) -> torch.Tensor | None:
@@ -216,20 +219,23 @@ def _concatenation(_flip: bool, tensors: Any, dim: int = 0) -> torch.Tensor | No
     start = sum(one.shape[1] for one in tensors[:number])
     whole = torch.cat(tensors, dim)
     if not (start % BLOCK or tensors[number].shape[1] % BLOCK):
-        setattr(whole, KEPT, _Needed(_StandIn.apply(tensors[number]), start, whole._version))
+        setattr(whole, KEPT, _Needed(_applied(_StandIn, tensors[number]), start, whole._version))
     return whole
+
+
+def _applied(function: type[torch.autograd.Function], *arguments: Any) -> torch.Tensor:
+    """PyTorch does not say what `apply` returns."""
+    apply: Callable[..., torch.Tensor] = function.apply
+    return apply(*arguments)
 
 
 def _plain(inputs: torch.Tensor) -> bool:
     return type(inputs) is torch.Tensor and inputs.requires_grad
 
 
-CONVOLUTIONS = (torch.conv1d, torch.conv2d, torch.conv3d)
-TRANSPOSED = (torch.conv_transpose1d, torch.conv_transpose2d, torch.conv_transpose3d)
-
 SUBSTITUTES: dict[Callable[..., Any], Callable[..., Any]] = {
-    **dict.fromkeys(CONVOLUTIONS, _convolution),
-    **dict.fromkeys(TRANSPOSED, _transposed),
+    **dict.fromkeys(CONVOLVING, _convolution),
+    **dict.fromkeys(CONVOLVING_TRANSPOSED, _transposed),
     torch.prelu: _prelu,
     torch.cat: _concatenation,
 }

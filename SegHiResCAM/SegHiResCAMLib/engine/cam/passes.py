@@ -9,11 +9,11 @@ from functools import cached_property
 
 import torch
 
-from SegHiResCAMLib.engine.cam.evidence import explain_batch
+from SegHiResCAMLib.engine.cam.batch import explain_batch
 from SegHiResCAMLib.engine.cam.layout import LayoutTrial
 from SegHiResCAMLib.engine.cam.leaf import Leaf, Target
 from SegHiResCAMLib.engine.cam.methods.steps import Evidence, channel_sums
-from SegHiResCAMLib.engine.cam.placement import Placement
+from SegHiResCAMLib.engine.cam.positions import Placement
 from SegHiResCAMLib.engine.cam.probability import MeanProbability
 from SegHiResCAMLib.engine.inference.memory import Workplace
 from SegHiResCAMLib.engine.inference.windows import Box, Windows, at
@@ -66,35 +66,25 @@ class Tally:
         return float((net.abs()[alive] / gross[alive]).mean()) if alive.any() else None
 
 
-@dataclass
-class Job:
-    """What passes share.
+@dataclass(frozen=True)
+class Asked:
+    """A stack of images, how it is cut into windows, and what is asked of it.
 
-    `kept` holds the evidence of the last pass where that was over in one batch, so that the next need not compute; `cuts`, for each question,
-    what `MeanProbability.cut` gave of the windows that are being computed.
+    Attributes:
+        workplace: Where the network computes.
+        images: (B, C, *spatial).
+        questions: What is explained.
+        windows: How each image is cut.
+        placements: Where the positions of each layer lie in a window; None spreads them evenly over it.
+        mixed: A shorter type of numbers for convolutions.
     """
 
     workplace: Workplace
     images: torch.Tensor
     questions: Sequence[Question]
     windows: Windows
-    placements: Sequence[Placement] | None
-    reveal: Reveal | None
-    mixed: torch.dtype | None
-    cuts: list[list[torch.Tensor]] = field(default_factory=list)
-    grids: list[tuple[int, ...]] = field(default_factory=list)
-    kept: tuple[Sequence[Place], bool, list[list[Evidence]]] | None = None
-
-    @cached_property
-    def tallies(self) -> list[Tally]:
-        """One for each question."""
-        return [
-            Tally(
-                probability=one.activation
-                and MeanProbability(one.pixel_set, one.target.channel, one.activation, self.windows)
-            )
-            for one in self.questions
-        ]
+    placements: Sequence[Placement] | None = None
+    mixed: torch.dtype | None = None
 
     @cached_property
     def every(self) -> list[Place]:
@@ -103,33 +93,18 @@ class Job:
 
     @cached_property
     def touched(self) -> list[list[Place]]:
-        """Those that each pixel set touches."""
+        """Those that each pixel set touches, once it is known."""
         return [[place for place in self.every if self.touches(question, place)] for question in self.questions]
+
+    @cached_property
+    def pixels(self) -> list[float]:
+        """Sums of the pixel sets, once they are known; 1 for an empty one."""
+        return [_total(question.pixel_set) or 1.0 for question in self.questions]
 
     def touches(self, question: Question, place: Place) -> bool:
         """Whether a pixel set touches a window."""
         image, box = place
         return bool(question.pixel_set[at(image, *self.windows.source(box))].any())
-
-    @cached_property
-    def known_pixels(self) -> list[float]:
-        """Sums of the pixel sets, once they are known; 1 for an empty one."""
-        return [_total(question.pixel_set) or 1.0 for question in self.questions]
-
-    @property
-    def pixels(self) -> list[float]:
-        """Sums of the pixel sets; no numbers before they are known."""
-        return self.known_pixels if self.reveal is None else [float("nan")] * len(self.questions)
-
-    def places(self, everywhere: bool) -> list[Place]:
-        """The windows of a walk. An empty pixel set touches none; one window then says what a map of nothing looks like."""
-        if everywhere or self.reveal:
-            return self.every
-        if len(self.questions) == 1:
-            return self.touched[0] or self.every[:1]
-        return [
-            place for place in self.every if any(self.touches(question, place) for question in self.questions)
-        ] or self.every[:1]
 
     def inputs(self, places: Sequence[Place], device: torch.device) -> torch.Tensor:
         """(B, C, *window)."""
@@ -156,51 +131,8 @@ class Job:
         return self.windows.share(box, self.images.dtype).to(self.images.device)
 
 
-def walk(
-    job: Job,
-    leaves: Sequence[Leaf],
-    places: Sequence[Place],
-    forms: Sequence[Sequence[Form]],
-    gradient: bool,
-    everywhere: bool,
-    progress: Progress,
-) -> Iterator[tuple[Sequence[Place], list[list[torch.Tensor] | None]]]:
-    """Forms of the evidence of some windows, a batch at a time: for each question, None where its pixel set touches none of them."""
-    scores = [0.0] * len(job.questions)
-    trial = 0 if job.workplace.steady else len(places)  # the faster layout may be another one the next time
-    layouts = LayoutTrial(job.workplace.network, len(job.windows.size), trial)
-    done = 0
-
-    def compute(chunk: Sequence[Place], device: torch.device) -> list[_Found | None]:
-        report = part(progress, done / len(places), (done + len(chunk)) / len(places))
-        report(0.0, f"Explaining: window {done + 1} of {len(places)}")
-        evidence = _evidence(job, leaves, chunk, device, gradient, layouts, report)
-        if len(chunk) == len(places):
-            job.kept = (chunk, gradient, evidence)
-        job.grids = [tuple(one.activation.shape[2:]) for one in evidence[0]]
-        wanted = [everywhere or any(job.touches(question, place) for place in chunk) for question in job.questions]
-        return [
-            _found(row, own, gradient) if want else None for row, own, want in zip(evidence, forms, wanted, strict=True)
-        ]
-
-    try:
-        for chunk, found in job.workplace.run(places, len(job.windows.size), compute):
-            done += len(chunk)
-            for number, one in enumerate(found):
-                if one is not None:
-                    scores[number] += one.score
-                    job.tallies[number].add(one.gradients)
-            _add_probabilities(job, chunk)
-            yield chunk, [None if one is None else one.formed for one in found]
-    finally:
-        layouts.put_back()
-    job.reveal = None  # everything is revealed now
-    for tally, score in zip(job.tallies, scores, strict=True):
-        tally.score = score if tally.score is None else tally.score
-
-
 @dataclass(frozen=True)
-class _Found:
+class _Answer:
     """What a batch tells of one question: forms, S, and |sum G|, sum |G| of every layer (2, K)."""
 
     formed: list[torch.Tensor]
@@ -208,67 +140,174 @@ class _Found:
     gradients: list[torch.Tensor]
 
 
-def _evidence(
-    job: Job,
-    leaves: Sequence[Leaf],
-    chunk: Sequence[Place],
-    device: torch.device,
-    gradient: bool,
-    layouts: LayoutTrial,
-    progress: Progress,
-) -> list[list[Evidence]]:
-    """Of every question, of every layer."""
-    if job.kept is not None:
-        places, with_gradient, found = job.kept
-        if places == chunk and (with_gradient or not gradient):
-            return [
-                [replace(one, pixels=pixels, progress=progress) for one in row]
-                for row, pixels in zip(found, job.pixels, strict=True)
-            ]
-        job.kept = None
-    reveal = job.reveal
-    known = None if reveal else job.cotangents(chunk, device)
+@dataclass(frozen=True)
+class _Batch:
+    """What was computed of some windows: of each question, what it tells (None where it does not count) and its part of their logits."""
 
-    def cotangents(logits: torch.Tensor) -> list[torch.Tensor]:
-        if reveal:
-            reveal(chunk, logits)
-        job.cuts = _cuts(job, chunk, logits)
-        return job.cotangents(chunk, device) if known is None else known
-
-    with layouts.batch(len(chunk)) if device.type == "cpu" else nullcontext(torch.contiguous_format) as layout:
-        return explain_batch(
-            job.workplace.network,
-            leaves,
-            job.inputs(chunk, device).contiguous(memory_format=layout),
-            [question.target for question in job.questions],
-            cotangents,
-            pixels=job.pixels,
-            gradient=gradient and (known is None or any(bool(one.any()) for one in known)),
-            windows=len(job.every),
-            placements=job.placements,
-            mixed=job.mixed,
-            flip=True,
-            progress=progress,
-        )
+    found: list[_Answer | None]
+    cuts: list[list[torch.Tensor]]
 
 
-def _cuts(job: Job, chunk: Sequence[Place], logits: torch.Tensor) -> list[list[torch.Tensor]]:
-    """For each question, its part of each window's logits; none where that is known already, or not asked for."""
-    wanted = [tally.probability if tally.score is None else None for tally in job.tallies]
-    return [[one.cut(*place, own) for place, own in zip(chunk, logits, strict=True)] if one else [] for one in wanted]
+class Passes:
+    """Walks over the windows of a stack, and what they have learned so far: every walk adds to it, nothing else does.
+
+    Attributes:
+        asked: What it is about.
+        tallies: One for each question.
+        grids: Positions of each layer along each axis of one window; none before the first walk.
+    """
+
+    def __init__(self, asked: Asked, reveal: Reveal | None = None) -> None:
+        """`reveal` fills in pixel sets that the prediction decides, as the first walk goes over all windows."""
+        self.asked = asked
+        self.tallies = [Tally(probability=_probability(one, asked.windows)) for one in asked.questions]
+        self.grids: list[tuple[int, ...]] = []
+        self._reveal = reveal
+        self._kept: _Kept | None = None
+
+    @property
+    def _pixels(self) -> list[float]:
+        """Sums of the pixel sets; no numbers before they are known."""
+        return self.asked.pixels if self._reveal is None else [float("nan")] * len(self.asked.questions)
+
+    def places(self, everywhere: bool) -> list[Place]:
+        """The windows of a walk. An empty pixel set touches none; one window then says what a map of nothing looks like."""
+        asked = self.asked
+        if everywhere or self._reveal:
+            return asked.every
+        if len(asked.questions) == 1:
+            return asked.touched[0] or asked.every[:1]
+        return [
+            place for place in asked.every if any(asked.touches(question, place) for question in asked.questions)
+        ] or asked.every[:1]
+
+    def walk(
+        self,
+        leaves: Sequence[Leaf],
+        places: Sequence[Place],
+        forms: Sequence[Sequence[Form]],
+        gradient: bool,
+        everywhere: bool,
+        progress: Progress,
+    ) -> Iterator[tuple[Sequence[Place], list[list[torch.Tensor] | None]]]:
+        """Forms of the evidence of some windows, a batch at a time: for each question, None where its pixel set touches none of them."""
+        asked, workplace, axes = self.asked, self.asked.workplace, len(self.asked.windows.size)
+        trial = 0 if workplace.steady else len(places)  # the faster layout may be another one the next time
+        layouts = LayoutTrial(workplace.network, axes, trial)
+        done: list[Place] = []
+        scores = [0.0] * len(asked.questions)
+
+        def compute(chunk: Sequence[Place], device: torch.device) -> _Batch:
+            report = part(progress, len(done) / len(places), (len(done) + len(chunk)) / len(places))
+            report(0.0, f"Explaining: window {len(done) + 1} of {len(places)}")
+            evidence, cuts = self._evidence(leaves, chunk, device, gradient, layouts, report)
+            if len(chunk) == len(places):
+                self._kept = _Kept(chunk, gradient, evidence)
+            self.grids = [tuple(one.activation.shape[2:]) for one in evidence[0]]
+            wanted = [everywhere or any(asked.touches(one, place) for place in chunk) for one in asked.questions]
+            rows = zip(evidence, forms, wanted, strict=True)
+            return _Batch([_answer(row, own, gradient) if want else None for row, own, want in rows], cuts)
+
+        try:
+            for chunk, batch in workplace.run(places, axes, compute):
+                done.extend(chunk)
+                for number, one in enumerate(batch.found):
+                    if one is not None:
+                        scores[number] += one.score
+                        self.tallies[number].add(one.gradients)
+                self._add_probabilities(chunk, batch.cuts)
+                yield chunk, [None if one is None else one.formed for one in batch.found]
+        finally:
+            layouts.put_back()
+        self._reveal = None  # everything is revealed now
+        for tally, score in zip(self.tallies, scores, strict=True):
+            tally.score = score if tally.score is None else tally.score
+
+    def _evidence(
+        self,
+        leaves: Sequence[Leaf],
+        chunk: Sequence[Place],
+        device: torch.device,
+        gradient: bool,
+        layouts: LayoutTrial,
+        progress: Progress,
+    ) -> tuple[list[list[Evidence]], list[list[torch.Tensor]]]:
+        """Of every question, of every layer; and what `_cuts` finds."""
+        asked, reveal = self.asked, self._reveal
+        kept, self._kept = self._kept, None
+        if kept is not None and kept.serves(chunk, gradient):
+            self._kept = kept
+            return kept.again(self._pixels, progress), []
+        del kept  # its memory is needed
+        known = None if reveal else asked.cotangents(chunk, device)
+        cuts: list[list[torch.Tensor]] = []
+
+        def cotangents(logits: torch.Tensor) -> list[torch.Tensor]:
+            if reveal:
+                reveal(chunk, logits)
+            cuts.extend(self._cuts(chunk, logits))
+            return asked.cotangents(chunk, device) if known is None else known
+
+        with layouts.batch(len(chunk)) if device.type == "cpu" else nullcontext(torch.contiguous_format) as layout:
+            evidence = explain_batch(
+                asked.workplace.network,
+                leaves,
+                asked.inputs(chunk, device).contiguous(memory_format=layout),
+                [question.target for question in asked.questions],
+                cotangents,
+                pixels=self._pixels,
+                gradient=gradient and (known is None or any(bool(one.any()) for one in known)),
+                windows=len(asked.every),
+                placements=asked.placements,
+                mixed=asked.mixed,
+                flip=True,
+                progress=progress,
+            )
+        return evidence, cuts
+
+    def _cuts(self, chunk: Sequence[Place], logits: torch.Tensor) -> list[list[torch.Tensor]]:
+        """For each question, its part of each window's logits; none where that is known already, or not asked for."""
+        wanted = [tally.probability if tally.score is None else None for tally in self.tallies]
+        return [
+            [one.cut(*place, own) for place, own in zip(chunk, logits, strict=True)] if one else [] for one in wanted
+        ]
+
+    def _add_probabilities(self, chunk: Sequence[Place], cuts: Sequence[Sequence[torch.Tensor]]) -> None:
+        """Only once a batch is done: one for which memory ran out is computed again."""
+        for tally, own in zip(self.tallies, cuts, strict=False):
+            for (image, box), cut in zip(chunk, own, strict=False):
+                assert tally.probability
+                tally.probability.add(image, box, cut, self.asked.share(box))
 
 
-def _add_probabilities(job: Job, chunk: Sequence[Place]) -> None:
-    """Only now: a batch for which memory ran out is computed again."""
-    for tally, cuts in zip(job.tallies, job.cuts, strict=False):
-        for (image, box), cut in zip(chunk, cuts, strict=False):
-            assert tally.probability
-            tally.probability.add(image, box, cut, job.share(box))
-    job.cuts = []
+@dataclass(frozen=True)
+class _Kept:
+    """The evidence of a walk that was over in one batch, so that the next need not compute."""
+
+    places: Sequence[Place]
+    gradient: bool
+    evidence: list[list[Evidence]]
+
+    def serves(self, places: Sequence[Place], gradient: bool) -> bool:
+        """Whether it is that of these windows, with what is needed."""
+        return self.places == places and (self.gradient or not gradient)
+
+    def again(self, pixels: Sequence[float], progress: Progress) -> list[list[Evidence]]:
+        """The same, with sums of the pixel sets that may be known only now."""
+        return [
+            [replace(one, pixels=total, progress=progress) for one in row]
+            for row, total in zip(self.evidence, pixels, strict=True)
+        ]
 
 
-def _found(evidence: Sequence[Evidence], forms: Sequence[Form], gradient: bool) -> _Found:
-    return _Found(
+def _probability(question: Question, windows: Windows) -> MeanProbability | None:
+    if question.activation is None:
+        return None
+    return MeanProbability(question.pixel_set, question.target.channel, question.activation, windows)
+
+
+def _answer(evidence: Sequence[Evidence], forms: Sequence[Form], gradient: bool) -> _Answer:
+    return _Answer(
         formed=[form(one) for form, one in zip(forms, evidence, strict=True)],
         score=float(evidence[0].score.double().sum()),
         gradients=[_gradient_sums(one.gradient) for one in evidence] if gradient else [],

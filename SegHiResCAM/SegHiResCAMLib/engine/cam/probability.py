@@ -112,7 +112,9 @@ class MeanProbability:
         for key in [key for key in self._open if key[0] < image or (key[0] == image and ends[key[1]] <= plane)]:
             slab = self._open.pop(key)
             self._weight += float(slab.weights.sum())
-            for some, weights in zip(slab.logits.split(AT_ONCE, 1), slab.weights.split(AT_ONCE), strict=True):
+            for some, weights in zip(
+                torch.split(slab.logits, AT_ONCE, 1), torch.split(slab.weights, AT_ONCE), strict=True
+            ):
                 logits = some.double()
                 found = logits.softmax(0)[self.channel] if self.activation == "softmax" else logits.sigmoid()[0]
                 self._probability += float((found * weights).sum())

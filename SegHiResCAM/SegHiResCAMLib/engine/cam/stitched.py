@@ -13,12 +13,12 @@ from dataclasses import dataclass
 
 import torch
 
-from SegHiResCAMLib.engine.cam.evidence import collect
+from SegHiResCAMLib.engine.cam.batch import collect
 from SegHiResCAMLib.engine.cam.leaf import Leaf, leaves_at
 from SegHiResCAMLib.engine.cam.methods import Method
 from SegHiResCAMLib.engine.cam.methods.steps import Gather, HeadWeights, Map, Step
-from SegHiResCAMLib.engine.cam.passes import Form, Job, Place, Question, Reveal, walk
-from SegHiResCAMLib.engine.cam.placement import Placement
+from SegHiResCAMLib.engine.cam.passes import Asked, Form, Passes, Place, Question, Reveal
+from SegHiResCAMLib.engine.cam.positions import Placement
 from SegHiResCAMLib.engine.cam.tail import head_weights
 from SegHiResCAMLib.engine.inference.memory import Workplace
 from SegHiResCAMLib.engine.inference.windows import Windows, at
@@ -82,58 +82,65 @@ def stitched_maps(
     Returns:
         For every question, the map of every layer.
     """
-    job = Job(workplace, images, questions, windows, placements, reveal, mixed)
+    asked = Asked(workplace, images, questions, windows, placements, mixed)
+    passes = Passes(asked, reveal)
     programs = [[method.steps() for _ in layers] for _ in questions]
     steps: list[list[Step]] = [[next(program) for program in row] for row in programs]
     walked = 0
     with leaves_at(workplace.network, layers) as leaves:
         while not isinstance(steps[0][0], Map):  # every program takes the same kinds of steps
             report = part(progress, walked / method.walks, (walked + 1) / method.walks)
-            answers = _answers(job, leaves, steps, report)
+            answers = _answers(passes, leaves, steps, report)
             walked += not isinstance(steps[0][0], HeadWeights)
             steps = [
                 [program.send(answer) for program, answer in zip(*pair, strict=True)]
                 for pair in zip(programs, answers, strict=True)
             ]
-        maps = _draw(job, leaves, steps, part(progress, walked / method.walks, 1.0))
+        maps = _draw(passes, leaves, steps, part(progress, walked / method.walks, 1.0))
+    return [_with_facts(passes, number, row) for number, row in enumerate(maps)]
+
+
+def _with_facts(passes: Passes, number: int, maps: Sequence[torch.Tensor]) -> list[StitchedMap]:
+    """The maps of one question, with what the passes have learned of it."""
+    tally, asked = passes.tallies[number], passes.asked
+    probability = tally.probability.value() if tally.probability else None
     return [
-        [
-            StitchedMap(
-                values,
-                tally.score or 0.0,
-                tally.probability.value() if tally.probability else None,
-                len(job.every),
-                len(job.touched[number]),
-                job.grids[place],
-                tally.balance(place),
-            )
-            for place, values in enumerate(row)
-        ]
-        for number, (row, tally) in enumerate(zip(maps, job.tallies, strict=True))
+        StitchedMap(
+            values,
+            tally.score or 0.0,
+            probability,
+            len(asked.every),
+            len(asked.touched[number]),
+            passes.grids[place],
+            tally.balance(place),
+        )
+        for place, values in enumerate(maps)
     ]
 
 
 def _answers(
-    job: Job, leaves: Sequence[Leaf], steps: Sequence[Sequence[Step]], progress: Progress
+    passes: Passes, leaves: Sequence[Leaf], steps: Sequence[Sequence[Step]], progress: Progress
 ) -> list[list[torch.Tensor]]:
     """What each program waits for: the weights of the head, or the total of its step over the volume."""
     first = steps[0][0]
     if not isinstance(first, Gather):
-        inputs = job.inputs(job.every[:1], job.workplace.device)
+        inputs = passes.asked.inputs(passes.asked.every[:1], passes.asked.workplace.device)
         return [
-            [head_weights(job.workplace.network, leaf, inputs, question.target) for leaf in leaves]
-            for question in job.questions
+            [head_weights(passes.asked.workplace.network, leaf, inputs, question.target) for leaf in leaves]
+            for question in passes.asked.questions
         ]
     gathers = [[step for step in row if isinstance(step, Gather)] for row in steps]
     forms = [[step.form for step in row] for row in gathers]
     totals: list[list[torch.Tensor | None]] = [[None] * len(leaves) for _ in steps]
-    for _, found in walk(job, leaves, job.places(first.everywhere), forms, first.gradient, first.everywhere, progress):
+    for _, found in passes.walk(
+        leaves, passes.places(first.everywhere), forms, first.gradient, first.everywhere, progress
+    ):
         for row, own, own_steps in zip(totals, found, gathers, strict=True):
             if own is not None:
                 row[:] = [collect(*three) for three in zip(row, own_steps, own, strict=True)]
     missing = [number for number, row in enumerate(totals) if row[0] is None]
     if missing:  # pixel sets that touch nothing
-        for _, found in walk(job, leaves, job.every[:1], forms, first.gradient, True, silent):
+        for _, found in passes.walk(leaves, passes.asked.every[:1], forms, first.gradient, True, silent):
             for number in missing:
                 own = found[number] or []
                 totals[number] = [collect(None, *two) for two in zip(gathers[number], own, strict=True)]
@@ -141,30 +148,30 @@ def _answers(
 
 
 def _draw(
-    job: Job, leaves: Sequence[Leaf], steps: Sequence[Sequence[Step]], progress: Progress
+    passes: Passes, leaves: Sequence[Leaf], steps: Sequence[Sequence[Step]], progress: Progress
 ) -> list[list[torch.Tensor]]:
     """Each question's map of each layer: (B, *spatial)."""
     drawn = [[step for step in row if isinstance(step, Map)] for row in steps]
     added = drawn[0][0].stitching == "added"
-    size = (len(job.images), *job.windows.image)
-    maps = [[job.images.new_zeros(size) for _ in row] for row in drawn]
+    size = (len(passes.asked.images), *passes.asked.windows.image)
+    maps = [[passes.asked.images.new_zeros(size) for _ in row] for row in drawn]
 
     def on_window(step: Map) -> Form:
-        return lambda evidence: evidence.to_window(step.form(evidence)).to(job.images)
+        return lambda evidence: evidence.to_window(step.form(evidence)).to(passes.asked.images)
 
     forms = [[on_window(step) for step in row] for row in drawn]
-    for chunk, found in walk(job, leaves, job.places(not added), forms, added, not added, progress):
+    for chunk, found in passes.walk(leaves, passes.places(not added), forms, added, not added, progress):
         for row, own in zip(maps, found, strict=True):
             if own is not None:
-                _add(job, row, own, chunk, blended=not added)
+                _add(passes.asked, row, own, chunk, blended=not added)
     return [[step.finish(values) for step, values in zip(*pair, strict=True)] for pair in zip(drawn, maps, strict=True)]
 
 
 def _add(
-    job: Job, maps: Sequence[torch.Tensor], drawn: Sequence[torch.Tensor], chunk: Sequence[Place], blended: bool
+    asked: Asked, maps: Sequence[torch.Tensor], drawn: Sequence[torch.Tensor], chunk: Sequence[Place], blended: bool
 ) -> None:
     """Add what was drawn on some windows (B, *window) to the maps of all layers."""
     for number, (image, box) in enumerate(chunk):
         for values, batch in zip(maps, drawn, strict=True):
-            counted = batch[number] * job.share(box) if blended else batch[number]
-            values[at(image, *job.windows.source(box))] += job.windows.crop(counted)
+            counted = batch[number] * asked.share(box) if blended else batch[number]
+            values[at(image, *asked.windows.source(box))] += asked.windows.crop(counted)

@@ -10,10 +10,9 @@ from typing import Any
 import torch
 from torch import nn
 
+from SegHiResCAMLib.engine.cam.layer_classes import Convolution, is_pointwise
 from SegHiResCAMLib.engine.cam.leaf import Leaf, Target, run_forward
 from SegHiResCAMLib.engine.errors import EngineError
-
-Convolution = nn.Conv1d | nn.Conv2d | nn.Conv3d
 
 HARMLESS = ("CloneBackward0", "AliasBackward0", "torch::autograd::AccumulateGrad", "SelectBackward0")
 """Nodes of a graph that only hand values on (the last chooses the class)."""
@@ -29,19 +28,19 @@ def recording(network: nn.Module, leaf: Leaf) -> Iterator[list[tuple[nn.Module, 
     calls: list[tuple[nn.Module, Any]] = []
     opened: list[int] = []
     call = leaf.call or leaf.calls
-    done = False
+    done: list[nn.Module] = []  # the leaf's, once it has returned
 
     def begin(_module: nn.Module, _inputs: Any) -> None:
         opened.append(len(calls))
 
     def end(module: nn.Module, _inputs: Any, output: Any) -> None:
-        nonlocal done
         start = opened.pop()
         if done:
             return
         del calls[start:]  # what is inside a module that is done need not run again either
         calls.append((module, _copy(output)))  # later operations in place must not reach it
-        done = module is leaf.module and leaf.calls == call
+        if module is leaf.module and leaf.calls == call:
+            done.append(module)
 
     handles = []
     for module in network.modules():
@@ -97,7 +96,7 @@ def head_weights(network: nn.Module, leaf: Leaf, inputs: torch.Tensor, target: T
     leaf.reached()
     heads = [module for calls, module in convolutions if calls >= (leaf.call or leaf.calls)]
     nodes = sorted(name for name in _nodes(logit) if name not in HARMLESS)
-    if nodes != ["ConvolutionBackward0"] or len(heads) != 1 or not _is_pointwise(heads[0]):
+    if nodes != ["ConvolutionBackward0"] or len(heads) != 1 or not is_pointwise(heads[0]):
         raise EngineError(
             "tail-not-1x1",
             f"Seg-CAM reads the weights of a 1x1 convolution that follows the layer, but more than that lies between '{leaf.name}' and "
@@ -128,7 +127,3 @@ def _nodes(output: torch.Tensor) -> list[str]:
             found[node] = node.name()
             waiting += [following for following, _ in node.next_functions]
     return list(found.values())
-
-
-def _is_pointwise(module: Convolution) -> bool:
-    return all(size == 1 for size in (*module.kernel_size, *module.stride)) and module.groups == 1

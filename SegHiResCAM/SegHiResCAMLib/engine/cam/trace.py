@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import nn
+from torch.utils.hooks import RemovableHandle
 
 from SegHiResCAMLib.engine.cam.graph import Node, consumers, in_order, operation
+from SegHiResCAMLib.engine.cam.layer_classes import NORMALISATIONS, normalises_the_image, takes_channels_apart
 from SegHiResCAMLib.engine.cam.values import swapped_values
 from SegHiResCAMLib.engine.errors import EngineError
 from SegHiResCAMLib.engine.free_memory import refuse_out_of_memory
 from SegHiResCAMLib.engine.output import main_output
-
-INSTANCE_NORMS = (nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d)
-BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
-NORMS = (*INSTANCE_NORMS, *BATCH_NORMS, nn.GroupNorm)
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class Call:
     order: int
 
 
-@dataclass
+@dataclass(frozen=True)
 class Trace:
     """What happened in a forward pass.
 
@@ -66,10 +66,10 @@ class Trace:
     """
 
     calls: dict[str, list[Call]]
-    order: list[Node] = field(default_factory=list)
-    users: dict[Node, list[Node]] = field(default_factory=dict)
-    norms: set[Node] = field(default_factory=set)
-    channel_norms: set[Node] = field(default_factory=set)
+    order: list[Node]
+    users: dict[Node, list[Node]]
+    norms: set[Node]
+    channel_norms: set[Node]
 
 
 def trace(network: nn.Module, channels: int, window: tuple[int, ...]) -> Trace:
@@ -81,76 +81,89 @@ def trace(network: nn.Module, channels: int, window: tuple[int, ...]) -> Trace:
     Raises:
         EngineError: `window-unfit`, when the network cannot take a window of this size.
     """
-    found = Trace({name: [] for name, _ in network.named_modules()})
-    paths: dict[nn.Module, list[str]] = {}
-    for path, module in network.named_modules(remove_duplicate=False):
-        paths.setdefault(module, []).append(path)
-    opened: list[tuple[int, int]] = []  # of every call that has not returned: version and positions of its first input
-    returned = 0
-
-    def begin(_module: nn.Module, inputs: tuple[Any, ...]) -> None:
-        first = inputs[0] if inputs and isinstance(inputs[0], torch.Tensor) else None
-        opened.append((-1, 0) if first is None else (first._version, first.shape[2:].numel()))
-
-    def end(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> Any:
-        nonlocal returned
-        returned += 1
-        version, positions = opened.pop()
-        # An activation in place returns its input too, but has changed it.
-        unchanged = bool(inputs) and output is inputs[0] and inputs[0]._version == version
-        outputs: dict[int | None, Output] = {}
-
-        def hand_on(tensor: torch.Tensor, element: int | None) -> torch.Tensor:
-            copy = inputs[0].clone() if isinstance(module, NORMS) else tensor.clone()
-            if _is_normalisation(module):
-                found.norms.add(copy.grad_fn)
-                if _takes_channels_apart(module):
-                    found.channel_norms.add(copy.grad_fn)
-            joined = tensor.grad_fn is not None and operation(tensor.grad_fn) == "Cat"
-            outputs[element] = Output(tuple(tensor.shape), copy.grad_fn, joined)
-            return copy
-
-        result = output
-        if isinstance(output, torch.Tensor):
-            result = hand_on(output, None)
-        elif type(output) in (list, tuple):
-            result = type(output)(
-                hand_on(one, number) if isinstance(one, torch.Tensor) else one for number, one in enumerate(output)
-            )
-        found.calls[paths[module][0]].append(Call(outputs, type(output).__name__, unchanged, positions, returned))
-        return result
-
-    handles = []
-    for module in network.modules():
-        handles += [module.register_forward_pre_hook(begin), module.register_forward_hook(end)]
+    recorder = _Recorder(network)
     precision = next((one.dtype for one in network.parameters() if one.is_floating_point()), torch.float32)
     image = torch.zeros(1, channels, *window, dtype=precision, device="meta", requires_grad=True)
     try:
-        with _without_values(network), torch.inference_mode(False), torch.enable_grad():
-            found.order = in_order(main_output(network(image), len(window)))
-            found.users = consumers(found.order)
-            return found
+        with recorder.hooked(), _without_values(network), torch.inference_mode(False), torch.enable_grad():
+            order = in_order(main_output(network(image), len(window)))
     except (RuntimeError, ValueError) as error:
         refuse_out_of_memory(error)
         raise EngineError(
             "window-unfit",
             f"The network cannot take an input of {' x '.join(map(str, window))} positions: {str(error).splitlines()[0]}",
         ) from error
-    finally:
-        for handle in handles:
-            handle.remove()
+    return Trace(recorder.calls, order, consumers(order), recorder.norms, recorder.channel_norms)
+
+
+class _Recorder:
+    """Hears of every call of a module, and hands its output on as a copy."""
+
+    def __init__(self, network: nn.Module) -> None:
+        self.calls: dict[str, list[Call]] = {name: [] for name, _ in network.named_modules()}
+        self.norms: set[Node] = set()
+        self.channel_norms: set[Node] = set()
+        self._network = network
+        self._paths = {module: name for name, module in network.named_modules()}
+        self._opened: list[tuple[int, int]] = []  # of calls that have not returned: version and positions of the input
+        self._returned = 0
+
+    @contextmanager
+    def hooked(self) -> Iterator[None]:
+        """While open, calls are recorded."""
+        handles: list[RemovableHandle] = []
+        for module in self._network.modules():
+            handles += [module.register_forward_pre_hook(self._begin), module.register_forward_hook(self._end)]
+        try:
+            yield
+        finally:
+            for handle in handles:
+                handle.remove()
+
+    def _begin(self, _module: nn.Module, inputs: tuple[Any, ...]) -> None:
+        first = inputs[0] if inputs and isinstance(inputs[0], torch.Tensor) else None
+        self._opened.append((-1, 0) if first is None else (first._version, first.shape[2:].numel()))
+
+    def _end(self, module: nn.Module, inputs: tuple[Any, ...], output: Any) -> Any:
+        self._returned += 1
+        version, positions = self._opened.pop()
+        # An activation in place returns its input too, but has changed it.
+        unchanged = bool(inputs) and output is inputs[0] and inputs[0]._version == version
+        copies: dict[int | None, torch.Tensor] = {
+            number: self._copied(module, inputs, tensor) for number, tensor in _tensors(output).items()
+        }
+        outputs = {
+            number: Output(tuple(tensor.shape), copies[number].grad_fn, _is_concatenation(tensor))
+            for number, tensor in _tensors(output).items()
+        }
+        call = Call(outputs, type(output).__name__, unchanged, positions, self._returned)
+        self.calls[self._paths[module]].append(call)
+        if isinstance(output, torch.Tensor):
+            return copies[None]
+        if type(output) in (list, tuple):
+            return type(output)(copies.get(number, one) for number, one in enumerate(output))
+        return output
+
+    def _copied(self, module: nn.Module, inputs: tuple[Any, ...], tensor: torch.Tensor) -> torch.Tensor:
+        copy = inputs[0].clone() if isinstance(module, NORMALISATIONS) else tensor.clone()
+        if normalises_the_image(module):
+            self.norms.add(copy.grad_fn)
+            if takes_channels_apart(module):
+                self.channel_norms.add(copy.grad_fn)
+        return copy
+
+
+def _tensors(output: Any) -> dict[int | None, torch.Tensor]:
+    """The tensor that a module returned under None, or its tensors under their numbers."""
+    if isinstance(output, torch.Tensor):
+        return {None: output}
+    several = enumerate(output) if type(output) in (list, tuple) else ()
+    return {number: one for number, one in several if isinstance(one, torch.Tensor)}
+
+
+def _is_concatenation(tensor: torch.Tensor) -> bool:
+    return tensor.grad_fn is not None and operation(tensor.grad_fn) == "Cat"
 
 
 def _without_values(network: nn.Module) -> Any:
     return swapped_values(network, lambda _module, _name, tensor: tensor.to("meta"))
-
-
-def _is_normalisation(module: nn.Module) -> bool:
-    """Whether its statistics come from the image, also in eval mode."""
-    if isinstance(module, (*INSTANCE_NORMS, *BATCH_NORMS)):
-        return module.training or not module.track_running_stats
-    return isinstance(module, nn.GroupNorm)
-
-
-def _takes_channels_apart(module: nn.Module) -> bool:
-    return not isinstance(module, nn.GroupNorm) or module.num_groups == module.num_channels

@@ -12,9 +12,13 @@ KEY = "findings"
 """Of `volume.meta`, which carries them."""
 
 
+class ReadingWarning(UserWarning):
+    """Of a finding, for whoever reads a volume and explains nothing."""
+
+
 def report(volume: MetaTensor, finding: Finding) -> None:
     """Warn now, and keep it with the volume."""
-    warnings.warn(finding.message, stacklevel=2)
+    warnings.warn(finding.message, ReadingWarning, stacklevel=2)
     volume.meta[KEY] = (*findings_of(volume), finding)
 
 

@@ -171,7 +171,8 @@ def _affine(header: _Header, axes: int, name: str) -> FloatArray:
     lps = np.eye(4)
     lps[:kept, :kept] = (matrix * spacing)[:kept, :kept]
     lps[:kept, 3] = origin[:kept]
-    return orientation_ras_lps(lps)
+    ras: npt.NDArray[np.float64] = orientation_ras_lps(lps)
+    return ras
 
 
 def _first(header: _Header, keys: tuple[str, ...], default: str) -> str:

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 import math
-import shutil
 import struct
 import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -129,12 +127,9 @@ def _is_running(process: subprocess.Popen[str]) -> bool:
 
 
 def _python(name: str) -> str:
-    """A Python to decode with. In 3D Slicer's own process, `sys.executable` may be 3D Slicer itself."""
-    frozen = getattr(sys, "frozen", False)
-    python = (
-        shutil.which("PythonSlicer") if "slicer" in Path(sys.executable or "slicer").stem.lower() else sys.executable
-    )
-    if frozen or not python:
+    """A Python to decode with."""
+    python = child_process.python_executable()
+    if not python:
         raise _not_decoded(name, "there is no Python beside this program that could decode it")
     return python
 

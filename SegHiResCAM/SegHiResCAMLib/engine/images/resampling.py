@@ -37,7 +37,7 @@ def resample_onto(
     Returns:
         (i, j, k) of `grid`, in the type of `values`. On one and the same grid the values themselves.
     """
-    array = values.as_tensor()[0]
+    array: torch.Tensor = values.as_tensor()[0]
     if is_same_grid(values, grid):
         return array
     there = np.linalg.solve(np.asarray(values.affine, np.float64), np.asarray(grid.affine, np.float64)).round(DIGITS)
@@ -74,7 +74,8 @@ def _resampled(
         np.eye(3).ravel(),
         outside,
     )
-    return sitk.GetArrayFromImage(found)
+    values: npt.NDArray[Any] = sitk.GetArrayFromImage(found)
+    return values
 
 
 def _has_halfway(there: npt.NDArray[np.float64], shape: tuple[int, ...]) -> bool:

@@ -225,7 +225,8 @@ def _read(path: Path, name: str, series: str | None, progress: Progress) -> _Rea
 def _onto(grid: MetaTensor, volume: MetaTensor, number: int) -> torch.Tensor:
     """The values of `volume`, the one of that number, at the voxels of `grid`."""
     if is_same_grid(volume, grid):
-        return volume.as_tensor()
+        own: torch.Tensor = volume.as_tensor()
+        return own
     channels = [MetaTensor(channel[None], affine=volume.affine) for channel in volume.as_tensor()]
     seen = MetaTensor(torch.ones_like(channels[0], dtype=torch.uint8), affine=volume.affine)
     name = volume.meta.get("filename_or_obj", f"Volume {number}")

@@ -20,7 +20,7 @@ from SegHiResCAMLib.engine.free_memory import check_room
 from SegHiResCAMLib.engine.images.resampling import Interpolation, resample_onto
 from SegHiResCAMLib.engine.inference.slicing import MODEL_SLICE_AXIS, preparing_failed
 from SegHiResCAMLib.engine.models.model import SegmentationModel
-from SegHiResCAMLib.engine.models.steps import run_steps
+from SegHiResCAMLib.engine.models.run_transforms import run_steps
 from SegHiResCAMLib.engine.progress import Progress, silent
 
 _SIZED = (

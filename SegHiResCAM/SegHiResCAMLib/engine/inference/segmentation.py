@@ -101,7 +101,7 @@ def predict_values(
     windows = windows_of(model, tuple(stack.shape[2:]))
     target = choose_device(device, model.spatial_dims)
     workplace = Workplace(model.network.to(target), target, None)
-    predictor = _counted(model.network, len(stack) * len(windows.boxes), progress)
+    predictor = _Counted(model.network, len(stack) * len(windows.boxes), progress)
 
     def compute(chunk: Sequence[int], where: torch.device) -> torch.Tensor:
         images = stack[chunk[0] : chunk[-1] + 1].to(where)
@@ -130,17 +130,18 @@ def decide(model: SegmentationModel, logits: torch.Tensor) -> torch.Tensor:
     return labels if model.activation == "softmax" else labels.where(best > model.threshold_logit, labels.new_zeros(()))
 
 
-def _counted(network: torch.nn.Module, windows: int, progress: Progress) -> Callable[[torch.Tensor], torch.Tensor]:
-    """The network, telling its progress (and so letting itself be cancelled) before each call."""
-    done = 0
+class _Counted:
+    """The network, reporting its progress (and so letting itself be cancelled) before each call."""
 
-    def predict(images: torch.Tensor) -> torch.Tensor:
-        nonlocal done
-        progress(min(done / windows, 1.0), f"Segmenting: window {min(done + 1, windows)} of {windows}")
-        done += len(images)
-        return main_output(network(images))
+    def __init__(self, network: torch.nn.Module, windows: int, progress: Progress) -> None:
+        self._network, self._windows, self._progress, self._done = network, windows, progress, 0
 
-    return predict
+    def __call__(self, images: torch.Tensor) -> torch.Tensor:
+        """Logits (B, K, *window) of windows (B, C, *window)."""
+        done, windows = self._done, self._windows
+        self._progress(min(done / windows, 1.0), f"Segmenting: window {min(done + 1, windows)} of {windows}")
+        self._done += len(images)
+        return main_output(self._network(images))
 
 
 def _largest_components(labels: torch.Tensor, progress: Progress) -> torch.Tensor:

@@ -60,7 +60,7 @@ def to_stack(model: SegmentationModel, image: MetaTensor, axis: Axis, progress: 
     Raises:
         EngineError: `preprocessing-failed` or `out-of-memory`, of a slice.
     """
-    values = image.as_tensor().float()
+    values: torch.Tensor = image.as_tensor().float()
     if model.spatial_dims == 3:
         return values[None]
     slices = values.movedim(slice_axis(image, axis) + 1, 0)

@@ -2,7 +2,7 @@
 
 A volume is a *stack* of images for the network: one 3D image for a volumetric network, every slice for a slice-wise one. A window is
 one image of the stack and a box in it. The prediction is Y(v) = sum_w g_w(v) y_w(v) / sum_w g_w(v) with the blending weights g.
-The boxes and weights are MONAI's own (`sliding_window_inference`), so that what is explained is what was predicted.
+The boxes and weights are those of the model's own inferer (`WindowScheme`), so that what is explained is what was predicted.
 """
 
 from __future__ import annotations
@@ -13,15 +13,11 @@ from functools import lru_cache
 from typing import Any
 
 import torch
-from monai.data.utils import compute_importance_map, dense_patch_slices
-from monai.inferers import sliding_window_inference
 
 from SegHiResCAMLib.engine.errors import EngineError
-from SegHiResCAMLib.engine.models.model import WindowSettings
-from SegHiResCAMLib.engine.models.nnunet.even_windows import even_boxes, gaussian_importance
+from SegHiResCAMLib.engine.window_settings import Box, Network, Size, WindowSettings
 
-Box = tuple[slice, ...]
-Size = tuple[int, ...]
+__all__ = ["Box", "Size", "Windows", "at", "plan_windows", "predict_windows", "window_size"]
 
 _MULTIPLES = (2, 4, 8, 16, 32, 64, 128, 3, 6, 12, 24, 48, 9, 18, 36, 27, 5, 10, 20, 25)
 """Products of the strides that networks have, the common ones first."""
@@ -74,8 +70,8 @@ class Windows:
         return values[at(..., *inner)]
 
     def importance(self, dtype: torch.dtype) -> torch.Tensor:
-        """The blending weights g of one window, clamped from below where MONAI's inferer clamps them."""
-        return _importance(self.size, self.blending, self.settings.scheme, self.settings.sigma_scale, dtype)
+        """The blending weights g of one window, as the inferer has them."""
+        return _importance(self.size, self.blending, self.settings, dtype)
 
     def weight_sum(self, dtype: torch.dtype, box: Box | None = None) -> torch.Tensor:
         """Sum of the weights of all windows at each position of a box, or of the whole padded image."""
@@ -120,13 +116,7 @@ def plan_windows(image: Size, settings: WindowSettings, fits: Callable[[Size], b
     padding = tuple((max(w - n, 0) // 2, max(w - n, 0) - max(w - n, 0) // 2) for n, w in zip(image, size, strict=True))
     _check_padding(image, padding, settings)
     padded = tuple(max(n, w) for n, w in zip(image, size, strict=True))
-    if settings.scheme == "nnunet":
-        assert isinstance(settings.overlap, float)
-        boxes = even_boxes(padded, size, settings.overlap)
-    else:
-        overlap = settings.overlap if isinstance(settings.overlap, tuple) else (settings.overlap,) * len(size)
-        step = tuple(w if w == n else max(int(w * (1 - o)), 1) for n, w, o in zip(padded, size, overlap, strict=True))
-        boxes = tuple(dense_patch_slices(padded, size, step, return_slice=True))
+    boxes = settings.scheme.boxes(padded, size, settings)
     # One window is its own prediction: dividing its weights by themselves would only add rounding.
     blending = settings.blending if len(boxes) > 1 else "constant"
     return Windows(image, size, padding, boxes, settings, blending)
@@ -164,28 +154,14 @@ def window_size(image: Size, settings: WindowSettings, fits: Callable[[Size], bo
     return tuple(found)
 
 
-def predict_windows(
-    network: Callable[[torch.Tensor], torch.Tensor], images: torch.Tensor, windows: Windows, batch: int
-) -> torch.Tensor:
-    """Logits (B, K, *spatial) of images (B, C, *spatial): MONAI's or nnU-Net's sliding window inference over `windows`."""
-    if windows.settings.scheme == "nnunet":
-        return _predict_one_by_one(network, windows.pad_images(images), windows)
-    return sliding_window_inference(
-        images,
-        roi_size=windows.size,
-        sw_batch_size=batch,
-        predictor=network,
-        overlap=windows.settings.overlap,
-        mode=windows.blending,
-        sigma_scale=windows.settings.sigma_scale,
-        padding_mode=windows.settings.padding_mode,
-        cval=windows.settings.cval,
-    )
+def predict_windows(network: Network, images: torch.Tensor, windows: Windows, batch: int) -> torch.Tensor:
+    """Logits (B, K, *spatial) of images (B, C, *spatial), as the model's inferer stitches them from `windows`."""
+    settings = windows.settings
+    predicted = settings.scheme.predict(network, images, windows.size, windows.blending, settings, batch)
+    return _predict_one_by_one(network, windows.pad_images(images), windows) if predicted is None else predicted
 
 
-def _predict_one_by_one(
-    network: Callable[[torch.Tensor], torch.Tensor], images: torch.Tensor, windows: Windows
-) -> torch.Tensor:
+def _predict_one_by_one(network: Network, images: torch.Tensor, windows: Windows) -> torch.Tensor:
     """Logits (B, K, *spatial) of padded images, without the padding."""
     importance = windows.importance(images.dtype).to(images.device)
     blended: torch.Tensor | None = None
@@ -206,13 +182,10 @@ def _seen_from(box: Box, ranges: list[tuple[int, int]]) -> Box:
 
 
 @lru_cache(maxsize=2)
-def _importance(
-    size: tuple[int, ...], blending: str, scheme: str, sigma_scale: float | tuple[float, ...], dtype: torch.dtype
-) -> torch.Tensor:
-    if scheme == "nnunet" and blending == "gaussian":
-        assert isinstance(sigma_scale, float)
-        return gaussian_importance(size, sigma_scale, dtype)
-    return compute_importance_map(size, mode=blending, sigma_scale=sigma_scale, device="cpu", dtype=dtype).expand(size)
+def _importance(size: Size, blending: str, settings: WindowSettings, dtype: torch.dtype) -> torch.Tensor:
+    if blending == "constant":
+        return torch.ones((), dtype=dtype).expand(size)
+    return settings.scheme.gaussian(size, settings, dtype)
 
 
 def _check_padding(image: tuple[int, ...], padding: tuple[tuple[int, int], ...], settings: WindowSettings) -> None:

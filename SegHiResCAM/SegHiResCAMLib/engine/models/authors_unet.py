@@ -95,7 +95,8 @@ class _Up(nn.Module):
         )
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.upconv_block_with_transpose(x)
+        found: torch.Tensor = self.upconv_block_with_transpose(x)
+        return found
 
 
 class _Single(nn.Module):
@@ -106,7 +107,8 @@ class _Single(nn.Module):
         self.conv_block = nn.Sequential(*_convolved(before, after))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.conv_block(x)
+        found: torch.Tensor = self.conv_block(x)
+        return found
 
 
 class _Classes(nn.Module):
@@ -117,7 +119,8 @@ class _Classes(nn.Module):
         self.conv_block = nn.Sequential(nn.Conv2d(before, classes, kernel_size=1))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.conv_block(x)
+        found: torch.Tensor = self.conv_block(x)
+        return found
 
 
 def _convolved(before: int, after: int) -> tuple[nn.Module, ...]:

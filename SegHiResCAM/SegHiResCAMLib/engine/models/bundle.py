@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
@@ -36,6 +37,7 @@ from SegHiResCAMLib.engine.models.networks import (
     network_not_supported,
     required_multiple,
 )
+from SegHiResCAMLib.engine.models.nominal_spacing import nominal_spacing
 from SegHiResCAMLib.engine.models.untrusted.archive import files_in, is_zip, unpacked
 from SegHiResCAMLib.engine.models.untrusted.checkpoint import read_checkpoint, sha256
 from SegHiResCAMLib.engine.models.untrusted.config_file import read_config
@@ -100,52 +102,26 @@ def described_model(inference: Path, metadata_file: Path, found: BundleWeights, 
     config = Config(read_config(inference), str(inference))
     metadata = read_config(metadata_file)
     definition, weights = _network_definition(config), found.file
-    scripted = is_script(weights)
-    notes: tuple[str, ...] = ()
-    if scripted:
-        network: torch.nn.Module = read_script(weights)
-    else:
-        network_class(definition, str(inference))
-        config.need(definition)
-        network, notes = build_network(definition, read_checkpoint(weights), str(inference), str(weights), found.key)
-    spatial_dims, in_channels, out_channels = (
-        _number(definition, name, config) for name in ("spatial_dims", "in_channels", "out_channels")
-    )
-    if spatial_dims not in (2, 3):
-        raise EngineError(
-            "bundle-network",
-            f"'{inference}' describes a network of {spatial_dims} dimensions, but volumes need one of 2 or 3. Choose another model.",
-        )
+    network, notes = _built(definition, config, found)
+    spatial_dims, in_channels, out_channels = _sizes(definition, config)
     clicks = click_channels(config, "preprocessing", in_channels)
     if clicks:
         without_clicks(network, clicks)
-        note = (
-            f"The network also takes clicks ({clicks} of its {in_channels} input channels). It is used without any: these channels hold zeros, so "
-            "segments and heat maps may differ from those that clicks would give."
-        )
-        notes += (note,)
+        notes += (_clicks_note(clicks, in_channels),)
     in_channels -= clicks
     activation = activation_of(config, out_channels)
     labels = labels_of(metadata, out_channels, activation, str(metadata_file), _labels_in(config))
     prepared = bundle_preprocessing(config, spatial_dims)
     if not prepared.is_described:
-        note = (
-            f"'{inference}' does not say how volumes are prepared for the network, so it is given them as they are stored. Check with the "
-            "model's author which orientation, spacing and intensities it needs."
-        )
-        notes += (note,)
+        notes += (_preparation_note(inference),)
     multiple = math.lcm(input_multiple(metadata), required_multiple(definition, str(inference)))
     dropped = left_out(config, labels)
     if dropped:
-        note = (
-            f"Steps of the postprocessing in '{inference}' are not applied ({', '.join(dropped)[:300]}), so segments may differ from those of "
-            "the model's authors."
-        )
-        notes += (note,)
+        notes += (_left_out_note(inference, dropped),)
     return SegmentationModel(
         name=_text(metadata, "name") or Path(source).resolve().name.removesuffix(".zip"),
         network=network,
-        spatial_dims=2 if spatial_dims == 2 else 3,
+        spatial_dims=spatial_dims,
         in_channels=in_channels,
         inputs=inputs_of(metadata, in_channels),
         labels=labels,
@@ -154,10 +130,11 @@ def described_model(inference: Path, metadata_file: Path, found: BundleWeights, 
         preprocessing=prepared.volume,
         slice_preprocessing=prepared.slices,
         slice_axis=prepared.slice_axis,
+        spacing=nominal_spacing(prepared.volume, spatial_dims),
         window=window_settings(config, spatial_dims, multiple),
         threshold=threshold_of(config, activation),
         largest_component=keeps_largest_component(config, labels),
-        layers_hidden=_hidden(weights) if scripted else "",
+        layers_hidden=_hidden(weights) if is_script(weights) else "",
         sha256=sha256(weights),
         source=source,
         licence=_text(metadata, "license") or _text(metadata, "licence"),
@@ -165,6 +142,49 @@ def described_model(inference: Path, metadata_file: Path, found: BundleWeights, 
         notes=notes,
         weights_file=weights.name,
         metadata={**metadata, "postprocessing_left_out": dropped},
+    )
+
+
+def _built(definition: Component, config: Config, found: BundleWeights) -> tuple[torch.nn.Module, tuple[str, ...]]:
+    """The network with its weights, and what was decided about them."""
+    if is_script(found.file):
+        return read_script(found.file), ()
+    network_class(definition, config.file)
+    config.need(definition)
+    return build_network(definition, read_checkpoint(found.file), config.file, str(found.file), found.key)
+
+
+def _sizes(definition: Component, config: Config) -> tuple[Literal[2, 3], int, int]:
+    """Spatial dimensions, channels in and channels out of the network."""
+    spatial_dims, in_channels, out_channels = (
+        _number(definition, name, config) for name in ("spatial_dims", "in_channels", "out_channels")
+    )
+    if spatial_dims not in (2, 3):
+        raise EngineError(
+            "bundle-network",
+            f"'{config.file}' describes a network of {spatial_dims} dimensions, but volumes need one of 2 or 3. Choose another model.",
+        )
+    return 2 if spatial_dims == 2 else 3, in_channels, out_channels
+
+
+def _clicks_note(clicks: int, in_channels: int) -> str:
+    return (
+        f"The network also takes clicks ({clicks} of its {in_channels} input channels). It is used without any: these channels hold zeros, so "
+        "segments and heat maps may differ from those that clicks would give."
+    )
+
+
+def _preparation_note(inference: Path) -> str:
+    return (
+        f"'{inference}' does not say how volumes are prepared for the network, so it is given them as they are stored. Check with the "
+        "model's author which orientation, spacing and intensities it needs."
+    )
+
+
+def _left_out_note(inference: Path, dropped: Sequence[str]) -> str:
+    return (
+        f"Steps of the postprocessing in '{inference}' are not applied ({', '.join(dropped)[:300]}), so segments may differ from those of "
+        "the model's authors."
     )
 
 

@@ -8,9 +8,9 @@ from typing import Any, Literal, NoReturn, cast
 
 from SegHiResCAMLib.engine.errors import EngineError
 from SegHiResCAMLib.engine.models.bundle_parts import place_of
-from SegHiResCAMLib.engine.models.model import WindowSettings
 from SegHiResCAMLib.engine.models.transforms import array_name
 from SegHiResCAMLib.engine.models.untrusted.resolver import Component, Config
+from SegHiResCAMLib.engine.window_settings import WindowSettings
 from SegHiResCAMLib.records.models import Label
 
 # What postprocessing does beside the largest component that is taken over, or that does not change what is outlined.

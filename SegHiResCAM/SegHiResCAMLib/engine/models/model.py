@@ -9,33 +9,8 @@ from typing import Any, Literal
 import torch
 
 from SegHiResCAMLib.engine.errors import EngineError
+from SegHiResCAMLib.engine.window_settings import WindowSettings
 from SegHiResCAMLib.records.models import Activation, Label
-
-
-@dataclass(frozen=True)
-class WindowSettings:
-    """How the model's inferer cuts an image into windows.
-
-    Attributes:
-        size: Window size in locations along each axis of the network's input; None along an axis, or altogether, for all of the image.
-        overlap: Share of a window that its neighbour covers too, 0 to below 1; one for each axis where they differ.
-        blending: How overlapping predictions are averaged: "gaussian" (the middle counts more) or "constant".
-        multiple: Of what the description says that every axis of the network's input must be; only followed where the network itself cannot
-            be tried (see `window_size`).
-        sigma_scale: Standard deviation of the Gaussian, as a share of the window; one for each axis where they differ.
-        padding_mode: What surrounds images that are smaller than a window, as `torch.nn.functional.pad` calls it.
-        cval: The value around them, where that is constant.
-        scheme: Whose windows these are: "monai" steps by a fixed length, "nnunet" spreads them evenly (`nnunet_windows.py`).
-    """
-
-    size: tuple[int | None, ...] | None = None
-    overlap: float | tuple[float, ...] = 0.25
-    blending: Literal["gaussian", "constant"] = "gaussian"
-    multiple: int = 1
-    sigma_scale: float | tuple[float, ...] = 0.125
-    padding_mode: Literal["constant", "reflect", "replicate", "circular"] = "constant"
-    cval: float = 0.0
-    scheme: Literal["monai", "nnunet"] = "monai"
 
 
 @dataclass
@@ -61,8 +36,11 @@ class SegmentationModel:
         layers_hidden: Why there is no looking into the network's layers, as a sentence; empty where there is.
         threshold: The probability above which a "sigmoid" channel is outlined.
         painted: Whether overlapping "sigmoid" labels are painted one over another in the order of their channels, the last one on top, as
-            nnU-Net does with regions (kidney with tumour, then tumour); otherwise the strongest one stands.
+            suits regions that hold one another (kidney with tumour, then tumour); otherwise the strongest one stands.
         largest_component: Labels keep only their largest connected component.
+        spacing: Millimetres between positions along each axis of the network's input, where preprocessing ends on a fixed spacing; for a 2D
+            network, of its axial slices.
+        architecture: What its authors call the kind of network; empty for the name of its class.
         sha256: Of the weights file, lower-case hex.
         source: The path as the user gave it.
         licence: SPDX identifier or free text; empty when unknown.
@@ -90,6 +68,8 @@ class SegmentationModel:
     threshold: float = 0.5
     painted: bool = False
     largest_component: bool = False
+    spacing: tuple[float, ...] | None = None
+    architecture: str = ""
     licence: str = ""
     description: str = ""
     weights_file: str = ""

@@ -112,11 +112,14 @@ def required_multiple(component: Component, file: str) -> int:
     Raises:
         EngineError: `bundle-network`, where arguments are of a wrong type that building the network did not notice.
     """
-    rule = _MULTIPLES.get(component.name.casefold(), lambda _: 1)
+    rule: Callable[[Component], int] = _MULTIPLES.get(component.name.casefold(), lambda _: 1)
     try:
-        return math.lcm(rule(component))
+        multiple = math.lcm(rule(component))
+        if not multiple:
+            raise ValueError("a stride is 0")
     except (TypeError, ValueError) as error:
         raise _refused(component, file, error) from error
+    return multiple
 
 
 def _named(component: Component) -> Callable[..., torch.nn.Module]:

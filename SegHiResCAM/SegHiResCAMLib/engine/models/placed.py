@@ -24,7 +24,7 @@ Line = npt.NDArray[np.float64]
 Matrix = npt.NDArray[np.float64]
 
 
-class Resized(transforms.Resized):
+class Resized(transforms.Resized):  # type: ignore[misc]  # the library ships no types
     """As `monai.transforms.Resized`."""
 
     def __call__(self, data: Mapping[Hashable, Any], lazy: bool | None = None) -> dict[Hashable, Any]:
@@ -36,7 +36,7 @@ class Resized(transforms.Resized):
         return found
 
 
-class Zoomd(transforms.Zoomd):
+class Zoomd(transforms.Zoomd):  # type: ignore[misc]  # the library ships no types
     """As `monai.transforms.Zoomd`."""
 
     def __call__(self, data: Mapping[Hashable, Any], lazy: bool | None = None) -> dict[Hashable, Any]:
@@ -57,7 +57,7 @@ class Zoomd(transforms.Zoomd):
         return found
 
 
-class Spacingd(transforms.Spacingd):
+class Spacingd(transforms.Spacingd):  # type: ignore[misc]  # the library ships no types
     """As `monai.transforms.Spacingd`, but that `recompute_affine` is not followed."""
 
     def __init__(self, *arguments: Any, recompute_affine: bool = False, **named: Any) -> None:

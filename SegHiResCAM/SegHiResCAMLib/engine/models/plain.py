@@ -11,8 +11,9 @@ from typing import Any, Literal
 from SegHiResCAMLib.engine.errors import EngineError
 from SegHiResCAMLib.engine.models.labels import described_background, described_labels
 from SegHiResCAMLib.engine.models.licence import licence_beside
-from SegHiResCAMLib.engine.models.model import SegmentationModel, WindowSettings
+from SegHiResCAMLib.engine.models.model import SegmentationModel
 from SegHiResCAMLib.engine.models.networks import argument, build_network, network_class, required_multiple
+from SegHiResCAMLib.engine.models.nominal_spacing import nominal_spacing
 from SegHiResCAMLib.engine.models.plain_preprocessing import preprocessing_of
 from SegHiResCAMLib.engine.models.schemas import check, wrong
 from SegHiResCAMLib.engine.models.untrusted.checkpoint import read_checkpoint, sha256, weights_in
@@ -20,6 +21,7 @@ from SegHiResCAMLib.engine.models.untrusted.config_file import read_config
 from SegHiResCAMLib.engine.models.untrusted.resolver import Component
 from SegHiResCAMLib.engine.models.weights_matching import WEIGHTS, has_weights_name, named_tensors
 from SegHiResCAMLib.engine.regular_files import is_plain_name
+from SegHiResCAMLib.engine.window_settings import WindowSettings
 
 
 def is_plain_checkpoint(path: Path) -> bool:
@@ -61,6 +63,7 @@ def open_plain_checkpoint(path: str) -> SegmentationModel:
         activation=activation,
         preprocessing=preprocessing,
         slice_preprocessing=slice_preprocessing,
+        spacing=nominal_spacing(preprocessing, spatial_dims),
         window=_window(content.get("window"), spatial_dims, required_multiple(network, file), file),
         largest_component=content.get("largest_component", False),
         sha256=sha256(checkpoint),

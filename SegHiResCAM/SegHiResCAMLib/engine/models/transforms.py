@@ -102,7 +102,8 @@ def build_slice_preprocessing(config: Config, key: str) -> Callable[[torch.Tenso
                 "changed. Ask for a model that prepares the whole volume and has a SliceInferer.",
             )
     if all("keys" not in part.arguments for part in components):
-        return compose(components, config, key)
+        composed: Callable[[torch.Tensor], torch.Tensor] = compose(components, config, key)
+        return composed
     whole = build_preprocessing(config, key)
     return lambda image: whole({IMAGE: image})[IMAGE]
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
@@ -25,11 +25,11 @@ from SegHiResCAMLib.engine.regular_files import open_regular
 MOST_FILES = 200_000
 """In one folder with its subfolders: a hundred examinations. More is a disk, not an examination."""
 
-HEADER_BYTES = 2**24
-"""Of all that is read in front of the pixels: 5,000 frames of an enhanced multi-frame file take less."""
+HEADER_BYTES, HEADER_SHARE = 2**24, 1 / 4
+"""Of all that is read in front of the pixels, and of a longer file's length: enhanced multi-frame files have some kB for each frame."""
 
-MOST_ITEMS = 200_000
-"""Items of sequences in a header, nested ones included: each becomes an object of 2 kB."""
+MOST_ITEMS, BYTES_AN_ITEM = 200_000, 2**10
+"""Items of sequences in a header, nested ones included, and in a longer file one for each so many bytes: each becomes an object of 2 kB."""
 
 TAGS_OF_ITEM = (b"\xfe\xff\x00\xe0", b"\xff\xfe\xe0\x00")
 """Little and big endian."""
@@ -104,7 +104,7 @@ def read_header(path: Path, name: str, *, whole: bool = False) -> Dataset | None
     with open_regular(path, name) as file:
         if not is_dicom(file.read(HEAD)):
             return None
-        return _read(file, name, HEADER_BYTES, () if whole else NEEDED_TAGS, stop_after=False)
+        return _read(file, name, 0, () if whole else NEEDED_TAGS, stop_after=False)
 
 
 def read_pixel_elements(path: Path, name: str, most: int) -> Dataset:
@@ -119,20 +119,22 @@ def read_pixel_elements(path: Path, name: str, most: int) -> Dataset:
         EngineError: As `read_header`.
     """
     with open_regular(path, name) as file:
-        return _read(file, name, HEADER_BYTES + most, NEEDED_TAGS, stop_after=True)
+        return _read(file, name, most, NEEDED_TAGS, stop_after=True)
 
 
-def _read(file: BinaryIO, name: str, most: int, tags: Sequence[int], *, stop_after: bool) -> Dataset:
+def _read(file: BinaryIO, name: str, pixels: int, tags: Sequence[int], *, stop_after: bool) -> Dataset:
+    length = file.seek(0, os.SEEK_END)
     file.seek(0)
-    bounded = _Bounded(file, name, most)
+    items = max(MOST_ITEMS, length // BYTES_AN_ITEM)
+    bounded = _Bounded(file, name, max(HEADER_BYTES, int(length * HEADER_SHARE)) + pixels, items)
     try:
         dataset = read_partial(
             bounded,
-            stop_when=_at_the_pixels(stop_after),
+            stop_when=_AtThePixels(after=stop_after),
             force=True,
             specific_tags=list(tags),
         )
-        _check_items(dataset, name)
+        _check_items(dataset, name, items)
     except EngineError:
         raise
     except Exception as error:  # pydicom raises many types at a damaged header
@@ -141,25 +143,25 @@ def _read(file: BinaryIO, name: str, most: int, tags: Sequence[int], *, stop_aft
     return dataset
 
 
-def _at_the_pixels(after: bool) -> Callable[[int, str | None, int], bool]:
+class _AtThePixels:
     """Where reading ends: in front of the pixels, or behind them, whatever follows."""
-    seen = False
 
-    def stop(tag: int, _vr: str | None, _length: int) -> bool:
-        nonlocal seen
-        if seen or int(tag) > PIXELS[-1]:
+    def __init__(self, *, after: bool) -> None:
+        self._after, self._seen = after, False
+
+    def __call__(self, tag: int, _vr: str | None, _length: int) -> bool:
+        """Whether reading ends in front of this element."""
+        if self._seen or int(tag) > PIXELS[-1]:
             return True
-        seen = int(tag) in PIXELS
-        return seen and not after
-
-    return stop
+        self._seen = int(tag) in PIXELS
+        return self._seen and not self._after
 
 
 class _Bounded:
     """A file as pydicom reads it, with an end to what it gives."""
 
-    def __init__(self, file: BinaryIO, name: str, most: int) -> None:
-        self._file, self._name, self._bytes, self._items = file, name, most, MOST_ITEMS
+    def __init__(self, file: BinaryIO, name: str, most: int, items: int) -> None:
+        self._file, self._name, self._bytes, self._items = file, name, most, items
         self._end = os.fstat(file.fileno()).st_size
         self.seek, self.tell = file.seek, file.tell
 
@@ -193,11 +195,11 @@ class _Bounded:
         return b"".join([*pieces, stored.flush()])
 
 
-def _check_items(dataset: Dataset, name: str) -> None:
+def _check_items(dataset: Dataset, name: str, most: int) -> None:
     """Refuse sequences of more items than a scanner writes, while they are bytes still."""
     raw = (dataset.get_item(tag) for tag in dataset.keys())  # noqa: SIM118 - to iterate would convert
     values = [one.value for one in raw if isinstance(one, RawDataElement) and one.tag not in PIXELS and one.value]
-    if sum(value.count(tag) for value in values for tag in TAGS_OF_ITEM) > MOST_ITEMS:
+    if sum(value.count(tag) for value in values for tag in TAGS_OF_ITEM) > most:
         raise _too_large(name)
 
 

@@ -17,7 +17,7 @@ from pydicom import Dataset
 
 from SegHiResCAMLib.engine.errors import EngineError
 from SegHiResCAMLib.engine.images.dicom import gaps
-from SegHiResCAMLib.engine.images.dicom.pixels import Slice
+from SegHiResCAMLib.engine.images.dicom.pixels import StoredSlice
 from SegHiResCAMLib.engine.images.volume_files import check_affine
 
 FloatArray = npt.NDArray[np.float64]
@@ -50,7 +50,7 @@ TELLS_APART = {
 }
 
 
-def stack(slices: Sequence[Slice], name: str) -> tuple[list[Slice], FloatArray]:
+def stack(slices: Sequence[StoredSlice], name: str) -> tuple[list[StoredSlice], FloatArray]:
     """Sort slices along their normal, and say where they lie.
 
     The affine is the regular grid nearest to all slices (least squares). The k axis is the step from slice to slice as it is, so a tilted gantry
@@ -100,13 +100,14 @@ def size(header: Dataset) -> tuple[int, int, int]:
 def plane(header: Dataset) -> FloatArray:
     """LPS affine (4, 4) of one slice, as thick as its spacing or itself, or 1 mm where it does not say."""
     thickness = abs(float(header.get("SpacingBetweenSlices") or header.get("SliceThickness") or 1.0))
-    return create_affine_matrix_from_attributes(
+    affine: npt.NDArray[np.float64] = create_affine_matrix_from_attributes(
         image_position=header.ImagePositionPatient,
         image_orientation=_right_angled(np.array(header.ImageOrientationPatient, dtype=float)),
         pixel_spacing=_pixel_spacing(header),
         spacing_between_slices=thickness or 1.0,
         index_convention=AXES,
     )
+    return affine
 
 
 def corners_apart(planes: FloatArray, other: FloatArray, shape: tuple[int, int]) -> FloatArray:
@@ -140,7 +141,7 @@ def _grid(planes: FloatArray, headers: Sequence[Dataset], name: str) -> FloatArr
     centre = [(shape[0] - 1) / 2, (shape[1] - 1) / 2, 0, 1]
     k = np.arange(count) - (count - 1) / 2
     step = k @ (planes @ centre)[:, :3] / (k @ k)
-    affine = fitted.copy()
+    affine: FloatArray = fitted.copy()
     affine[:3, 2] = step
     affine[:3, 3] -= step * (count - 1) / 2
     where = np.repeat(fitted[None], count, axis=0)
@@ -214,7 +215,8 @@ def _projection_affine(headers: Sequence[Dataset], name: str) -> FloatArray:
         )
         raise EngineError("dicom-no-positions", sentence)
     between_rows, between_columns = _pixel_spacing(headers[0])
-    return orientation_ras_lps(np.diag([between_columns, between_rows, 1.0, 1.0]))
+    ras: npt.NDArray[np.float64] = orientation_ras_lps(np.diag([between_columns, between_rows, 1.0, 1.0]))
+    return ras
 
 
 def _check_distinct(headers: Sequence[Dataset], along: FloatArray, limit: float, name: str) -> None:

@@ -16,7 +16,7 @@ from pydicom.uid import (
 )
 
 from SegHiResCAMLib.engine.images.dicom.geometry import SPACINGS, corners_apart, has_position, plane, size
-from SegHiResCAMLib.engine.images.dicom.pixels import Slice
+from SegHiResCAMLib.engine.images.dicom.pixels import StoredSlice
 
 SMALLEST_VOLUME = 3
 """Slices; fewer are taken for scouts where there is exactly one larger volume."""
@@ -50,10 +50,10 @@ ASIDE: dict[str, Callable[[Dataset], bool]] = {
 }
 """What is no slice of a volume, where enough others in the series are."""
 
-Aside = list[tuple[Slice, str]]
+Aside = list[tuple[StoredSlice, str]]
 
 
-def members(slices: Sequence[Slice]) -> tuple[list[Slice], Aside]:
+def members(slices: Sequence[StoredSlice]) -> tuple[list[StoredSlice], Aside]:
     """The slices of the volume, and what was left out and why. Where no volume stands out, everything is kept, to be refused or read as it is."""
     kept, aside = list(slices), Aside()
     for reason, is_aside in ASIDE.items():
@@ -68,19 +68,19 @@ def members(slices: Sequence[Slice]) -> tuple[list[Slice], Aside]:
     return kept, aside
 
 
-def can_be_volume(slices: Sequence[Slice]) -> bool:
+def can_be_volume(slices: Sequence[StoredSlice]) -> bool:
     """Whether a series has enough slices with a place in the patient, not all of them localisers."""
     headers = [item.header for item in slices]
     placed = [header for header in headers if has_position(header) and not ASIDE["localiser"](header)]
     return len(placed) >= SMALLEST_VOLUME
 
 
-def _alike(slices: Sequence[Slice]) -> list[list[Slice]]:
+def _alike(slices: Sequence[StoredSlice]) -> list[list[StoredSlice]]:
     """Slices of one size in one plane."""
-    same_words: dict[str, list[Slice]] = {}
+    same_words: dict[str, list[StoredSlice]] = {}
     for item in slices:
         same_words.setdefault(str([item.header.get(keyword) for keyword in PLANE]), []).append(item)
-    groups: list[tuple[tuple[int, ...], npt.NDArray[np.float64], list[Slice]]] = []
+    groups: list[tuple[tuple[int, ...], npt.NDArray[np.float64], list[StoredSlice]]] = []
     for some in same_words.values():
         one_size, one = size(some[0].header), plane(some[0].header)
         one[:3, 3] = 0

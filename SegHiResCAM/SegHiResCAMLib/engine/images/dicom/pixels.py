@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from dataclasses import dataclass
@@ -62,7 +63,7 @@ REPORT_EVERY_S = 0.2
 
 
 @dataclass(frozen=True)
-class Slice:
+class StoredSlice:
     """One slice: the file and frame that hold its pixels, and its header, flat also where the file is multi-frame."""
 
     path: Path
@@ -70,7 +71,7 @@ class Slice:
     header: Dataset
 
 
-def read_pixels(slices: Sequence[Slice], name: str, progress: Progress = silent) -> npt.NDArray[np.float32]:
+def read_pixels(slices: Sequence[StoredSlice], name: str, progress: Progress = silent) -> npt.NDArray[np.float32]:
     """Values (C, i, j, k) of slices in the order given, each with its own rescale slope and intercept.
 
     Colour gives three channels (0 to 255). A projection image without a position in the patient that is stored
@@ -94,16 +95,16 @@ def read_pixels(slices: Sequence[Slice], name: str, progress: Progress = silent)
         indices.sort(key=lambda index: slices[index].frame)
     _check_claims(shape, slices, files, name)
     values = np.empty(shape, np.float32)
-    done, stopped = 0, False
+    done: list[int] = []
+    stopped = threading.Event()
 
     def read(path: Path) -> None:
-        nonlocal done
         frames = [slices[index] for index in files[path]]
         for index, frame in zip(files[path], _read_file(path, frames, name), strict=True):
-            if stopped:
+            if stopped.is_set():
                 return
             values[index] = _bone_bright(frame, slices[index].header).reshape(shape[1:])
-            done += 1
+            done.append(index)
 
     pool = ThreadPoolExecutor()
     try:
@@ -113,9 +114,9 @@ def read_pixels(slices: Sequence[Slice], name: str, progress: Progress = silent)
                 finished, reading = wait(reading, REPORT_EVERY_S, FIRST_COMPLETED)
                 for future in finished:
                     future.result()
-                progress(done / len(slices), f"Reading {name}")
+                progress(len(done) / len(slices), f"Reading {name}")
     finally:
-        stopped = True
+        stopped.set()
         pool.shutdown(wait=False, cancel_futures=True)
     return _slices_last(values)
 
@@ -128,7 +129,7 @@ def _slices_last(values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     return turned
 
 
-def _check_claims(shape: Sequence[int], slices: Sequence[Slice], files: dict[Path, list[int]], name: str) -> None:
+def _check_claims(shape: Sequence[int], slices: Sequence[StoredSlice], files: dict[Path, list[int]], name: str) -> None:
     """Refuse more than the files can hold, and more than fits into memory."""
     if any((int(item.header.Rows), int(item.header.Columns)) != tuple(shape[1:3]) for item in slices):
         raise _not_decodable(name)
@@ -151,7 +152,7 @@ def _bytes_of(path: Path, header: Dataset) -> int:
     return max(path.stat().st_size, frames * samples * int(header.Rows) * int(header.Columns) * bits // 8)
 
 
-def _read_file(path: Path, slices: Sequence[Slice], name: str) -> Iterator[npt.NDArray[Any]]:
+def _read_file(path: Path, slices: Sequence[StoredSlice], name: str) -> Iterator[npt.NDArray[Any]]:
     """The frames of one file, in the order of `slices`: that of the file."""
     dataset = read_pixel_elements(path, name, _bytes_of(path, slices[0].header))
     syntax = _transfer_syntax(dataset)
@@ -211,7 +212,8 @@ def _decode_with_gdcm(dataset: FileDataset, frames: Sequence[int]) -> Iterator[n
 def rescaled(frame: npt.NDArray[Any], header: Dataset) -> npt.NDArray[Any]:
     """Stored numbers as what they measure: through the modality's table, or its slope and intercept, 1 and 0 where they are left out."""
     if header.get("ModalityLUTSequence"):
-        return apply_modality_lut(frame.astype(np.int32), header)
+        measured: npt.NDArray[Any] = apply_modality_lut(frame.astype(np.int32), header)
+        return measured
     slope, intercept = header.get("RescaleSlope"), header.get("RescaleIntercept")
     if slope is None and intercept is None:
         return frame
@@ -224,7 +226,8 @@ def _bone_bright(values: npt.NDArray[Any], header: Dataset) -> npt.NDArray[Any]:
         return values
     lowest = -(2 ** (header.BitsStored - 1)) if header.PixelRepresentation else 0
     ends = rescaled(np.array([lowest, lowest + 2**header.BitsStored - 1]), header)
-    return ends.sum() - values
+    turned: npt.NDArray[Any] = ends.sum() - values
+    return turned
 
 
 def _not_decodable(name: str, kind: str = "") -> EngineError:

@@ -24,7 +24,7 @@ from SegHiResCAMLib.engine.free_memory import refuse_out_of_memory
 from SegHiResCAMLib.engine.images.dicom.files import files_in, read_header
 from SegHiResCAMLib.engine.images.dicom.geometry import has_position, size, stack
 from SegHiResCAMLib.engine.images.dicom.members import Aside, can_be_volume, members
-from SegHiResCAMLib.engine.images.dicom.pixels import Slice, read_pixels
+from SegHiResCAMLib.engine.images.dicom.pixels import StoredSlice, read_pixels
 from SegHiResCAMLib.engine.images.dicom.quiet import quiet
 from SegHiResCAMLib.engine.progress import Progress, part, silent
 
@@ -74,7 +74,7 @@ def read_dicom_folder(
 
 def read_series(
     folder: Path, name: str, series: str | None = None, *, whole: bool = False, progress: Progress = silent
-) -> tuple[list[Slice], npt.NDArray[np.float64]]:
+) -> tuple[list[StoredSlice], npt.NDArray[np.float64]]:
     """The headers of one series of a folder, in the order of k, and the RAS affine of (column i, row j, slice k).
 
     Args:
@@ -127,9 +127,9 @@ def read_dicom_file(
     return read_pixels(slices, name, progress), affine
 
 
-def _series_in(folder: Path, name: str, whole: bool, progress: Progress) -> list[list[Slice]]:
+def _series_in(folder: Path, name: str, whole: bool, progress: Progress) -> list[list[StoredSlice]]:
     """The slices of each series of the folder, the largest series first."""
-    series: dict[str, list[Slice]] = {}
+    series: dict[str, list[StoredSlice]] = {}
     seen: set[tuple[str, int]] = set()
     for path in files_in(folder, name):
         progress(0, f"Looking for slices in {name}")
@@ -144,9 +144,9 @@ def _series_in(folder: Path, name: str, whole: bool, progress: Progress) -> list
     return sorted(series.values(), key=len, reverse=True)
 
 
-def _one_stack(series: list[list[Slice]], name: str) -> list[list[Slice]]:
+def _one_stack(series: list[list[StoredSlice]], name: str) -> list[list[StoredSlice]]:
     """Series of one slice each put together, where they are alike and form one regular stack."""
-    alike: dict[tuple[str, ...], list[Slice]] = {}
+    alike: dict[tuple[str, ...], list[StoredSlice]] = {}
     for item, *more in series:
         if not more and has_position(item.header):
             kind = tuple(str(item.header.get(keyword, "")) for keyword in ONE_STACK)
@@ -158,7 +158,7 @@ def _one_stack(series: list[list[Slice]], name: str) -> list[list[Slice]]:
     return sorted(series, key=len, reverse=True)
 
 
-def _is_stack(slices: Sequence[Slice], name: str) -> bool:
+def _is_stack(slices: Sequence[StoredSlice], name: str) -> bool:
     try:
         stack(slices, name)
     except EngineError:
@@ -166,7 +166,9 @@ def _is_stack(slices: Sequence[Slice], name: str) -> bool:
     return True
 
 
-def _choose(series: list[list[Slice]], wanted: str | None, name: str) -> tuple[list[Slice], list[list[Slice]]]:
+def _choose(
+    series: list[list[StoredSlice]], wanted: str | None, name: str
+) -> tuple[list[StoredSlice], list[list[StoredSlice]]]:
     """The series to read, and those that are left out without being asked for."""
     if wanted is not None:
         for slices in series:
@@ -181,7 +183,9 @@ def _choose(series: list[list[Slice]], wanted: str | None, name: str) -> tuple[l
     raise EngineError("series-ambiguous", sentence)
 
 
-def _stack_of(kept: list[Slice], aside: Aside, folder: Path, name: str) -> tuple[list[Slice], npt.NDArray[np.float64]]:
+def _stack_of(
+    kept: list[StoredSlice], aside: Aside, folder: Path, name: str
+) -> tuple[list[StoredSlice], npt.NDArray[np.float64]]:
     try:
         return stack(kept, name)
     except EngineError as error:
@@ -191,7 +195,7 @@ def _stack_of(kept: list[Slice], aside: Aside, folder: Path, name: str) -> tuple
         raise EngineError(error.code, text) from error
 
 
-def _choices(series: Sequence[list[Slice]]) -> str:
+def _choices(series: Sequence[list[StoredSlice]]) -> str:
     return _listed(list(map(_described, series)), "; ")
 
 
@@ -204,7 +208,7 @@ def _images(aside: Aside, folder: Path) -> list[str]:
     return [f"{item.path.relative_to(folder)} ({reason})" for item, reason in aside]
 
 
-def _tell_aside(aside: Aside, others: Sequence[list[Slice]], folder: Path, name: str) -> None:
+def _tell_aside(aside: Aside, others: Sequence[list[StoredSlice]], folder: Path, name: str) -> None:
     """Warn of images that were found and are not in the volume."""
     named = _images(aside, folder) + [f"series {_described(slices)}" for slices in others]
     if not named:
@@ -217,24 +221,24 @@ def _tell_aside(aside: Aside, others: Sequence[list[Slice]], folder: Path, name:
     )
 
 
-def _described(slices: list[Slice]) -> str:
+def _described(slices: list[StoredSlice]) -> str:
     """A series, to choose from."""
     header, count = slices[0].header, f"{len(slices)} slice{'s' if len(slices) > 1 else ''}"
     facts = (str(header.get("Modality", "")), count, str(header.get("SeriesDescription", "")))
     return f"{_uid(slices)} ({', '.join(filter(None, facts))})"
 
 
-def _uid(slices: list[Slice]) -> str:
+def _uid(slices: list[StoredSlice]) -> str:
     return str(slices[0].header.get("SeriesInstanceUID", ""))
 
 
-def _slices_of(path: Path, name: str, *, whole: bool = False) -> list[Slice]:
+def _slices_of(path: Path, name: str, *, whole: bool = False) -> list[StoredSlice]:
     """The slices of one file, without pixels; none where it holds no image."""
     header = read_header(path, name, whole=whole)
     try:
         if header is None or "Rows" not in header or "Columns" not in header or header.get("Modality") in NOT_IMAGES:
             return []
-        return [Slice(path, number, frame) for number, frame in enumerate(_frames(header))]
+        return [StoredSlice(path, number, frame) for number, frame in enumerate(_frames(header))]
     except Exception as error:  # pydicom raises many types at a damaged header
         refuse_out_of_memory(error, name)
         raise _damaged(name) from error

@@ -16,11 +16,13 @@ from SegHiResCAMLib.engine.models.auto3dseg.training_config import Auto3DSegConf
 from SegHiResCAMLib.engine.models.bundle_inferer import window_settings
 from SegHiResCAMLib.engine.models.labels import unlabelled_channel
 from SegHiResCAMLib.engine.models.licence import licence_beside
-from SegHiResCAMLib.engine.models.model import SegmentationModel, WindowSettings
+from SegHiResCAMLib.engine.models.model import SegmentationModel
 from SegHiResCAMLib.engine.models.networks import argument, build_network, required_multiple
+from SegHiResCAMLib.engine.models.nominal_spacing import nominal_spacing
 from SegHiResCAMLib.engine.models.untrusted.archive import files_in, is_zip, unpacked
 from SegHiResCAMLib.engine.models.untrusted.checkpoint import read_checkpoint, sha256
 from SegHiResCAMLib.engine.models.untrusted.resolver import Component, Config
+from SegHiResCAMLib.engine.window_settings import WindowSettings
 
 _CHECKPOINT = "model.pt"
 _LABELS = "labels.csv"
@@ -100,6 +102,7 @@ def _opened(source: str, file: Path) -> SegmentationModel:
         )
     labels_file = file.with_name(_LABELS)
     labels = auto3dseg_labels(config, out_channels, labels_file if labels_file.is_file() else None, name)
+    preprocessing = auto3dseg_preprocessing(config)
     metadata: dict[str, Any] = {
         "format": "Auto3DSeg SegResNet",
         "epoch": content.get("epoch") if isinstance(content.get("epoch"), int) else None,
@@ -113,7 +116,8 @@ def _opened(source: str, file: Path) -> SegmentationModel:
         labels=labels,
         background_channel=unlabelled_channel(labels, out_channels),
         activation="sigmoid" if config.sigmoid else "softmax",
-        preprocessing=auto3dseg_preprocessing(config),
+        preprocessing=preprocessing,
+        spacing=nominal_spacing(preprocessing, 3),
         window=_window(config, described, required_multiple(definition, name)),
         sha256=sha256(file),
         source=source,

@@ -43,15 +43,16 @@ def auto3dseg_preprocessing(config: Auto3DSegConfig) -> Compose:
             "max_pixdim": np.array(config.spacing) * 1.25,
         }
         steps.append(Spacingd(keys=IMAGE, pixdim=config.spacing, mode="bilinear", dtype=torch.float32, **nearly))
-    return Compose([*steps, Normalised(config)])
+    return Compose([*steps, ConfiguredIntensities(config)])
 
 
-class Normalised(MapTransform):
+class ConfiguredIntensities(MapTransform):  # type: ignore[misc]  # the library ships no types
     """Each image's intensities as the config wants them: further images are the last channels."""
 
     def __init__(self, config: Auto3DSegConfig) -> None:
         super().__init__(IMAGE)
         self.modes = list(config.modes.values())
+        self.intensities_in_words = f"Auto3DSeg: {', '.join(self.modes)}"
         self.scale = ScaleIntensityRange(*config.bounds, b_min=-1.0, b_max=1.0, clip=False)
         self.whole_numbers = config.whole_numbers
 

@@ -7,75 +7,21 @@ from __future__ import annotations
 
 import json
 import shutil
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from SegHiResCAMLib.catalogue_file import Entry, UnnamedDownloadError, entry_of
 from SegHiResCAMLib.engine.errors import EngineError
-from SegHiResCAMLib.engine.models.catalogue.download import download, readable
+from SegHiResCAMLib.engine.models.catalogue.download import download
 from SegHiResCAMLib.engine.models.schemas import check
 from SegHiResCAMLib.engine.models.untrusted.checkpoint import sha256
 from SegHiResCAMLib.engine.models.untrusted.config_file import read_config
 from SegHiResCAMLib.engine.progress import Progress, part, silent
-from SegHiResCAMLib.model_folders import CACHE, CATALOGUE, RECEIPT, cache_folder, file_name, user_catalogue
+from SegHiResCAMLib.model_folders import CACHE, CATALOGUE, RECEIPT, cache_folder, user_catalogue
 from SegHiResCAMLib.resources import resource
-from SegHiResCAMLib.writing.errors import WritingError
+from SegHiResCAMLib.writing.errors import WritingError, readable
 from SegHiResCAMLib.writing.inputs import check_outputs
 from SegHiResCAMLib.writing.whole_file import write_text
-
-
-@dataclass(frozen=True)
-class Download:
-    """A file that belongs to a model.
-
-    Attributes:
-        url: Address.
-        sha256: Lower-case hex.
-        name: Its own, in the cache.
-        size: Bytes; None when unknown.
-    """
-
-    url: str
-    sha256: str
-    name: str
-    size: int | None = None
-
-
-@dataclass(frozen=True)
-class Entry:
-    """A model of a catalogue.
-
-    Attributes:
-        name: By which it is opened.
-        catalogue: The file it stands in.
-        content: All that the catalogue says of it.
-        path: Where it lies; None where it is downloaded.
-        files: What is downloaded; the first is opened.
-    """
-
-    name: str
-    catalogue: Path
-    content: dict[str, Any]
-    path: Path | None = None
-    files: tuple[Download, ...] = ()
-
-    @property
-    def location(self) -> Path:
-        """The file or folder to open, whether it is there or not."""
-        return self.path or cache_folder() / self.name / self.files[0].name
-
-    @property
-    def is_present(self) -> bool:
-        """Whether it can be opened without downloading anything."""
-        if self.path is not None:
-            return self.path.exists()
-        return all((cache_folder() / self.name / file.name).is_file() for file in self.files)
-
-    @property
-    def size(self) -> int | None:
-        """Bytes to download, where all are known."""
-        sizes = [file.size for file in self.files]
-        return None if None in sizes else sum(size for size in sizes if size)
 
 
 def entries() -> dict[str, Entry]:
@@ -145,7 +91,7 @@ def get(name: str, progress: Progress = silent) -> Path:
     entry = _entry(name)
     if entry.path is not None:
         return entry.path
-    folder = cache_folder() / name
+    folder = entry.folder
     try:
         write_text(folder / RECEIPT, json.dumps(entry.content, indent=4) + "\n")
     except WritingError as error:
@@ -233,23 +179,14 @@ def _read(file: Path) -> dict[str, Entry]:
     for model in content["models"]:
         if model["name"] in found:
             raise EngineError("catalogue-wrong", f"'{file}' has two models '{model['name']}'. Rename one.")
-        path = file.parent / model["path"] if "path" in model else None
-        files = tuple(_download(one, file) for one in model.get("files", []))
-        found[model["name"]] = Entry(model["name"], file, model, path, files)
+        try:
+            found[model["name"]] = entry_of(model, file)
+        except UnnamedDownloadError as error:
+            raise EngineError(
+                "catalogue-wrong",
+                f"'{file}' has the address '{str(error)[:100]}', which does not end in a file name. Add a 'name'.",
+            ) from error
     return found
-
-
-def _download(file: dict[str, Any], catalogue: Path) -> Download:
-    try:
-        name = file_name(file)
-    except ValueError:
-        name = ""
-    if not name.strip(".") or any(part in name for part in ("/", "\\", ":", "\0")) or name == RECEIPT:
-        raise EngineError(
-            "catalogue-wrong",
-            f"'{catalogue}' has the address '{file['url'][:100]}', which does not end in a file name. Add a 'name'.",
-        )
-    return Download(file["url"], file["sha256"], name, file.get("size"))
 
 
 def _write(file: Path, content: dict[str, Any]) -> None:

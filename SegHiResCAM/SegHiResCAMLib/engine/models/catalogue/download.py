@@ -18,6 +18,7 @@ from SegHiResCAMLib.engine.errors import EngineError
 from SegHiResCAMLib.engine.models.untrusted.checkpoint import MAX_BYTES, sha256
 from SegHiResCAMLib.engine.progress import Progress, silent
 from SegHiResCAMLib.engine.regular_files import open_regular
+from SegHiResCAMLib.writing.errors import readable
 
 ATTEMPTS = 3
 """Connections that may break off before the user is asked to try again."""
@@ -184,16 +185,6 @@ def _arriving(request: urllib.request.Request) -> Generator[Any, None, None]:
             yield item
     finally:
         unwanted.set()
-
-
-def readable(size: int) -> str:
-    """Bytes for people: "820.6 kB"."""
-    amount, unit = float(size), "bytes"
-    for larger in ("kB", "MB", "GB"):
-        if amount < 1000:
-            break
-        amount, unit = amount / 1000, larger
-    return f"{amount:.0f} bytes" if unit == "bytes" else f"{amount:.1f} {unit}"
 
 
 def _copy(url: str, part: Path, progress: Progress, size: int | None) -> None:

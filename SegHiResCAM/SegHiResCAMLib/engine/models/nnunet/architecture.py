@@ -67,6 +67,11 @@ class Architecture:
     nonlinearity_first: bool = False
     stem: int | None = None
 
+    @property
+    def name(self) -> str:
+        """What nnU-Net calls it."""
+        return "ResidualEncoderUNet" if self.residual else "PlainConvUNet"
+
 
 def read_architecture(chosen: Section, dims: int) -> Architecture:
     """The network of a configuration.

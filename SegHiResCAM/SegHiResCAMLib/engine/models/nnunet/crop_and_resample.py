@@ -48,13 +48,18 @@ def nnunet_preprocessing(plans: Plans) -> Compose:
             *turned,
             AxesInOrder(order),
             CropForegroundd(keys=IMAGE, source_key=IMAGE, select_fn=_is_not_zero, allow_smaller=True),
-            Normalised(plans.intensities),
+            PlannedIntensities(plans.intensities),
             Resampled(plans),
         ]
     )
 
 
-class AxesInOrder(MapTransform):
+def nominal_spacing(plans: Plans) -> tuple[float, ...] | None:
+    """Millimetres between positions of the network's input; None where volumes keep theirs."""
+    return None if plans.resampling.function == "no_resampling_hack" else plans.spacing
+
+
+class AxesInOrder(MapTransform):  # type: ignore[misc]  # the library ships no types
     """Puts a volume's axes in another order and flips none.
 
     Args:
@@ -64,6 +69,7 @@ class AxesInOrder(MapTransform):
     def __init__(self, order: tuple[int, ...]) -> None:
         MapTransform.__init__(self, IMAGE)
         self.order = order
+        self.orientation_in_words = "the volume's axes in the order of training"
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """The image with its affine in the new order."""
@@ -73,7 +79,7 @@ class AxesInOrder(MapTransform):
         return {**data, IMAGE: Orientation(wanted, labels=_RAS)(image)}
 
 
-class Normalised(MapTransform):
+class PlannedIntensities(MapTransform):  # type: ignore[misc]  # the library ships no types
     """Each channel's intensities as the plans want them.
 
     Args:
@@ -83,6 +89,7 @@ class Normalised(MapTransform):
     def __init__(self, channels: tuple[Intensities, ...]) -> None:
         super().__init__(IMAGE)
         self.channels = channels
+        self.intensities_in_words = ", ".join(dict.fromkeys(one.scheme for one in channels))
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """The image with other values."""
@@ -96,17 +103,12 @@ class Normalised(MapTransform):
         return {**data, IMAGE: convert_to_dst_type(np.stack(normalised), image)[0]}
 
 
-class Resampled(MapTransform):
+class Resampled(MapTransform):  # type: ignore[misc]  # the library ships no types
     """The image at the network's spacing. A 2D network's slices stay as far apart as they are."""
 
     def __init__(self, plans: Plans) -> None:
         MapTransform.__init__(self, IMAGE)
         self.plans = plans
-
-    @property
-    def spacing(self) -> tuple[float, ...] | None:
-        """Millimetres between positions of the network's input; None where volumes keep theirs."""
-        return None if self.plans.resampling.function == "no_resampling_hack" else self.plans.spacing
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """The resampled image."""
@@ -141,7 +143,7 @@ def _ct(values: Array, how: Intensities, _inside: npt.NDArray[np.bool_]) -> Arra
 
 def _z_scores(values: Array, how: Intensities, inside: npt.NDArray[np.bool_]) -> Array:
     chosen = values[inside] if how.inside else values
-    scores = (chosen - chosen.mean()) / max(chosen.std(), np.float32(SMALLEST))
+    scores: Array = (chosen - chosen.mean()) / max(chosen.std(), np.float32(SMALLEST))
     if not how.inside:
         return scores
     values[inside] = scores
@@ -154,7 +156,8 @@ def _unchanged(values: Array, _how: Intensities, _inside: npt.NDArray[np.bool_])
 
 def _to_unit_range(values: Array, _how: Intensities, _inside: npt.NDArray[np.bool_]) -> Array:
     raised = values - values.min()
-    return raised / max(raised.max(), np.float32(SMALLEST))
+    scaled: Array = raised / max(raised.max(), np.float32(SMALLEST))
+    return scaled
 
 
 def _colours(values: Array, _how: Intensities, _inside: npt.NDArray[np.bool_]) -> Array:

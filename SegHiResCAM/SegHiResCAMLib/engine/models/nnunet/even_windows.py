@@ -15,7 +15,7 @@ import numpy.typing as npt
 import torch
 from scipy import ndimage
 
-Box = tuple[slice, ...]
+from SegHiResCAMLib.engine.window_settings import Box, Network, Size, WindowSettings
 
 
 def even_boxes(image: tuple[int, ...], size: tuple[int, ...], overlap: float) -> tuple[Box, ...]:
@@ -43,6 +43,34 @@ def gaussian_importance(size: tuple[int, ...], sigma_scale: float, dtype: torch.
     weights /= weights.max()
     weights[weights == 0] = weights[weights > 0].min()
     return torch.from_numpy(weights).to(dtype)
+
+
+class EvenSteps:
+    """nnU-Net's `WindowScheme`."""
+
+    def boxes(self, image: Size, size: Size, settings: WindowSettings) -> tuple[Box, ...]:
+        """Evenly spread."""
+        assert isinstance(settings.overlap, float)
+        return even_boxes(image, size, settings.overlap)
+
+    def gaussian(self, size: Size, settings: WindowSettings, dtype: torch.dtype) -> torch.Tensor:
+        """See `gaussian_importance`."""
+        assert isinstance(settings.sigma_scale, float)
+        return gaussian_importance(size, settings.sigma_scale, dtype)
+
+    def predict(
+        self,
+        _network: Network,
+        _images: torch.Tensor,
+        _size: Size,
+        _blending: str,
+        _settings: WindowSettings,
+        _batch: int,
+    ) -> None:
+        """None: nnU-Net itself is not there; its windows are predicted one by one."""
+
+
+EVEN_STEPS = EvenSteps()
 
 
 def _point(length: int) -> npt.NDArray[np.float64]:

@@ -17,13 +17,15 @@ import torch
 
 from SegHiResCAMLib.engine.errors import EngineError
 from SegHiResCAMLib.engine.models.licence import licence_beside
-from SegHiResCAMLib.engine.models.model import SegmentationModel, WindowSettings
-from SegHiResCAMLib.engine.models.nnunet.crop_and_resample import nnunet_preprocessing
+from SegHiResCAMLib.engine.models.model import SegmentationModel
+from SegHiResCAMLib.engine.models.nnunet.crop_and_resample import nnunet_preprocessing, nominal_spacing
 from SegHiResCAMLib.engine.models.nnunet.dataset import Dataset, read_dataset
+from SegHiResCAMLib.engine.models.nnunet.even_windows import EVEN_STEPS
 from SegHiResCAMLib.engine.models.nnunet.plans import Plans, read_plans
 from SegHiResCAMLib.engine.models.nnunet.unets import FoldEnsemble, build_unet, once
 from SegHiResCAMLib.engine.models.untrusted.archive import files_in, is_zip, unpacked
 from SegHiResCAMLib.engine.models.untrusted.checkpoint import read_checkpoint, sha256, weights_in
+from SegHiResCAMLib.engine.window_settings import WindowSettings
 
 _PLANS = "plans.json"
 _CHECKPOINTS = ("checkpoint_final.pth", "checkpoint_best.pth")
@@ -161,8 +163,10 @@ def _model(
         activation=dataset.activation,
         painted=dataset.activation == "sigmoid",
         preprocessing=nnunet_preprocessing(plans),
-        window=WindowSettings(size=plans.window, overlap=0.5, blending="gaussian", scheme="nnunet"),
+        window=WindowSettings(size=plans.window, overlap=0.5, blending="gaussian", scheme=EVEN_STEPS),
         slice_axis=0 if plans.dims == 2 else None,
+        spacing=nominal_spacing(plans),
+        architecture=plans.architecture.name if len(folds) == 1 else f"mean of {len(folds)} {plans.architecture.name}",
         sha256=_sha256(checkpoints),
         source=source,
         licence=licence_beside(results, dataset.licence),

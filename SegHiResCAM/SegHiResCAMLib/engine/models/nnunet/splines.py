@@ -80,7 +80,8 @@ def _along(values: Array, axis: int, length: int, order: int) -> Array:
     places = scale * (np.arange(length) + 0.5) - 0.5
     if order == 0:
         nearest = ndimage.map_coordinates(np.arange(values.shape[axis]), [places], order=0, mode="nearest")
-        return np.take(values, nearest, axis=axis)
+        taken: npt.NDArray[Any] = np.take(values, nearest, axis=axis)
+        return taken
     lines = [places if one == axis else np.arange(n, dtype=np.float64) for one, n in enumerate(values.shape)]
     found: Array = ndimage.map_coordinates(values, np.meshgrid(*lines, indexing="ij"), order=order, mode="nearest")
     return found

@@ -101,15 +101,10 @@ class FoldEnsemble(nn.Module):
 
 
 class UNet(nn.Module):
-    """An encoder of several stages and a decoder that goes back up over their skip connections.
-
-    Attributes:
-        title: What nnU-Net calls this architecture.
-    """
+    """An encoder of several stages and a decoder that goes back up over their skip connections."""
 
     def __init__(self, a: Architecture, in_channels: int, out_channels: int) -> None:
         super().__init__()
-        self.title = "ResidualEncoderUNet" if a.residual else "PlainConvUNet"
         self.encoder = ResidualEncoder(a, in_channels) if a.residual else PlainEncoder(a, in_channels)
         self.decoder = Decoder(a, out_channels)
 

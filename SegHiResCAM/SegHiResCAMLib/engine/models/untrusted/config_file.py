@@ -80,7 +80,7 @@ def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return dict(pairs)
 
 
-class _Loader(yaml.SafeLoader):
+class _YamlLoader(yaml.SafeLoader):  # type: ignore[misc]  # the library ships no types
     """Refuses what the plain safe loader lets through: keys given twice, and merges, which multiply what they are given."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
@@ -90,14 +90,15 @@ class _Loader(yaml.SafeLoader):
             message = "merge keys ('<<') are not read; write the values out"
             raise ValueError(message)
         _without_duplicates([(key, None) for key in keys])
-        return super().construct_mapping(node, deep)
+        found: dict[Any, Any] = super().construct_mapping(node, deep)
+        return found
 
     def flatten_mapping(self, node: yaml.MappingNode) -> None:
         """Merge nothing."""
 
 
 def _parse_yaml(text: str) -> Any:
-    return yaml.load(text, _Loader)
+    return yaml.load(text, _YamlLoader)
 
 
 class _Budget:

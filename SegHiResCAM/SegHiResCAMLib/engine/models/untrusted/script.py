@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import warnings
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -98,7 +99,8 @@ def _load(folder: Path, path: Path) -> torch.nn.Module:
         try:
             program: Any = torch._C.import_ir_module(unit, str(anew), torch.device("cpu"), {}, False)  # type: ignore[call-arg]
             check_functions(unit)
-            script: torch.nn.Module = torch.jit._recursive.wrap_cpp_module(program)
+            wrap: Callable[[Any], torch.nn.Module] = torch.jit._recursive.wrap_cpp_module
+            script = wrap(program)
         except RefusedGraphError as error:
             raise _refusal("code", path, str(error), _WEIGHTS) from error
         except Exception as error:  # its parser and its unpickler may fail in any way

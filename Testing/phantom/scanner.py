@@ -10,11 +10,10 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
-from SegHiResCAMLib.engine.errors import EngineError
-from SegHiResCAMLib.engine.phantom.kidneys import draw_kidneys, draw_lesions, kidney_tissues
-from SegHiResCAMLib.engine.phantom.solids import Array, Field, Solid, column, waves
-from SegHiResCAMLib.engine.phantom.tissue import AIR, BACKGROUND, CYST, KIDNEY, TUMOUR, Tissue
-from SegHiResCAMLib.engine.phantom.trunk import draw_trunk
+from phantom.kidneys import draw_kidneys, draw_lesions, kidney_tissues
+from phantom.solids import Array, Field, Solid, column, waves
+from phantom.tissue import AIR, BACKGROUND, CYST, KIDNEY, TUMOUR, Tissue
+from phantom.trunk import draw_trunk
 
 __all__ = ["BACKGROUND", "CYST", "KIDNEY", "TUMOUR", "Phantom", "phantom"]
 
@@ -60,14 +59,14 @@ def phantom(
         cysts: How many, 0 to 4; None draws 0, 1 or 2.
 
     Raises:
-        EngineError: `phantom-grid` when only one of affine and shape is given, or the affine is singular.
+        ValueError: When only one of affine and shape is given, or the affine is singular.
     """
     if (affine is None) != (shape is None):
-        raise EngineError("phantom-grid", "A phantom's grid needs both the affine and the shape, or neither.")
+        raise ValueError("A phantom's grid needs both the affine and the shape, or neither.")
     body, disease, grid, physics = np.random.default_rng(seed).spawn(4)
     matrix, size = _draw_grid(grid) if affine is None or shape is None else (np.asarray(affine, float), shape)
     if matrix.shape != (4, 4) or not abs(np.linalg.det(matrix)) > 0:
-        raise EngineError("phantom-grid", "A phantom's affine must be an invertible 4x4 matrix.")
+        raise ValueError("A phantom's affine must be an invertible 4x4 matrix.")
     pose = _draw_pose(body)
     trunk = draw_trunk(body)
     kidneys = draw_kidneys(body)

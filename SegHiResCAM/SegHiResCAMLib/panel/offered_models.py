@@ -6,18 +6,15 @@ The worker reads the same files, checks them and downloads; here, whatever is wr
 from __future__ import annotations
 
 import json
-import re
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from SegHiResCAMLib.model_folders import RECEIPT, cache_folder, file_name, user_catalogue
+from SegHiResCAMLib.catalogue_file import Entry, entry_of
+from SegHiResCAMLib.model_folders import RECEIPT, user_catalogue
 from SegHiResCAMLib.resources import resource
-
-_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
-"""Names that the catalogues' schema allows; they become folders."""
 
 
 @dataclass(frozen=True)
@@ -97,29 +94,18 @@ def read_object(file: Path) -> dict[str, Any]:
 def _offered(model: Any, catalogue: Path) -> OfferedModel | None:
     """None for what is not there and cannot be had, and for what is not as it should be."""
     try:
-        pending = None
-        if "path" in model:
-            path = catalogue.parent / model["path"]
-            if not path.exists():
-                return None
-        elif not _NAME.fullmatch(model["name"]):
+        entry = entry_of(model, catalogue)
+        if entry.path is not None and not entry.is_present:
             return None
-        else:
-            folder = cache_folder() / model["name"]
-            files = [folder / file_name(file) for file in model["files"]]
-            path = files[0]
-            if not all(file.is_file() for file in files):
-                pending = _pending(model, folder)
         labels = tuple(str(label["name"]) for label in model.get("labels", []))
         texts = {name: str(model.get(name, "")) for name in ("description", "licence", "source")}
-        return OfferedModel(
-            str(model.get("title") or model["name"]), str(path), labels=labels, pending=pending, **texts
-        )
-    except (KeyError, TypeError, ValueError, IndexError, AttributeError, OSError):
+        title = str(model.get("title") or entry.name)
+        pending = None if entry.is_present else _pending(entry)
+        return OfferedModel(title, str(entry.location), labels=labels, pending=pending, **texts)
+    except (KeyError, TypeError, ValueError, AttributeError, OSError):
         return None
 
 
-def _pending(model: dict[str, Any], folder: Path) -> Pending:
-    sizes = [file.get("size") for file in model["files"]]
-    hosts = dict.fromkeys(urlsplit(file["url"]).hostname or "this machine" for file in model["files"])
-    return Pending(model["name"], folder, tuple(hosts), None if None in sizes else sum(sizes))
+def _pending(entry: Entry) -> Pending:
+    hosts = dict.fromkeys(urlsplit(file.url).hostname or "this machine" for file in entry.files)
+    return Pending(entry.name, entry.folder, tuple(hosts), entry.size)

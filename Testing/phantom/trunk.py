@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from SegHiResCAMLib.engine.phantom.organs import draw_organs
-from SegHiResCAMLib.engine.phantom.solids import (
+from phantom.organs import draw_organs
+from phantom.solids import (
     EVERYWHERE,
     Array,
     Solid,
@@ -20,7 +20,7 @@ from SegHiResCAMLib.engine.phantom.solids import (
     union,
     without,
 )
-from SegHiResCAMLib.engine.phantom.tissue import FAT, LUNG, MUSCLE, Tissue
+from phantom.tissue import FAT, LUNG, MUSCLE, Tissue
 
 VERTEBRA = 36.0
 """Height of a vertebra and its disc (mm)."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from SegHiResCAMLib.engine.phantom.solids import (
+from phantom.solids import (
     Field,
     Solid,
     common,
@@ -18,7 +18,7 @@ from SegHiResCAMLib.engine.phantom.solids import (
     waves,
     without,
 )
-from SegHiResCAMLib.engine.phantom.tissue import AIR, Tissue
+from phantom.tissue import AIR, Tissue
 
 
 def draw_organs(rng: np.random.Generator, cavity: Solid) -> list[Tissue]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from SegHiResCAMLib.engine.phantom.solids import (
+from phantom.solids import (
     Array,
     Solid,
     common,
@@ -19,7 +19,7 @@ from SegHiResCAMLib.engine.phantom.solids import (
     union,
     waves,
 )
-from SegHiResCAMLib.engine.phantom.tissue import BACKGROUND, CYST, FAT, KIDNEY, TUMOUR, Tissue
+from phantom.tissue import BACKGROUND, CYST, FAT, KIDNEY, TUMOUR, Tissue
 
 SIDES = (1, -1)
 """Patient right, patient left: the sign of x (RAS)."""

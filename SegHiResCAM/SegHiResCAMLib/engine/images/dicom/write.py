@@ -24,7 +24,7 @@ from SegHiResCAMLib.engine.errors import EngineError
 from SegHiResCAMLib.engine.images.dicom.files import read_header
 from SegHiResCAMLib.engine.images.dicom.geometry import ROUNDING_MM
 from SegHiResCAMLib.engine.images.dicom.objects import LOWER_FRACTION, Made, fused_picture, parametric_map, segmentation
-from SegHiResCAMLib.engine.images.dicom.pixels import Slice, read_pixels
+from SegHiResCAMLib.engine.images.dicom.pixels import StoredSlice, read_pixels
 from SegHiResCAMLib.engine.images.dicom.quiet import quiet
 from SegHiResCAMLib.engine.images.dicom.series import read_series
 from SegHiResCAMLib.grids import distance
@@ -117,7 +117,7 @@ def check_source(volume: MetaTensor, source: str | os.PathLike[str], series: str
     _source_images(slices, name)
 
 
-def _read_source(name: str, series: str | None) -> tuple[Sequence[Slice], npt.NDArray[np.float64]]:
+def _read_source(name: str, series: str | None) -> tuple[Sequence[StoredSlice], npt.NDArray[np.float64]]:
     if not Path(name).is_dir():
         sentence = (
             f"{name} is not a folder. DICOM is written into the study of a series: give the folder of its images."
@@ -127,7 +127,7 @@ def _read_source(name: str, series: str | None) -> tuple[Sequence[Slice], npt.ND
 
 
 def _on_grid(
-    volume: MetaTensor, slices: Sequence[Slice], affine: npt.NDArray[np.float64], name: str
+    volume: MetaTensor, slices: Sequence[StoredSlice], affine: npt.NDArray[np.float64], name: str
 ) -> npt.NDArray[np.float64]:
     """The volume's values as (slice, row, column) of the series: axes permuted and flipped as needed, never resampled."""
     values, there = volume.as_tensor()[0].cpu().numpy(), volume.affine.cpu().numpy()
@@ -146,7 +146,7 @@ def _on_grid(
     return turned
 
 
-def _source_images(slices: Sequence[Slice], name: str) -> list[Dataset]:
+def _source_images(slices: Sequence[StoredSlice], name: str) -> list[Dataset]:
     """One header a slice; of a multi-frame file, its own."""
     multi_frame = len({item.path for item in slices}) < len(slices) or slices[0].header.get("NumberOfFrames")
     images = [_header(slices[0].path, name)] if multi_frame else [item.header for item in slices]
@@ -171,7 +171,7 @@ def _header(path: Path, name: str) -> Dataset:
     return header
 
 
-def _frame_order(slices: Sequence[Slice]) -> list[int]:
+def _frame_order(slices: Sequence[StoredSlice]) -> list[int]:
     """In which order slices are frames: that of the source images, so that each frame lies where its image says."""
     several = len({item.path for item in slices}) > 1
     return list(range(len(slices))) if several else [int(k) for k in np.argsort([item.frame for item in slices])]
@@ -179,7 +179,7 @@ def _frame_order(slices: Sequence[Slice]) -> list[int]:
 
 def _pictures(
     values: npt.NDArray[np.float32],
-    slices: Sequence[Slice],
+    slices: Sequence[StoredSlice],
     affine: npt.NDArray[np.float64],
     made: Made,
     name: str,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from SegHiResCAMLib.engine.phantom.solids import Field, Solid
+from phantom.solids import Field, Solid
 
 BACKGROUND, KIDNEY, TUMOUR, CYST = range(4)
 """Values of the label map."""

@@ -8,7 +8,7 @@ from monai.networks import nets
 from rounding import close
 from torch import nn
 
-from SegHiResCAMLib.engine.cam.placement import Placement, even_placement, measure_placement, to_window
+from SegHiResCAMLib.engine.cam.positions import Placement, even_placement, measure_placement, to_window
 
 # 3x3 convolutions of stride 2 with padding 1 keep position 0 at 0; pooling by 2 puts it at 1/2, then 3/2, 7/2, 15/2.
 CLOSED_FORMS = [

@@ -19,6 +19,13 @@ from typing import Any
 import torch
 from torch import nn
 
+from SegHiResCAMLib.engine.cam.layer_classes import (
+    CONVOLUTIONS,
+    GATES,
+    MEAN_FOR_MAXIMUM,
+    keeps_positions,
+    mean_for_maximum,
+)
 from SegHiResCAMLib.engine.cam.leaf import leaf_of
 from SegHiResCAMLib.engine.cam.values import swapped_values
 from SegHiResCAMLib.engine.errors import EngineError
@@ -150,7 +157,8 @@ def _centres(network: nn.Module, layer: str, channels: int, shape: tuple[int, ..
         return None
     constant, response = seen[-1].double().mean(dim=1)
     line = tuple(slice(None) if one == axis else n // 2 for one, n in enumerate(constant.shape))
-    return (response[line] / constant[line]).cpu()
+    centres: torch.Tensor = (response[line] / constant[line]).cpu()
+    return centres
 
 
 @contextmanager
@@ -158,7 +166,7 @@ def _averaging(network: nn.Module) -> Iterator[None]:
     """Every convolution an average, everything nonlinear out of the way, while open."""
 
     def uniform(module: nn.Module, name: str, tensor: torch.Tensor) -> torch.Tensor | None:
-        if not isinstance(module, nn.modules.conv._ConvNd):
+        if not isinstance(module, CONVOLUTIONS):
             return None
         return torch.zeros_like(tensor) if name == "bias" else torch.full_like(tensor, 1 / tensor[0].numel())
 
@@ -177,17 +185,10 @@ def _averaging(network: nn.Module) -> Iterator[None]:
 
 def _substitute(module: nn.Module) -> Callable[[nn.Module, Any, Any], torch.Tensor] | None:
     """What stands for a module's output while averaging: its input for norms and activations, the mean for a maximum, 1 for gates."""
-    if isinstance(module, nn.Sigmoid | nn.Softmax):
+    if isinstance(module, GATES):
         return lambda _module, _inputs, output: torch.ones_like(output)
-    if isinstance(module, nn.MaxPool2d | nn.MaxPool3d):
-        return _mean_for_maximum
+    if isinstance(module, tuple(MEAN_FOR_MAXIMUM)):
+        return lambda pool, inputs, _output: mean_for_maximum(pool, inputs[0])
     if any(module.children()):
         return None
-    kind = type(module).__module__.rsplit(".", 1)[-1]
-    passes = kind in {"activation", "batchnorm", "instancenorm", "dropout"} or isinstance(module, nn.GroupNorm)
-    return (lambda _module, inputs, _output: inputs[0]) if passes else None
-
-
-def _mean_for_maximum(module: Any, inputs: Any, _output: Any) -> torch.Tensor:
-    pool = nn.functional.avg_pool2d if isinstance(module, nn.MaxPool2d) else nn.functional.avg_pool3d
-    return pool(inputs[0], module.kernel_size, module.stride, module.padding, module.ceil_mode)
+    return (lambda _module, inputs, _output: inputs[0]) if keeps_positions(module) else None

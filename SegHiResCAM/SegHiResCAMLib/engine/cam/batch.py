@@ -1,14 +1,15 @@
-"""What a batch of windows tells the methods (`Evidence`), computed."""
+"""One batch of windows: what it tells the methods (`Evidence`), from one forward pass and a backward pass for each target."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import torch
 
 from SegHiResCAMLib.engine.cam.leaf import Leaf, Target, gradients_at, recording_gradients, run_forward, scores
 from SegHiResCAMLib.engine.cam.methods.steps import Evidence, Gather
-from SegHiResCAMLib.engine.cam.placement import Placement, even_placement, to_window
+from SegHiResCAMLib.engine.cam.positions import Placement, even_placement, to_window
 from SegHiResCAMLib.engine.cam.tail import recording, replayed
 from SegHiResCAMLib.engine.progress import Progress, silent
 
@@ -44,6 +45,59 @@ def explain_batch(
         flip: See `LeanGradients`.
         progress: Told how much of the batch is done, by methods that take long.
     """
+    passed = _passed(network, leaves, inputs, targets, cotangents, gradient, mixed, flip)
+    size = tuple(inputs.shape[2:])
+
+    def evidence(number: int, place: int) -> Evidence:
+        leaf, activation = leaves[place], passed.activations[place]
+        placement = placements[place] if placements else even_placement(size, tuple(activation.shape[2:]))
+
+        def score_of(other: torch.Tensor) -> torch.Tensor:
+            with torch.no_grad():
+                return scores(targets[number].of(run_forward(network, leaves, other, mixed)), passed.weights[number])
+
+        return Evidence(
+            activation=activation,
+            gradient=passed.gradient(number, place),
+            inputs=inputs,
+            score=passed.totals[number],
+            positions=(windows or len(inputs)) * activation[0, 0].numel(),
+            pixels=pixels[number],
+            score_with=_tail(network, leaf, inputs, score_of),
+            score_of=score_of,
+            to_window=lambda maps: to_window(maps, size, placement),
+            progress=progress,
+        )
+
+    return [[evidence(number, place) for place in range(len(leaves))] for number in range(len(targets))]
+
+
+@dataclass(frozen=True)
+class _Passed:
+    """What the passes gave: A of every leaf; of every target its cotangents, its S, and, where they are asked for and not zero, G of every leaf."""
+
+    activations: list[torch.Tensor]
+    weights: Sequence[torch.Tensor]
+    totals: list[torch.Tensor]
+    gradients: dict[int, list[torch.Tensor]]
+
+    def gradient(self, number: int, place: int) -> torch.Tensor:
+        """Of one target at one leaf."""
+        activation = self.activations[place]
+        known = self.gradients.get(number)
+        return _nothing(activation) if known is None else known[place].to(activation.dtype)
+
+
+def _passed(
+    network: torch.nn.Module,
+    leaves: Sequence[Leaf],
+    inputs: torch.Tensor,
+    targets: Sequence[Target],
+    cotangents: Callable[[torch.Tensor], Sequence[torch.Tensor]],
+    gradient: bool,
+    mixed: torch.dtype | None,
+    flip: bool,
+) -> _Passed:
     with recording_gradients(flip=flip) if gradient else torch.no_grad():
         # A tensor made under inference_mode cannot take part in a graph; its copy can.
         logits = run_forward(network, leaves, inputs.clone() if inputs.is_inference() else inputs, mixed)
@@ -56,30 +110,7 @@ def explain_batch(
             number: gradients_at(leaves, explained[number], weights[number], more=number != alive[-1])
             for number in alive
         }
-    size = tuple(inputs.shape[2:])
-
-    def evidence(number: int, place: int) -> Evidence:
-        leaf, activation = leaves[place], activations[place]
-        placement = placements[place] if placements else even_placement(size, tuple(activation.shape[2:]))
-
-        def score_of(other: torch.Tensor) -> torch.Tensor:
-            with torch.no_grad():
-                return scores(targets[number].of(run_forward(network, leaves, other, mixed)), weights[number])
-
-        return Evidence(
-            activation=activation,
-            gradient=gradients[number][place].to(activation.dtype) if number in gradients else _nothing(activation),
-            inputs=inputs,
-            score=totals[number],
-            positions=(windows or len(inputs)) * activation[0, 0].numel(),
-            pixels=pixels[number],
-            score_with=_tail(network, leaf, inputs, score_of),
-            score_of=score_of,
-            to_window=lambda maps: to_window(maps, size, placement),
-            progress=progress,
-        )
-
-    return [[evidence(number, place) for place in range(len(leaves))] for number in range(len(targets))]
+    return _Passed(activations, weights, totals, gradients)
 
 
 def collect(total: torch.Tensor | None, step: Gather, own: torch.Tensor) -> torch.Tensor:
