@@ -142,14 +142,14 @@ def test_what_libraries_print_never_gets_between_the_messages(a_client: MakeClie
         "import os, sys\n"
         'os.write(1, b\'before: {"id": 1}\\n\\xff\\xfe\\n{"id": 1, "kind": "no such kind", "body": {}}\\n[]\\n\')\n'
         "from SegHiResCAMLib.worker import jobs, server\n"
-        "real = jobs.reporter\n"
+        "real = jobs.Reporter\n"
         "def noisy(channel, identifier):\n"
         "    report = real(channel, identifier)\n"
         "    def printing(fraction, text):\n"
         "        print('printed'); os.write(1, b'from C'); os.system('echo from a child')\n"
         "        report(fraction, text)\n"
         "    return printing\n"
-        "jobs.reporter = noisy\n"
+        "jobs.Reporter = noisy\n"
         "server.main()"
     )
     client = a_client([sys.executable, "-c", code])

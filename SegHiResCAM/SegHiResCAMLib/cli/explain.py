@@ -27,12 +27,81 @@ from SegHiResCAMLib.records.question import HOW, WHAT, Question
 from SegHiResCAMLib.records.regions import Mask
 
 if TYPE_CHECKING:
+    from monai.data import MetaTensor
+
     from SegHiResCAMLib.engine.answer.explanation import ExplainRequest, Explanation
     from SegHiResCAMLib.engine.inference.segmentation import Segmentation
     from SegHiResCAMLib.engine.progress import Progress
+    from SegHiResCAMLib.writing.result import Result
 
 EVERY = "all"
 """Stands for every method in --compare."""
+
+
+Segments = Annotated[
+    list[str],
+    typer.Option(
+        "--segment",
+        "-s",
+        metavar="NAME",
+        help="The segment to explain; several share the forward passes.",
+        rich_help_panel=WHAT,
+    ),
+]
+Output = Annotated[
+    Path,
+    typer.Option(
+        "-o",
+        "--output",
+        metavar="DIR",
+        callback=utf_8_only,
+        help="Folder for the results.",
+        rich_help_panel=RESULTS,
+    ),
+]
+MaskFile = Annotated[
+    str | None,
+    typer.Option(
+        metavar="FILE",
+        help="Explain these voxels (above 0) in place of the predicted segment.",
+        rich_help_panel=WHAT,
+    ),
+]
+MaskValue = Annotated[
+    int | None,
+    typer.Option(metavar="N", help="Of a mask with several labels, the one to explain.", rich_help_panel=WHAT),
+]
+MaskSegment = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="Of a mask that is a segmentation file of several segments, the one to explain: name or ID.",
+        rich_help_panel=WHAT,
+    ),
+]
+Weighted = Annotated[
+    bool,
+    typer.Option("--weighted", help="The mask's values say how much each voxel counts.", rich_help_panel=WHAT),
+]
+Compare = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="METHOD",
+        help=f"Another method to compare with, as often as you like; '{EVERY}' for all.",
+        rich_help_panel=HOW,
+    ),
+]
+AsNifti = Annotated[
+    bool, typer.Option("--nifti", help="Heat map and label map as NIfTI, too.", rich_help_panel=RESULTS)
+]
+IntoDicom = Annotated[
+    str | None,
+    typer.Option(
+        metavar="FOLDER",
+        help="Write DICOM, too, into the study of this folder's series, from which the volume comes.",
+        rich_help_panel=RESULTS,
+    ),
+]
 
 
 @app.command(epilog="Example: seghirescam explain ct-dicom/ --model my-bundle --segment tumour -o why-tumour")
@@ -40,140 +109,47 @@ EVERY = "all"
 def explain(
     volume: VolumesArgument,
     model: ModelOption,
-    segment: Annotated[
-        list[str],
-        typer.Option(
-            "--segment",
-            "-s",
-            metavar="NAME",
-            help="The segment to explain; several share the forward passes.",
-            rich_help_panel=WHAT,
-        ),
-    ],
-    output: Annotated[
-        Path,
-        typer.Option(
-            "-o",
-            "--output",
-            metavar="DIR",
-            callback=utf_8_only,
-            help="Folder for the results.",
-            rich_help_panel=RESULTS,
-        ),
-    ],
-    mask: Annotated[
-        str | None,
-        typer.Option(
-            metavar="FILE",
-            help="Explain these voxels (above 0) in place of the predicted segment.",
-            rich_help_panel=WHAT,
-        ),
-    ] = None,
-    mask_value: Annotated[
-        int | None,
-        typer.Option(metavar="N", help="Of a mask with several labels, the one to explain.", rich_help_panel=WHAT),
-    ] = None,
-    mask_segment: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME",
-            help="Of a mask that is a segmentation file of several segments, the one to explain: name or ID.",
-            rich_help_panel=WHAT,
-        ),
-    ] = None,
-    weighted: Annotated[
-        bool,
-        typer.Option("--weighted", help="The mask's values say how much each voxel counts.", rich_help_panel=WHAT),
-    ] = False,
-    compare: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="METHOD",
-            help=f"Another method to compare with, as often as you like; '{EVERY}' for all.",
-            rich_help_panel=HOW,
-        ),
-    ] = None,
+    segment: Segments,
+    output: Output,
+    mask: MaskFile = None,
+    mask_value: MaskValue = None,
+    mask_segment: MaskSegment = None,
+    weighted: Weighted = False,
+    compare: Compare = None,
     series: SeriesOption = None,
-    nifti: Annotated[
-        bool, typer.Option("--nifti", help="Heat map and label map as NIfTI, too.", rich_help_panel=RESULTS)
-    ] = False,
-    dicom: Annotated[
-        str | None,
-        typer.Option(
-            metavar="FOLDER",
-            help="Write DICOM, too, into the study of this folder's series, from which the volume comes.",
-            rich_help_panel=RESULTS,
-        ),
-    ] = None,
+    nifti: AsNifti = False,
+    dicom: IntoDicom = None,
     as_json: JsonOption = False,
     *,
     chosen: dict[str, Any],
 ) -> None:
     """Explain why a model segmented a structure: heat map, segmentation, figures, scene for 3D Slicer, and `explanation.json`."""
     with job() as progress:
-        from SegHiResCAMLib.engine.answer.explain import explain_segments
         from SegHiResCAMLib.engine.answer.explanation import ExplainRequest
-        from SegHiResCAMLib.engine.cam.methods import METHODS, find_method
         from SegHiResCAMLib.engine.images.dicom.write import check_source
-        from SegHiResCAMLib.engine.images.findings import ReadingWarning
-        from SegHiResCAMLib.engine.images.masks import read_mask
         from SegHiResCAMLib.engine.models import open_model
         from SegHiResCAMLib.engine.progress import part
-        from SegHiResCAMLib.results import (
-            DICOM,
-            NIFTI,
-            NIFTI_LABELS,
-            begin_result,
-            check_room,
-            folders_of,
-            write_dicom_files,
-            write_explanation,
-            write_nifti,
-        )
+        from SegHiResCAMLib.results import NIFTI, NIFTI_LABELS, begin_result, check_room
 
-        warnings.simplefilter("ignore", ReadingWarning)  # each explanation lists these findings
         question = Question(segment=segment[0], **chosen)
         _check_mask_options(question, mask, mask_value, mask_segment, weighted)
         progress(0.0, "Reading")
-        every = EVERY in (compare or [])
-        others = [one for one in METHODS if one != question.method] if every else list(compare or [])
-        for name in others:
-            find_method(name)
+        others = _other_methods(question, compare or [])
         opened = open_model(model)
         names = [opened.label(one).name for one in segment]
         inputs = [*volume, model, opened.source, *filter(None, [mask, dicom])]
         with closing(begin_result(output, names, inputs, more=[NIFTI, NIFTI_LABELS] if nifti else [])) as result:
-            request = ExplainRequest(
-                volume=read_inputs(volume, series, part(progress, 0.0, 0.04)),
-                model=opened,
-                question=question,
-                mask=None
-                if mask is None
-                else read_mask(
-                    mask,
-                    segment=mask_segment,
-                    value=mask_value,
-                    weighted=weighted,
-                    progress=part(progress, 0.04, 0.05),
-                ),
-            )
+            marked = None
+            read = _read_inputs(volume, series, part(progress, 0.0, 0.04))
+            if mask is not None:
+                marked = _read_mask(mask, mask_segment, mask_value, weighted, part(progress, 0.04, 0.05))
             if dicom is not None:
-                check_source(request.volume, dicom, series)
-            check_room(result, request.volume, len(segment) * (1 + len(others)))
-            share = 0.9 / (1 + len(others))
-            found = [explain_segments(request, segment, progress=part(progress, 0.05, 0.05 + share))]
-            for number, name in enumerate(others, start=1):
-                report = part(progress, 0.05 + number * share, 0.05 + (number + 1) * share)
-                found += _also(request, segment, name, found[0][0].segmentation, report, skip=every)
+                check_source(read, dicom, series)
+            check_room(result, read, len(segment) * (1 + len(others)))
+            request = ExplainRequest(read, opened, question, marked)
+            by_segment = _explained(request, segment, others, EVERY in (compare or []), part(progress, 0.05, 0.95))
             progress(0.95, "Writing")
-            by_segment = [list(explanations) for explanations in zip(*found, strict=True)]
-            with open_scene() as scene:
-                for folder, explanations in zip(folders_of(result, names), by_segment, strict=True):
-                    write_explanation(scene, folder, request.volume, opened, explanations)
-                    if nifti:
-                        write_nifti(folder, explanations[0])
-                    if dicom is not None:
-                        write_dicom_files(folder / DICOM, explanations[0], opened, dicom, series)
+            _write(result, names, request, by_segment, nifti, dicom, series)
             progress(0.99, "Putting the files in place")
             written = result.put_in_place()
     if as_json:
@@ -188,6 +164,70 @@ def explain(
         for explanation in explanations:
             print_explanation(explanation)
     print_files(written)
+
+
+def _other_methods(question: Question, compare: list[str]) -> list[str]:
+    """The methods to compare with.
+
+    Raises:
+        EngineError: `method-unknown`.
+    """
+    from SegHiResCAMLib.engine.cam.methods import METHODS, find_method
+
+    others = [one for one in METHODS if one != question.method] if EVERY in compare else compare
+    for name in others:
+        find_method(name)
+    return others
+
+
+def _read_inputs(volume: list[str], series: str | None, progress: Progress) -> MetaTensor:
+    """The volume; what is found while it is read is part of each explanation, and not printed twice."""
+    from SegHiResCAMLib.engine.images.findings import ReadingWarning
+
+    warnings.simplefilter("ignore", ReadingWarning)
+    return read_inputs(volume, series, progress)
+
+
+def _read_mask(path: str, segment: str | None, value: int | None, weighted: bool, progress: Progress) -> MetaTensor:
+    from SegHiResCAMLib.engine.images.masks import read_mask
+
+    return read_mask(path, segment=segment, value=value, weighted=weighted, progress=progress)
+
+
+def _explained(
+    request: ExplainRequest, segments: list[str], others: list[str], skip: bool, progress: Progress
+) -> list[list[Explanation]]:
+    """For each segment, its explanation and those by the other methods; `skip` leaves out methods that do not suit the layer."""
+    from SegHiResCAMLib.engine.answer.explain import explain_segments
+    from SegHiResCAMLib.engine.progress import part
+
+    share = 1 / (1 + len(others))
+    found = [explain_segments(request, segments, progress=part(progress, 0.0, share))]
+    for number, name in enumerate(others, start=1):
+        report = part(progress, number * share, (number + 1) * share)
+        found += _also(request, segments, name, found[0][0].segmentation, report, skip=skip)
+    return [list(explanations) for explanations in zip(*found, strict=True)]
+
+
+def _write(
+    result: Result,
+    names: list[str],
+    request: ExplainRequest,
+    by_segment: list[list[Explanation]],
+    nifti: bool,
+    dicom: str | None,
+    series: str | None,
+) -> None:
+    """All files, beside their places."""
+    from SegHiResCAMLib.results import DICOM, folders_of, write_dicom_files, write_explanation, write_nifti
+
+    with open_scene() as scene:
+        for folder, explanations in zip(folders_of(result, names), by_segment, strict=True):
+            write_explanation(scene, folder, request.volume, request.model, explanations)
+            if nifti:
+                write_nifti(folder, explanations[0])
+            if dicom is not None:
+                write_dicom_files(folder / DICOM, explanations[0], request.model, dicom, series)
 
 
 def _also(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -89,67 +90,93 @@ def export_steps(
     Raises:
         SceneError: A file cannot be written.
     """
-    (signed, affine), record = volume_array(heatmap), explanation_of(heatmap)
-    assert record is not None  # `check_export` has seen to it
-    header = header_of(record) if file_format == "nrrd" else {}
-    volume, segmentation, table = (
-        heatmap.GetNodeReference(role) for role in (INPUT_VOLUME, SEGMENTATION, MEASUREMENTS)
-    )
-    rows = table_rows(table) if table is not None else None
-    taken = segmentation_file(segmentation) if segmentation is not None else None
-    write, left_out = FORMATS[file_format], []
-    maps = (f"heatmap.{file_format}", f"signed-map.{file_format}")
-    names, inputs = [*maps, SEGMENTS_FILE, PICTURE_FILE, TABLE_FILE, FACTS], _files_of(heatmap.GetScene())
-    begun: list[Result] = []
-
-    def write_maps() -> None:
-        begun.append(Result(folder, names, inputs, needed=signed.nbytes))
-        with _sentences(folder):
-            for index, (file, array) in enumerate(zip(maps, (np.maximum(signed, 0), signed), strict=True)):
-                write(
-                    begun[0].beside / file, array, affine, header,
-                    written=lambda share, done=index, file=file: report(MAPS * (done + share) / 2, f"Writing {file}"),
-                )  # fmt: skip
-
-    def write_segmentation(taken: SegmentationFile) -> None:
-        with _sentences(folder):
-            write_nrrd(
-                result.beside / SEGMENTS_FILE, layer_array(taken), taken.affine, taken.header, first_axis="list",
-                written=lambda share: report(MAPS + (SEGMENTS - MAPS) * share, f"Writing {SEGMENTS_FILE}"),
-            )  # fmt: skip
-
-    def write_rest() -> list[Path]:
-        with _sentences(folder):
-            if rows is not None:
-                with (result.beside / TABLE_FILE).open("w", encoding="utf-8", newline="") as file:
-                    csv.writer(file).writerows(rows)
-            (result.beside / FACTS).write_text(explanation_text(record), encoding="utf-8")
-            report(1.0, "Putting the files in place")
-            return result.put_in_place()
-
+    export = _Export(heatmap, folder, report, file_format)
+    left_out: list[str] = []
     try:
-        yield write_maps
-        (result,) = begun
-        if taken is not None:
-            yield lambda: write_segmentation(taken)
-        elif segmentation is not None:  # layers on different grids are Slicer's own business
-            save_segmentation(segmentation, result.beside / SEGMENTS_FILE)
-        background = volume or heatmap
-        drawn = [node for node in (background, heatmap, segmentation) if node is not None]
+        yield export.write_maps
+        yield from export.segmentation_steps()
         report(SEGMENTS, f"Drawing {PICTURE_FILE}")
         try:
-            picture = slice_picture_steps(
-                result.beside / PICTURE_FILE, background, heatmap, segmentation, opacity=opacity
-            )
-            yield from _while_there(drawn, picture)
+            yield from export.picture_steps(opacity)
         except SceneError as problem:  # matplotlib is not part of 3D Slicer, and a picture not worth failing for
             if isinstance(problem.__cause__, WritingError):
                 raise
             left_out.append(problem.sentence)
-        return Exported((yield write_rest), left_out)
+        return Exported((yield export.write_rest), left_out)
     finally:
-        for one in begun:
-            one.close()
+        export.close()
+
+
+class _Export:
+    """What is taken out of the scene at first, and how each file is made of it. What is called `write` may run in any thread."""
+
+    def __init__(self, heatmap: vtkMRMLScalarVolumeNode, folder: Path, report: Report, file_format: str) -> None:
+        record = explanation_of(heatmap)
+        assert record is not None  # `check_export` has seen to it
+        self._heatmap, self._folder, self._report, self._record = heatmap, folder, report, record
+        self._signed, self._affine = volume_array(heatmap)
+        self._format, self._header = file_format, header_of(record) if file_format == "nrrd" else {}
+        self._volume, self._segmentation, table = (
+            heatmap.GetNodeReference(role) for role in (INPUT_VOLUME, SEGMENTATION, MEASUREMENTS)
+        )
+        self._rows = table_rows(table) if table is not None else None
+        self._segments = segmentation_file(self._segmentation) if self._segmentation is not None else None
+        self._maps = (f"heatmap.{file_format}", f"signed-map.{file_format}")
+        self._inputs = _files_of(heatmap.GetScene())
+        self._result: Result | None = None
+
+    @property
+    def _beside(self) -> Path:
+        """Where the files are made."""
+        assert self._result is not None  # `write_maps` comes first
+        return self._result.beside
+
+    def write_maps(self) -> None:
+        names = [*self._maps, SEGMENTS_FILE, PICTURE_FILE, TABLE_FILE, FACTS]
+        self._result = Result(self._folder, names, self._inputs, needed=self._signed.nbytes)
+        with _sentences(self._folder):
+            for index, (file, array) in enumerate(
+                zip(self._maps, (np.maximum(self._signed, 0), self._signed), strict=True)
+            ):
+                FORMATS[self._format](
+                    self._beside / file, array, self._affine, self._header,
+                    written=lambda share, done=index, file=file: self._report(MAPS * (done + share) / 2, f"Writing {file}"),
+                )  # fmt: skip
+
+    def segmentation_steps(self) -> Steps:
+        if self._segments is not None:
+            yield partial(self._write_segmentation, self._segments)
+        elif self._segmentation is not None:  # layers on different grids are Slicer's own business
+            save_segmentation(self._segmentation, self._beside / SEGMENTS_FILE)
+
+    def _write_segmentation(self, taken: SegmentationFile) -> None:
+        with _sentences(self._folder):
+            write_nrrd(
+                self._beside / SEGMENTS_FILE, layer_array(taken), taken.affine, taken.header, first_axis="list",
+                written=lambda share: self._report(MAPS + (SEGMENTS - MAPS) * share, f"Writing {SEGMENTS_FILE}"),
+            )  # fmt: skip
+
+    def picture_steps(self, opacity: float) -> Steps:
+        background = self._volume or self._heatmap
+        drawn = [node for node in (background, self._heatmap, self._segmentation) if node is not None]
+        picture = slice_picture_steps(
+            self._beside / PICTURE_FILE, background, self._heatmap, self._segmentation, opacity=opacity
+        )
+        return _while_there(drawn, picture)
+
+    def write_rest(self) -> list[Path]:
+        with _sentences(self._folder):
+            if self._rows is not None:
+                with (self._beside / TABLE_FILE).open("w", encoding="utf-8", newline="") as file:
+                    csv.writer(file).writerows(self._rows)
+            (self._beside / FACTS).write_text(explanation_text(self._record), encoding="utf-8")
+            self._report(1.0, "Putting the files in place")
+            assert self._result is not None
+            return self._result.put_in_place()
+
+    def close(self) -> None:
+        if self._result is not None:
+            self._result.close()
 
 
 def _while_there(nodes: list[Any], steps: Steps) -> Steps:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 import traceback
-from collections.abc import Callable
 
 from SegHiResCAMLib.engine.errors import Cancelled, EngineError
 from SegHiResCAMLib.out_of_memory import is_out_of_memory
@@ -20,7 +19,7 @@ REPORTED_EVERY = 0.1
 def run_job(channel: Channel, identifier: int, request: object, kept: Kept) -> Result | Error:
     """Answer a request; its arrays are files in the private folder then."""
     try:
-        found, arrays = answer(request, kept, reporter(channel, identifier))
+        found, arrays = answer(request, kept, Reporter(channel, identifier))
         files = {name: f"result-{identifier}-{name}.npy" for name in arrays}
         for name, file in files.items():
             save_array(arrays[name], kept.folder / file, lambda: check(channel, identifier))
@@ -32,7 +31,7 @@ def run_job(channel: Channel, identifier: int, request: object, kept: Kept) -> R
 
 
 def check(channel: Channel, identifier: int) -> None:
-    """Stop where the client has given the request up.
+    """Stop where the client has cancelled the request.
 
     Raises:
         Cancelled: It has.
@@ -41,21 +40,31 @@ def check(channel: Channel, identifier: int) -> None:
         raise Cancelled
 
 
-def reporter(channel: Channel, identifier: int) -> Callable[[float, str], None]:
-    """A progress callback for the engine, which is also where a request is cancelled."""
-    start = time.monotonic()
-    reported_at, reported_text = 0.0, ""
+class Reporter:
+    """A progress callback for the engine, which is also where a request is cancelled.
 
-    def report(fraction: float, text: str) -> None:
-        nonlocal reported_at, reported_text
-        check(channel, identifier)
+    Args:
+        channel: To the client.
+        identifier: Of the request.
+    """
+
+    def __init__(self, channel: Channel, identifier: int) -> None:
+        self._channel, self._identifier = channel, identifier
+        self._start, self._reported_at, self._text = time.monotonic(), 0.0, ""
+
+    def __call__(self, fraction: float, text: str) -> None:
+        """Report, where enough time has passed or something else is being done.
+
+        Raises:
+            Cancelled: The client has cancelled the request.
+        """
+        check(self._channel, self._identifier)
         now = time.monotonic()
-        if now - reported_at < REPORTED_EVERY and text == reported_text:
+        if now - self._reported_at < REPORTED_EVERY and text == self._text:
             return
-        reported_at, reported_text = now, text
-        channel.send(identifier, Progress(min(max(fraction, 0.0), 1.0), text, remaining_seconds(now - start, fraction)))
-
-    return report
+        self._reported_at, self._text = now, text
+        remaining = remaining_seconds(now - self._start, fraction)
+        self._channel.send(self._identifier, Progress(min(max(fraction, 0.0), 1.0), text, remaining))
 
 
 def remaining_seconds(elapsed: float, fraction: float) -> float | None:
