@@ -171,8 +171,8 @@ def test_counters_of_training_may_be_missing(saved: Saved) -> None:
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        ({"bias": False}, "no place in it"),  # the file's biases would be lost
-        ({"norm": "instance"}, "no place in it"),  # and its statistics
+        ({"bias": False}, "do not belong to it"),  # the file's biases would be lost
+        ({"norm": "instance"}, "do not belong to it"),  # and its statistics
         ({"num_res_units": 0}, "missing"),
         ({"channels": [4, 9]}, "another shape"),
         ({"out_channels": 3}, "another shape"),
