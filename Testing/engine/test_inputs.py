@@ -179,7 +179,7 @@ def test_a_grey_picture_is_the_same_in_every_colour(tmp_path: Path, colours: np.
 
 def test_a_grey_volume_is_no_picture_in_colour(tmp_path: Path) -> None:
     model = bundle(tmp_path, {"spatial_dims": 2}, ["R", "G", "B"], **PICTURES)
-    with pytest.raises(EngineError, match=r"takes colour pictures \(red, green and blue\), but was given 1 channel"):
+    with pytest.raises(EngineError, match=r"takes colour images \(red, green and blue\), but was given 1 channel"):
         prepare(model, volume_from_array(np.ones(SHAPE), np.eye(4)))
 
 

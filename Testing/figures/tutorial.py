@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import nullcontext
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -32,7 +33,7 @@ def main() -> None:
     FOLDER.mkdir(exist_ok=True)
     with headless_application() as application, tempfile.TemporaryDirectory() as temporary:
         results = Path(temporary) / "demo"
-        run_demo(application.scene, results, lambda _fraction, _text: None)
+        run_demo(lambda: nullcontext(application.scene), results, lambda _fraction, _text: None)
         shutil.copy(results / OVERLAY, FOLDER / "tutorial-overlay.png")
         shutil.copy(results / COMPARISON, FOLDER / "tutorial-comparison.png")
         draw_set_up(application, Path(temporary) / "python")

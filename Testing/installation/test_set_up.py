@@ -156,7 +156,7 @@ def test_one_press_installs_everything_from_a_wheelhouse_and_says_ready(
     }
     (question,) = yes
     assert "torch>=2.10" in question
-    assert "comes from the folder" in question
+    assert "is installed from the folder" in question
     assert "3 GB" not in question
     assert "the extension PyTorch" not in question
 

@@ -229,7 +229,7 @@ def test_an_export_replaces_the_one_before_and_no_file_that_the_scene_was_loaded
 
 
 def test_only_heat_maps_are_exported(logic: Any, a_volume: Any, tmp_path: Path) -> None:
-    with pytest.raises(SceneError, match="CT is no heat map"):
+    with pytest.raises(SceneError, match="'CT' is not a heat map"):
         logic.export(a_volume, tmp_path / "out")
     assert list(tmp_path.iterdir()) == []
 

@@ -84,7 +84,7 @@ def test_a_segment_is_set_against_another(
     ui = desktop.ui
     choose(ui.contrastSelector, other)
     assert not ui.contrastWeightBox.isHidden()
-    assert ui.advancedSection.text == f"Advanced (rather than {other})"
+    assert ui.advancedSection.text == f"Advanced (contrast with {other})"
     ui.contrastWeightBox.setValue(0.5)
     heatmap = explain(desktop)
     assert explanation_of(heatmap).question.contrast_weight == 0.5
@@ -108,7 +108,7 @@ def test_why_a_method_and_a_contrast_do_not_go_together_is_said(desktop: Desktop
     ui = desktop.ui
     choose(ui.contrastSelector, "kidney")
     choose(ui.compareSelector, "Seg-Eigen CAM")
-    assert "Seg-Eigen CAM looks at no segment" in ui.reasonLabel.text
+    assert "Seg-Eigen CAM does not depend on a class" in ui.reasonLabel.text
     assert not ui.explainButton.enabled
     choose(ui.contrastSelector, "nothing")
     assert (ui.reasonLabel.text, ui.explainButton.enabled) == ("", True)

@@ -142,8 +142,8 @@ def test_it_is_described_and_asked_about_before_it_comes_and_then_it_opens(
     (question,) = answers["asked"]
     for told in ("Tiny kidneys", "kidney, tumour", "MIT", " kB", "127.0.0.1", "A colleague", str(folder / "cache")):
         assert told in question
-    assert ui.modelFacts.text.startswith("Tiny kidneys outlines kidney, tumour. Licence: MIT. Not on this machine yet")
-    assert ui.reasonLabel.text == "The model is not on this machine yet: press Download."
+    assert ui.modelFacts.text.startswith("Tiny kidneys segments kidney, tumour. Licence: MIT. Not on this computer yet")
+    assert ui.reasonLabel.text == "The model is not on this computer yet. Press Download."
     assert not ui.segmentButton.enabled
     assert files(folder) == []
     answers["yes"] = True

@@ -51,7 +51,7 @@ def test_five_clicks_lead_from_a_volume_to_an_explained_tumour(desktop: Desktop,
     ui.volumeSelector.setCurrentNode(volume)
     choose(ui.modelSelector, "Kidney phantom, 3D")
     idle(desktop)
-    assert ui.modelFacts.text == "Kidney phantom, 3D U-Net outlines kidney, tumour, cyst. Licence: Apache-2.0."
+    assert ui.modelFacts.text == "Kidney phantom, 3D U-Net segments kidney, tumour, cyst. Licence: Apache-2.0."
     ui.segmentButton.click()
     idle(desktop)
     choose_segment(desktop, "tumour")

@@ -1,4 +1,4 @@
-"""What a command is given: the volumes that a model looks at."""
+"""What a command is given: the volumes, one for each of a model's inputs."""
 
 from __future__ import annotations
 

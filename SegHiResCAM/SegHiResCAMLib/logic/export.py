@@ -57,7 +57,7 @@ def check_export(heatmap: vtkMRMLScalarVolumeNode, file_format: str) -> None:
         SceneError: The node is no heat map, or the format cannot hold it.
     """
     if explanation_of(heatmap) is None:
-        sentence = f"{heatmap.GetName()} is no heat map of SegHiResCAM: choose one that Explain has made."
+        sentence = f"'{heatmap.GetName()}' is not a heat map of SegHiResCAM. Choose one that Explain has made."
         raise SceneError(sentence)
     if file_format not in FORMATS:
         sentence = f"There is no format {file_format}: choose one of {', '.join(FORMATS)}."

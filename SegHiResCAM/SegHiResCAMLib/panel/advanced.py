@@ -93,7 +93,7 @@ def refine_with(state: State) -> list[str]:
 
 def _summary(state: State) -> list[str]:
     contrast, layers = contrast_of(state), refine_with(state)
-    said = [_("rather than {segment}").format(segment=contrast)] if contrast else []
+    said = [_("contrast with {segment}").format(segment=contrast)] if contrast else []
     if layers:
         said.append(_("{count} more layers").format(count=len(layers)) if len(layers) > 1 else _("1 more layer"))
     methods = (state.parameters.method, state.parameters.compareWith)

@@ -1,4 +1,4 @@
-"""A model of a catalogue that is not on this machine yet: what it is, a question, and its download."""
+"""A model of a catalogue that is not on this computer yet: what it is, a question, and its download."""
 
 from __future__ import annotations
 
@@ -80,10 +80,10 @@ class ModelDownload:
 
 
 def described(model: OfferedModel) -> str:
-    """What a model outlines and its licence, before it is there."""
+    """What a model segments and its licence, before it is there."""
     pending = model.pending
     size = f" ({readable(pending.size)})" if pending and pending.size else ""
-    return _("{model} outlines {segments}. {licence}. Not on this machine yet{size}.").format(
+    return _("{model} segments {segments}. {licence}. Not on this computer yet{size}.").format(
         model=model.title,
         segments=several(model.labels),
         licence=licence_of(model.licence),
@@ -93,7 +93,7 @@ def described(model: OfferedModel) -> str:
 
 def licence_of(licence: str) -> str:
     """A licence as a phrase."""
-    return _("Licence: {licence}").format(licence=licence) if licence else _("Its licence is unknown")
+    return _("Licence: {licence}").format(licence=licence) if licence else _("Its licence is not stated")
 
 
 def several(names: tuple[str, ...] | list[str], most: int = 12) -> str:
@@ -106,7 +106,7 @@ def _question(model: OfferedModel, pending: Pending) -> str:
     size = readable(pending.size) if pending.size else _("size unknown")
     lines = [
         _("Download {model} ({size})?").format(model=model.title, size=size),
-        _("It outlines {segments}.").format(segments=several(model.labels)),
+        _("It segments {segments}.").format(segments=several(model.labels)),
         licence_of(model.licence) + ".",
         _("From {hosts}").format(hosts=", ".join(pending.hosts)) + (f" ({model.source})" if model.source else "") + ".",
         _("To {folder}.").format(folder=pending.folder),

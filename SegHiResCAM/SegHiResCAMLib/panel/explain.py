@@ -1,4 +1,4 @@
-"""Section 3: why did the network outline this?"""
+"""Section 3: why did the network segment this?"""
 
 from __future__ import annotations
 

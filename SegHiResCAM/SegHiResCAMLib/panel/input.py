@@ -96,7 +96,7 @@ class InputSection:
     def _opened(self, path: str, opened: ModelOpened) -> None:
         state = self._state
         state.model, state.methods = opened.model, opened.methods
-        state.ui.modelFacts.text = _("{name} outlines {segments}. {licence}.").format(
+        state.ui.modelFacts.text = _("{name} segments {segments}. {licence}.").format(
             name=state.model.name, segments=several(state.labels), licence=licence_of(state.model.licence)
         )
         state.ui.modelFacts.toolTip = state.model.description
@@ -126,7 +126,7 @@ class InputSection:
 
 
 def first_input(scene: vtkMRMLScene) -> Any:
-    """The first volume that is no heat map."""
+    """The first volume that is not a heat map."""
     for index in range(scene.GetNumberOfNodesByClass("vtkMRMLScalarVolumeNode")):
         node = scene.GetNthNodeByClass(index, "vtkMRMLScalarVolumeNode")
         is_image = node.GetClassName() == "vtkMRMLScalarVolumeNode"

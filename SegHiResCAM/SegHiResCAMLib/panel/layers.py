@@ -1,4 +1,4 @@
-"""Which layer: the suggested one first, the others as a table that says how fine they are and what speaks against them."""
+"""Which layer: the suggested one first, the others as a table that says how fine they are, and their caveats."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ class LayerTable:
             (one.name, _grid(one.grid), _mm(one.mm), self._caveats(one, one.name == listed.suggested)) for one in layers
         ]
         table = self._state.ui.layerTable
-        fill_table(table, [_("Layer"), _("Grid"), _("mm"), _("Marks")], rows, wide=3)
+        fill_table(table, [_("Layer"), _("Grid"), _("Spacing, mm"), _("Caveats")], rows, wide=3)
         table.setTextElideMode(qt.Qt.ElideLeft)  # names differ at their ends
         header = table.horizontalHeader()
         header.setSectionResizeMode(0, qt.QHeaderView.Interactive)
@@ -123,7 +123,7 @@ class LayerTable:
         return _("{layer} (suggested)").format(layer=chosen) if chosen == self._state.layers.suggested else chosen
 
     def _sentences(self, chosen: str) -> str:
-        """What is to be known of a layer: why it is suggested, and what speaks against it."""
+        """What is to be known of a layer: why it is suggested, and its caveats."""
         listed = self._state.layers
         if listed is None:
             return ""

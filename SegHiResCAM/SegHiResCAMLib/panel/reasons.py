@@ -41,7 +41,7 @@ def _why_not_this_model(state: State) -> str:
     if not state.model_path:
         return _("Choose a model above.")
     if state.is_pending:
-        return _("The model is not on this machine yet: press Download.")
+        return _("The model is not on this computer yet. Press Download.")
     if state.model is None:
         return _("The model is not open: see what is said below, or choose it again.")
     count = state.model.in_channels
@@ -65,7 +65,7 @@ def _why_not_this_segment(state: State) -> str:
 def _why_not_this_pixel_set(parameters: Any) -> str:
     chosen = parameters.pixelSet
     if chosen == DRAWN and parameters.segmentation is None:
-        return _("There is no drawn segment: choose a segmentation, or another pixel set.")
+        return _("There is no drawn segment. Choose a segmentation, or another region under Explain what.")
     if chosen in (POINTS, SPHERE) and parameters.points is None:
         return _("Choose or make a point list, and place a point in a slice view.")
     if chosen == BOX and parameters.roi is None:
@@ -81,6 +81,6 @@ def _why_not_this_contrast(state: State) -> str:
     blind = [method.title for method in methods if method and method.ignores_class]
     if blind:
         return _(
-            "{method} looks at no segment, so nothing can be set against it: choose another method, or Rather than: nothing."
+            "{method} does not depend on a class, so it cannot be combined with a contrast class. Choose another method, or set Contrast with to nothing."
         ).format(method=blind[0])
     return ""

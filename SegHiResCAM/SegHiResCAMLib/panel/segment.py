@@ -1,4 +1,4 @@
-"""Section 2: outline what the model knows."""
+"""Section 2: segment the volume."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class SegmentSection:
         reason = why_not_segment(state)
         button.text = _("Cancel") if running else _("&Segment")
         button.enabled = running or not (reason or state.work.name)
-        button.toolTip = reason or _("Outline in the volume what the model knows.")
+        button.toolTip = reason or _("Segment the volume with the selected model.")
 
     def _clicked(self) -> None:
         state = self._state

@@ -229,9 +229,7 @@ class SetUpSection:
             lines.append(_("It replaces {names}, for all of 3D Slicer.").format(names=", ".join(replaced)))
         if any(finding.package.name == "torch" for finding in missing):
             if self.report.offline:
-                lines.append(
-                    _("pip is told to ask no server, so PyTorch comes from the folder that it is told to look in.")
-                )
+                lines.append(_("pip uses no server, so PyTorch is installed from the folder that pip searches."))
             else:
                 lines.append(_("PyTorch downloads up to 3 GB."))
             if not self.report.offline and _pytorch_extension() is None:

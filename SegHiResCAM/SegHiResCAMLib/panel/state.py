@@ -51,7 +51,7 @@ class State:
 
     @property
     def volumes(self) -> list[Any]:
-        """The chosen volumes that the model looks at; None where one is missing."""
+        """The chosen volumes, one for each of the model's inputs; None where one is missing."""
         count = self.model.in_channels if self.model else 1
         names = ["inputVolume", "inputVolume2", "inputVolume3", "inputVolume4"]
         return [getattr(self.parameters, name) for name in names[:count]]
@@ -62,7 +62,7 @@ class State:
 
     @property
     def labels(self) -> list[str]:
-        """What the model outlines."""
+        """What the model segments."""
         return [label.name for label in self.model.labels] if self.model else []
 
     @property

@@ -108,7 +108,7 @@ class Revealed:
                 into[image] = one.to(into)
 
     def segmentation(self, prepared: PreparedVolume, axis: Axis) -> Segmentation:
-        """What the model outlines, once every window has been taken in."""
+        """What the model segments, once every window has been taken in."""
         return segmentation_of(from_stack(self.model, prepared.image, axis, self.labels), prepared, axis)
 
 

@@ -124,7 +124,7 @@ def _channels_differ(model: SegmentationModel, given: int) -> EngineError:
         sentence = f"'{model.name}' takes one grey volume, but was given {given} channels. Give one of them alone."
     elif is_colour(model):
         sentence = (
-            f"'{model.name}' takes colour pictures (red, green and blue), but was given {given} channel(s). Give a picture in colour, "
+            f"'{model.name}' takes colour images (red, green and blue), but was given {given} channel(s). Give a colour image, "
             "or choose another model."
         )
     else:
@@ -134,7 +134,7 @@ def _channels_differ(model: SegmentationModel, given: int) -> EngineError:
 
 
 def is_colour(model: SegmentationModel) -> bool:
-    """Whether a model looks at colour pictures: its inputs are called red, green and blue."""
+    """Whether a model takes colour images: its inputs are called red, green and blue."""
     return [name[:1].casefold() for name in model.inputs] == ["r", "g", "b"]
 
 

@@ -24,7 +24,7 @@ from SegHiResCAMLib.records.question import Axis, Device, Mode
 
 @dataclass(frozen=True)
 class Segmentation:
-    """What a model outlines in a volume.
+    """What a model segments in a volume.
 
     Attributes:
         labels: Label map (1, i, j, k), int16, on the volume's own grid; values as in `SegmentationModel.labels`.

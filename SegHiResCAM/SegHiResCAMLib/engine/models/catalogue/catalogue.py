@@ -61,7 +61,7 @@ def present(name: str) -> Entry | None:
     size = f" ({readable(entry.size)})" if entry.size else ""
     raise EngineError(
         "model-not-downloaded",
-        f"'{name}' is in the catalogue, but not on this machine. 'seghirescam models get {name}' downloads it{size}.",
+        f"'{name}' is in the catalogue, but not on this computer. 'seghirescam models get {name}' downloads it{size}.",
     )
 
 
