@@ -11,6 +11,7 @@ import torch
 from monai.inferers import SimpleInferer, SlidingWindowInferer
 from monai.networks import nets
 from monai.transforms import Compose
+from refusals import refusal
 from torch import nn
 
 from SegHiResCAMLib.engine.inference.fitting import windows_of
@@ -136,3 +137,10 @@ def test_a_torchscript_archive_is_padded_no_further_than_its_network(size: tuple
     images = torch.randn(1, 1, *size, generator=torch.Generator().manual_seed(2))
     assert windows_of(hidden, size).size == windows_of(model(net, 2), size).size
     torch.testing.assert_close(predicted(hidden, images), predicted(model(net, 2), images))
+
+
+def test_a_window_that_the_network_cannot_take_is_refused_with_a_message() -> None:
+    of = model(network("UNet", {**UNET, "strides": [2, 2]}), 3, size=(18, 18, 18))
+    error = refusal(lambda: windows_of(of, (40, 40, 40)))
+    assert error.code == "window-unfit"
+    assert "18 x 18 x 18" in error.sentence

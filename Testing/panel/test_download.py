@@ -151,7 +151,7 @@ def test_it_is_described_and_asked_about_before_it_comes_and_then_it_opens(
     assert ui.downloadButton.text == "Cancel"
     idle(desktop)
     assert len(answers["asked"]) == 2
-    assert ui.modelFacts.text == "Tiny network outlines kidney, tumour. Licence: Apache-2.0."
+    assert ui.modelFacts.text == "Tiny network segments kidney, tumour. Licence: Apache-2.0."
     assert ui.downloadButton.isHidden()
     assert "Tiny kidneys" in offered(desktop)
     assert files(folder) == ["download.json", "tiny.zip"]

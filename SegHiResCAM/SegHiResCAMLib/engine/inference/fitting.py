@@ -12,6 +12,7 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import nn
 
+from SegHiResCAMLib.engine.errors import EngineError
 from SegHiResCAMLib.engine.free_memory import refuse_out_of_memory
 from SegHiResCAMLib.engine.inference.windows import Windows, plan_windows, window_size
 from SegHiResCAMLib.engine.models.model import SegmentationModel
@@ -26,13 +27,31 @@ _tried: WeakKeyDictionary[nn.Module, dict[Size, bool]] = WeakKeyDictionary()
 
 
 def windows_of(model: SegmentationModel, image: Size) -> Windows:
-    """The windows in which a model predicts an image of this size, as `plan_windows`."""
-    return plan_windows(image, model.window, _fits(model))
+    """The windows in which a model predicts an image of this size, as `plan_windows`.
+
+    Raises:
+        EngineError: `window-unfit`, where the network cannot take the windows that its description names; as `plan_windows`.
+    """
+    fits = _fits(model)
+    windows = plan_windows(image, model.window, fits)
+    if not model.layers_hidden and not fits(windows.size) and any(map(fits, _usual(model.spatial_dims))):
+        size = " x ".join(map(str, windows.size))
+        raise EngineError(
+            "window-unfit",
+            f"The network of '{model.name}' cannot compute windows of {size} voxels, which its description names. Correct the window size there "
+            "(roi_size of the inferer, or window), or ask the model's author.",
+        )
+    return windows
 
 
 def nominal_window(model: SegmentationModel) -> Size:
     """The size of a model's windows where no image is known."""
     return window_size((NOMINAL,) * model.spatial_dims, model.window, _fits(model))
+
+
+def _usual(dims: int) -> list[Size]:
+    """Sizes of which every network that can be tried takes one, but for those of a fixed size."""
+    return [(length,) * dims for length in (64, 96, NOMINAL)]
 
 
 def _fits(model: SegmentationModel) -> Callable[[Size], bool]:
