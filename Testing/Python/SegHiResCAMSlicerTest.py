@@ -89,7 +89,7 @@ class SegHiResCAMSlicerTest(ScriptedLoadableModuleTest):
             self.skipTest("PyTorch is installed")
         from SegHiResCAMLib.logic.job import ExplainerError
 
-        with self.assertRaisesRegex(ExplainerError, "install PyTorch"):
+        with self.assertRaisesRegex(ExplainerError, "Install PyTorch"):
             self._logic().segment(self._ball(), self._model())
         self.assertEqual(slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode"), 0)
 

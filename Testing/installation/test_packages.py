@@ -65,4 +65,8 @@ def test_the_pytorch_that_is_asked_for_has_no_known_hole_in_reading_weights() ->
         asked = re.findall(r"\btorch>=([\d.]+)", (ROOT / file).read_text(encoding="utf-8"))
         assert asked, file
         assert all(numbers(version) >= (2, 10) for version in asked), file
+
+
+@pytest.mark.engine
+def test_the_pytorch_that_is_installed_has_no_known_hole_in_reading_weights() -> None:
     assert numbers(metadata.version("torch")) >= (2, 10)
