@@ -21,7 +21,7 @@ from SegHiResCAMLib.panel.segment import SegmentSection
 from SegHiResCAMLib.panel.set_up import SetUpSection
 from SegHiResCAMLib.panel.state import State
 from SegHiResCAMLib.panel.work import Work
-from SegHiResCAMLib.scene.heatmap import METHOD
+from SegHiResCAMLib.provenance import METHOD
 from SegHiResCAMLib.scene.removal import belongings, remove_nodes
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 LIVE_KEY = "E"
 
 
-class Panel(VTKObservationMixin):
+class Panel(VTKObservationMixin):  # type: ignore[misc]
     """The sections, what they share, and the parameter node that they follow.
 
     Args:
@@ -108,13 +108,13 @@ class Panel(VTKObservationMixin):
         if getattr(self.parent, "isEntered", False):
             self.enter()
 
-    @vtk.calldata_type(vtk.VTK_OBJECT)
+    @vtk.calldata_type(vtk.VTK_OBJECT)  # type: ignore[untyped-decorator]
     def _node_added(self, _scene: Any, _event: Any, node: Any) -> None:
         parameters = self.state.parameters
         if parameters is not None and parameters.inputVolume is None and node.IsA("vtkMRMLScalarVolumeNode"):
             qt.QTimer.singleShot(0, self._refresh)  # whoever adds it is not done with it yet
 
-    @vtk.calldata_type(vtk.VTK_OBJECT)
+    @vtk.calldata_type(vtk.VTK_OBJECT)  # type: ignore[untyped-decorator]
     def _node_removed(self, scene: vtkMRMLScene, _event: Any, node: Any) -> None:
         if node.GetAttribute(METHOD) and not scene.IsClosing():
             left = belongings(scene, node)

@@ -11,12 +11,12 @@ from slicer.i18n import tr as _
 from SegHiResCAMLib.panel.findings import refresh_findings
 from SegHiResCAMLib.panel.parameters import RAW, SLICE
 from SegHiResCAMLib.panel.state import State
+from SegHiResCAMLib.provenance import METHOD
 from SegHiResCAMLib.scene.appearance import Appearance, apply_appearance
 from SegHiResCAMLib.scene.comparison import hide_comparison, show_comparison
 from SegHiResCAMLib.scene.errors import SceneError
 from SegHiResCAMLib.scene.heatmap import (
     INPUT_VOLUME,
-    METHOD,
     SEGMENTATION,
     explanation_of,
     heatmap_maximum,

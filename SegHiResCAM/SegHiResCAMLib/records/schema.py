@@ -19,7 +19,7 @@ def schema_of(record: type[Any], title: str, identifier: str) -> dict[str, Any]:
     """The schema (draft 2020-12) of a record's JSON form, with its docstrings as descriptions."""
     definitions: dict[str, Any] = {}
     reference = _of_record(record, definitions)
-    body = definitions.pop(reference["$ref"].rpartition("/")[2])
+    body: dict[str, Any] = definitions.pop(reference["$ref"].rpartition("/")[2])
     head = {"$schema": "https://json-schema.org/draft/2020-12/schema", "$id": identifier, "title": title}
     return head | body | {"$defs": dict(sorted(definitions.items()))}
 

@@ -78,7 +78,8 @@ def apply_appearance(node: vtkMRMLScalarVolumeNode, look: Appearance) -> None:
 
 def _diverging_table(scene: vtkMRMLScene, hidden: float) -> vtkMRMLColorTableNode:
     """The scene's table from blue over white to red, transparent within the hidden fraction around its middle."""
-    table = scene.GetFirstNodeByName(DIVERGING) or scene.AddNewNodeByClass("vtkMRMLColorTableNode", DIVERGING)
+    found = scene.GetFirstNodeByName(DIVERGING)
+    table: vtkMRMLColorTableNode = found or scene.AddNewNodeByClass("vtkMRMLColorTableNode", DIVERGING)
     modified = table.StartModify()
     if table.GetNumberOfColors() != _ENTRIES:
         table.SetTypeToUser()

@@ -97,7 +97,7 @@ def hide_comparison(scene: vtkMRMLScene) -> None:
 def composite_of(scene: vtkMRMLScene, view: str) -> vtkMRMLSliceCompositeNode | None:
     """The vtkMRMLSliceCompositeNode of a slice view, None while there is none."""
     for index in range(scene.GetNumberOfNodesByClass("vtkMRMLSliceCompositeNode")):
-        node = scene.GetNthNodeByClass(index, "vtkMRMLSliceCompositeNode")
+        node: vtkMRMLSliceCompositeNode = scene.GetNthNodeByClass(index, "vtkMRMLSliceCompositeNode")
         if node.GetLayoutName() == view:
             return node
     return None
@@ -119,7 +119,8 @@ def _place(view: vtkMRMLSliceNode, volume: vtkMRMLScalarVolumeNode, ras: Array) 
 
 
 def _layout(scene: vtkMRMLScene) -> vtkMRMLLayoutNode | None:
-    return scene.GetFirstNodeByClass("vtkMRMLLayoutNode")
+    layout: vtkMRMLLayoutNode | None = scene.GetFirstNodeByClass("vtkMRMLLayoutNode")
+    return layout
 
 
 def _description() -> str:

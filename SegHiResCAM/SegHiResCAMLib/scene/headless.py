@@ -157,7 +157,7 @@ def _slice_view(
     slicer: ModuleType, scene: vtkMRMLScene, core: vtkMRMLApplicationLogic, name: str, orientation: str
 ) -> vtkMRMLSliceLogic:
     """Add one of the desktop's slice views, so that a saved scene opens there as it was shown here."""
-    logic = slicer.vtkMRMLSliceLogic()
+    logic: vtkMRMLSliceLogic = slicer.vtkMRMLSliceLogic()
     logic.SetMRMLApplicationLogic(core)
     core.GetSliceLogics().AddItem(logic)
     logic.SetMRMLScene(scene)
@@ -168,7 +168,7 @@ def _slice_view(
 def _remote_io(slicer: ModuleType, scene: vtkMRMLScene, cache: Path) -> vtkMRMLRemoteIOLogic:
     """Set up what reading a scene bundle asks for, although nothing here is remote."""
     cache.mkdir()
-    remote = slicer.vtkMRMLRemoteIOLogic()
+    remote: vtkMRMLRemoteIOLogic = slicer.vtkMRMLRemoteIOLogic()
     remote.SetMRMLScene(scene)
     remote.GetCacheManager().SetRemoteCacheDirectory(str(cache))
     remote.AddDataIOToScene()

@@ -54,7 +54,7 @@ def prepare_map(array: Array) -> PreparedMap:
         array: (i, j, k) raw values, in the units that the record names.
 
     Raises:
-        SceneError: The map has values that are no numbers.
+        SceneError: The map has values that are NaN or infinite.
     """
     values = np.asarray(array, dtype=np.float32)
     highest, lowest = float(values.max()), float(values.min())
@@ -93,7 +93,7 @@ def add_heatmap(
     """
     prepared = array if isinstance(array, PreparedMap) else prepare_map(array)
     name = ", ".join(filter(None, [record.method, record.question.segment, record.model.name]))
-    node = scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", name or "Heat map")
+    node: vtkMRMLScalarVolumeNode = scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", name or "Heat map")
     node.CreateDefaultDisplayNodes()
     node.GetDisplayNode().AutoWindowLevelOff()  # before there are voxels, or it looks at every one of them
     set_image(node, prepared.image, affine)

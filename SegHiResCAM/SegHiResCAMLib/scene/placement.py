@@ -32,7 +32,7 @@ def add_to_hierarchy(scene: vtkMRMLScene, node: vtkMRMLNode) -> None:
 
 
 def _item(hierarchy: vtkMRMLSubjectHierarchyNode, node: vtkMRMLNode) -> int:
-    item = hierarchy.GetItemByDataNode(node)
+    item: int = hierarchy.GetItemByDataNode(node)
     if item == hierarchy.GetInvalidItemID():
         item = hierarchy.CreateItem(hierarchy.GetSceneItemID(), node)
     return item

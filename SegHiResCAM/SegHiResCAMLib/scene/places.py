@@ -96,7 +96,7 @@ def mouse_position(scene: vtkMRMLScene) -> Array | None:
 
 
 def _crosshair(scene: vtkMRMLScene) -> vtkMRMLCrosshairNode:
-    node = scene.GetFirstNodeByClass("vtkMRMLCrosshairNode")
+    node: vtkMRMLCrosshairNode | None = scene.GetFirstNodeByClass("vtkMRMLCrosshairNode")
     if node is None:
         sentence = "There is no crosshair without slice views. Open 3D Slicer's main window."
         raise SceneError(sentence)

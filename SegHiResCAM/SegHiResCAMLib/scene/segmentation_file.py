@@ -75,7 +75,7 @@ def _images(node: vtkMRMLSegmentationNode) -> list[vtkOrientedImageData]:
 
 
 def _is_drawn(image: vtkOrientedImageData) -> bool:
-    return image is not None and image.GetNumberOfPoints() > 0
+    return image is not None and bool(image.GetNumberOfPoints())
 
 
 def _layer(image: vtkOrientedImageData, start: Array) -> Layer:

@@ -108,7 +108,7 @@ def add_segmentation(
         SceneError: The labels are no integers in three axes, or two segments share a value.
     """
     layer = prepare_labels(labels, affine, segments) if isinstance(labels, np.ndarray) else labels
-    node = scene.AddNewNodeByClass("vtkMRMLSegmentationNode", name)
+    node: vtkMRMLSegmentationNode = scene.AddNewNodeByClass("vtkMRMLSegmentationNode", name)
     node.CreateDefaultDisplayNodes()
     node.SetReferenceImageGeometryParameterFromVolumeNode(reference_volume)
     segmentation = node.GetSegmentation()

@@ -189,4 +189,5 @@ def _layer(volume: vtkMRMLScalarVolumeNode, where: Slice) -> vtkMRMLSliceLayerLo
 def _pixels(image: vtkImageData) -> Array:
     """VTK's image, whose first row is the bottom one, as (rows, columns, components)."""
     columns, rows, _ = image.GetDimensions()
-    return vtk_to_numpy(image.GetPointData().GetScalars()).reshape(rows, columns, -1)[::-1]
+    pixels: Array = vtk_to_numpy(image.GetPointData().GetScalars())
+    return pixels.reshape(rows, columns, -1)[::-1]

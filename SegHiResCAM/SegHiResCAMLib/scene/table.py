@@ -50,7 +50,7 @@ def add_measurements_table(
         The vtkMRMLTableNode. Values are text, so that one that does not exist is empty and not "nan".
     """
     rows = [COLUMNS, *_rows(measurements, units)]
-    table = scene.AddNewNodeByClass("vtkMRMLTableNode", name)
+    table: vtkMRMLTableNode = scene.AddNewNodeByClass("vtkMRMLTableNode", name)
     for title, *texts in zip(*rows, strict=True):
         column = vtk.vtkStringArray()
         column.SetName(title)

@@ -59,7 +59,7 @@ def add_volume(
     voxels = _voxels(array)
     matrix = _matrix(affine)
     level, width = window or automatic_window(voxels)
-    node = scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", name)
+    node: vtkMRMLScalarVolumeNode = scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", name)
     fill_volume(node, voxels, matrix)
     node.CreateDefaultDisplayNodes()
     display = node.GetDisplayNode()

@@ -24,11 +24,11 @@ def main() -> None:
     kept: Any = None
     for identifier, request in channel.requests():
         try:
-            from SegHiResCAMLib.worker import jobs
+            from SegHiResCAMLib.worker import answers, jobs
         except Exception as problem:  # noqa: BLE001 - libraries fail to import in many ways
             channel.send(identifier, missing_engine(problem))
             continue
-        kept = kept or jobs.Kept(folder)
+        kept = kept or answers.Kept(folder)
         channel.send(identifier, jobs.run_job(channel, identifier, request, kept))
 
 

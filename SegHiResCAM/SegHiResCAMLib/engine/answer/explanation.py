@@ -177,7 +177,9 @@ def voxels_of(
 ) -> torch.Tensor:
     """See `Explanation.explained_voxels`."""
     if chosen is not None:
-        return chosen.as_tensor() > 0
-    if segmentation is None:
-        return torch.zeros(signed_map.shape, dtype=torch.bool)
-    return segmentation.labels.as_tensor() == label.value
+        explained: torch.Tensor = chosen.as_tensor() > 0
+    elif segmentation is not None:
+        explained = segmentation.labels.as_tensor() == label.value
+    else:
+        explained = torch.zeros(signed_map.shape, dtype=torch.bool)
+    return explained
