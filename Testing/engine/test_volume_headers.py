@@ -322,7 +322,11 @@ def test_an_nrrd_without_directions_is_reported_as_guessed(tmp_path: Path) -> No
 # ---- bytes after the voxels, and cancelling
 
 
-@pytest.mark.parametrize("more", [b"", b"trailing bytes that are not gzip", gzip.compress(b"another member")])
+@pytest.mark.parametrize(
+    "more",
+    [b"", b"trailing bytes that are not gzip", gzip.compress(b"another member")],
+    ids=["nothing", "other bytes", "another member"],  # a compressed member holds the time, and names must not differ
+)
 def test_what_comes_after_the_voxels_is_ignored(tmp_path: Path, more: bytes) -> None:
     path = nifti(tmp_path / "a.nii.gz", VOXELS)
     path.write_bytes(path.read_bytes() + more)
