@@ -16,6 +16,7 @@ import pytest
 
 from SegHiResCAMLib.writing import commit
 from SegHiResCAMLib.writing.errors import WritingError, check_name
+from SegHiResCAMLib.writing.owners import NEW as NEW_FOLDER
 from SegHiResCAMLib.writing.owners import is_left_behind, own_name, start_of, this_process
 from SegHiResCAMLib.writing.result import Result
 from SegHiResCAMLib.writing.sweeping import remove_all, sweep, sweep_folder
@@ -211,6 +212,34 @@ def test_a_folder_called_like_a_file_of_the_result_is_refused_and_the_old_result
     with pytest.raises(WritingError, match="cannot be written"):
         write(folder, NEW)
     assert content(folder) == OLD
+
+
+def test_a_link_called_like_a_folder_of_the_result_is_refused_and_what_it_leads_to_stays(tmp_path: Path) -> None:
+    folder, scan = tmp_path / "why", tmp_path / "scan"
+    write(folder, {"explanation.json": ""})
+    scan.mkdir()
+    (scan / "heatmap.dcm").write_text("of another patient")
+    (folder / "dicom").symlink_to(scan)
+    with pytest.raises(WritingError, match="a link has the name of a folder"):
+        write(folder, {"explanation.json": "", "dicom/heatmap.dcm": "new"})
+    assert content(scan) == {"heatmap.dcm": "of another patient"}
+
+
+def test_a_result_found_complete_does_not_follow_a_link_out_of_its_folder(tmp_path: Path) -> None:
+    folder, scan, hidden = tmp_path / "why", tmp_path / "scan", tmp_path / "why" / "hidden"
+    (hidden / NEW_FOLDER / "dicom").mkdir(parents=True)
+    (hidden / NEW_FOLDER / "dicom" / "heatmap.dcm").write_text("new")
+    (hidden / commit.PLAN).write_text(json.dumps({"remove": ["dicom/segmentation.dcm"]}))
+    scan.mkdir()
+    for name in ("heatmap.dcm", "segmentation.dcm"):
+        (scan / name).write_text("of another patient")
+    (folder / "dicom").symlink_to(scan)
+    with pytest.raises(OSError, match="dicom"):
+        commit.finish(hidden)
+    (hidden / NEW_FOLDER / "dicom" / "heatmap.dcm").unlink()
+    (hidden / NEW_FOLDER / "dicom").rmdir()
+    commit.finish(hidden)
+    assert content(scan) == dict.fromkeys(("heatmap.dcm", "segmentation.dcm"), "of another patient")
 
 
 def test_only_what_ended_processes_left_is_swept(tmp_path: Path, temporary: Path) -> None:

@@ -89,7 +89,7 @@ def add_heatmap(
         The vtkMRMLScalarVolumeNode. A map that is nowhere above 0 has the range 0 to 1 and shows nothing.
 
     Raises:
-        SceneError: The map has values that are no numbers.
+        SceneError: The map has values that are NaN or infinite.
     """
     prepared = array if isinstance(array, PreparedMap) else prepare_map(array)
     name = ", ".join(filter(None, [record.method, record.question.segment, record.model.name]))

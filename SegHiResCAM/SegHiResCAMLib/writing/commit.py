@@ -57,6 +57,8 @@ def complete(folder: Path, removed: Sequence[str]) -> None:
         place = root / path.relative_to(new)
         if os.path.lexists(place) and place.is_dir() != path.is_dir():
             raise FileExistsError(17, "a folder and a file have the same name", str(place))
+        if path.is_dir() and path != new and place.is_symlink():
+            raise FileExistsError(17, "a link has the name of a folder of the result", str(place))
         if path.is_file() and place.is_file():
             place.rename(
                 place
@@ -79,7 +81,8 @@ def finish(folder: Path) -> None:
     _move(folder / NEW, root)
     for name in json.loads((folder / PLAN).read_text(encoding="utf-8"))["remove"]:
         path = PurePosixPath(name)
-        if not path.is_absolute() and ".." not in path.parts and is_result_file(path.name):
+        inside = not path.is_absolute() and ".." not in path.parts
+        if inside and is_result_file(path.name) and not _is_behind_link(root, path):
             (root / path).unlink(missing_ok=True)
             for above in path.parents:
                 with suppress(OSError):  # other files are in it
@@ -87,6 +90,11 @@ def finish(folder: Path) -> None:
                         (root / above).rmdir()
     _flush(root)
     remove(folder)
+
+
+def _is_behind_link(root: Path, path: PurePosixPath) -> bool:
+    """Whether a folder between a root and a path in it is a link, which may lead to other people's files."""
+    return any((root / above).is_symlink() for above in path.parents if above != PurePosixPath())
 
 
 def recover(folder: Path) -> None:
@@ -123,7 +131,7 @@ def _move(source: Path, target: Path) -> None:
         return
     for path in entries:
         place = target / path.name
-        if path.is_dir() and place.is_dir():
+        if path.is_dir() and place.is_dir() and not place.is_symlink():  # a link may lead to other people's files
             _move(path, place)
         else:
             path.replace(place)

@@ -167,7 +167,7 @@ class Passes:
 
     @property
     def _pixels(self) -> list[float]:
-        """Sums of the pixel sets; no numbers before they are known."""
+        """Sums of the pixel sets; NaN before they are known."""
         return self.asked.pixels if self._reveal is None else [float("nan")] * len(self.asked.questions)
 
     def places(self, everywhere: bool) -> list[Place]:
