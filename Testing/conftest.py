@@ -23,7 +23,9 @@ TOGETHER = (
 )
 """Rooms and files whose fixtures take seconds or minutes: a desktop, a worker, a Python, what a network outlines."""
 
-NEEDS_TORCH = re.compile(r"^(from|import) (torch|monai|SegHiResCAMLib\.(engine|demo|results))\b", re.MULTILINE)
+NEEDS_TORCH = re.compile(
+    r"^(from|import) (torch|monai|SegHiResCAMLib\.(engine|demo|explain_files|results))\b", re.MULTILINE
+)
 """What a file imports that --without-torch leaves out."""
 
 SLOW = (

@@ -10,7 +10,6 @@ import typer
 
 from SegHiResCAMLib.cli.application import app
 from SegHiResCAMLib.cli.console import answer, job, note, print_json
-from SegHiResCAMLib.cli.inputs import read_inputs
 from SegHiResCAMLib.cli.options import JsonOption, ModelArgument
 from SegHiResCAMLib.cli.plain_console import Cell, heading
 from SegHiResCAMLib.cli.question_options import with_options
@@ -47,6 +46,7 @@ def layers(
     with job() as progress:
         from SegHiResCAMLib.engine.answer.model_layers import model_layers, volume_layers
         from SegHiResCAMLib.engine.answer.model_summary import layers_of
+        from SegHiResCAMLib.engine.images.inputs import read_inputs
         from SegHiResCAMLib.engine.inference.preprocessing import prepare
         from SegHiResCAMLib.engine.models import open_model
 

@@ -9,7 +9,6 @@ import typer
 
 from SegHiResCAMLib.cli.application import app
 from SegHiResCAMLib.cli.console import answer, job, note, print_files, print_json
-from SegHiResCAMLib.cli.inputs import read_inputs
 from SegHiResCAMLib.cli.options import (
     RESULTS,
     JsonOption,
@@ -45,6 +44,7 @@ def segment(
     with job() as progress:
         import numpy as np
 
+        from SegHiResCAMLib.engine.images.inputs import read_inputs
         from SegHiResCAMLib.engine.inference.segmentation import segment as run
         from SegHiResCAMLib.engine.models import open_model
         from SegHiResCAMLib.engine.progress import part

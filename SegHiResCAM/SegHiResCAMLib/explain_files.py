@@ -1,0 +1,175 @@
+"""Runs an `ExplainJob`: files in, files out. What the command does once, and a cohort for each of its cases."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, closing
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from SegHiResCAMLib.engine.answer.explain import explain_segments
+from SegHiResCAMLib.engine.answer.explanation import ExplainRequest, Explanation
+from SegHiResCAMLib.engine.cam.methods import METHODS, find_method
+from SegHiResCAMLib.engine.errors import EngineError
+from SegHiResCAMLib.engine.images.dicom.write import check_source
+from SegHiResCAMLib.engine.images.findings import ReadingWarning
+from SegHiResCAMLib.engine.images.inputs import read_inputs
+from SegHiResCAMLib.engine.images.masks import read_mask
+from SegHiResCAMLib.engine.models import SegmentationModel, open_model
+from SegHiResCAMLib.engine.progress import Progress, part
+from SegHiResCAMLib.records.explain_job import EVERY, ExplainJob
+from SegHiResCAMLib.records.explanation import ExplanationRecord
+from SegHiResCAMLib.results import (
+    DICOM,
+    NIFTI,
+    NIFTI_LABELS,
+    begin_result,
+    check_room,
+    folders_of,
+    write_dicom_files,
+    write_explanation,
+    write_nifti,
+)
+from SegHiResCAMLib.writing.result import Result
+
+if TYPE_CHECKING:
+    from SegHiResCAMLib.engine.inference.segmentation import Segmentation
+
+OpenScene = Callable[[], AbstractContextManager[Any]]
+"""Opens an empty scene for figures, or None where there can be none."""
+
+Report = Callable[[str], None]
+"""Of a message about what was left out."""
+
+
+@dataclass(frozen=True)
+class Explained:
+    """What a job gave.
+
+    Attributes:
+        files: In their places.
+        by_segment: For each segment its explanation, and those by the methods that it is compared with.
+    """
+
+    files: list[Path]
+    by_segment: list[list[Explanation]]
+
+    def records(self) -> list[ExplanationRecord]:
+        """One for each segment, as its `explanation.json` has it."""
+        return [
+            replace(first.record(), compared_with=tuple(one.record() for one in rest))
+            for first, *rest in self.by_segment
+        ]
+
+
+def run_job(
+    job: ExplainJob,
+    folder: Path,
+    open_scene: OpenScene,
+    progress: Progress,
+    report: Report,
+    model: SegmentationModel | None = None,
+) -> Explained:
+    """Explain, and put everything into `folder`, whole or not at all.
+
+    Args:
+        job: What is read and asked.
+        folder: For the result; it need not exist.
+        open_scene: For figures and the scene.
+        progress: Told how far it is; may raise `Cancelled`.
+        report: Told which of the methods to compare with were left out, and why.
+        model: The job's, where it is open already.
+
+    Raises:
+        EngineError, SceneError, WritingError: Always with a message for the user.
+    """
+    progress(0.0, "Reading")
+    others = _other_methods(job)
+    opened = model or open_model(job.model)
+    names = [opened.label(one).name for one in job.segments]
+    beside = [None if job.mask is None else job.mask.path, job.dicom]
+    inputs = [*job.volumes, job.model, opened.source, *filter(None, beside)]
+    with closing(begin_result(folder, names, inputs, more=[NIFTI, NIFTI_LABELS] if job.nifti else [])) as result:
+        request = _request(job, opened, part(progress, 0.0, 0.05))
+        check_room(result, request.volume, len(names) * (1 + len(others)))
+        by_segment = _explained(request, job, others, part(progress, 0.05, 0.95), report)
+        progress(0.95, "Writing")
+        _write(result, names, request, by_segment, job, open_scene)
+        progress(0.99, "Putting the files in place")
+        return Explained(result.put_in_place(), by_segment)
+
+
+def _request(job: ExplainJob, model: SegmentationModel, progress: Progress) -> ExplainRequest:
+    """What is read; what is found meanwhile is part of each explanation, and not printed twice."""
+    warnings.simplefilter("ignore", ReadingWarning)
+    volume = read_inputs(job.volumes, job.series, part(progress, 0.0, 0.8))
+    marked = None
+    if job.mask is not None:
+        given = job.mask
+        marked = read_mask(
+            given.path,
+            segment=given.segment,
+            value=given.value,
+            weighted=given.weighted,
+            progress=part(progress, 0.8, 1.0),
+        )
+    if job.dicom is not None:
+        check_source(volume, job.dicom, job.series)
+    return ExplainRequest(volume, model, job.question, marked)
+
+
+def _other_methods(job: ExplainJob) -> list[str]:
+    """The methods to compare with.
+
+    Raises:
+        EngineError: `method-unknown`.
+    """
+    others = [one for one in METHODS if one != job.question.method] if EVERY in job.compare else list(job.compare)
+    for name in others:
+        find_method(name)
+    return others
+
+
+def _explained(
+    request: ExplainRequest, job: ExplainJob, others: Sequence[str], progress: Progress, report: Report
+) -> list[list[Explanation]]:
+    """For each segment, its explanation and those by the other methods; of all methods, those that do not suit the layer are left out."""
+    share = 1 / (1 + len(others))
+    found = [explain_segments(request, list(job.segments), progress=part(progress, 0.0, share))]
+    for number, name in enumerate(others, start=1):
+        told = part(progress, number * share, (number + 1) * share)
+        try:
+            found.append(_also(request, job, name, found[0][0].segmentation, told))
+        except EngineError as problem:
+            if EVERY not in job.compare:
+                raise
+            report(f"{name}. {problem.sentence}")
+    return [list(explanations) for explanations in zip(*found, strict=True)]
+
+
+def _also(
+    request: ExplainRequest, job: ExplainJob, method: str, segmentation: Segmentation | None, progress: Progress
+) -> list[Explanation]:
+    """The same by another method."""
+    other = replace(request.question, method=method, method_options={})
+    return explain_segments(replace(request, question=other), list(job.segments), segmentation, progress)
+
+
+def _write(
+    result: Result,
+    names: Sequence[str],
+    request: ExplainRequest,
+    by_segment: list[list[Explanation]],
+    job: ExplainJob,
+    open_scene: OpenScene,
+) -> None:
+    """All files, beside their places."""
+    with open_scene() as scene:
+        for folder, explanations in zip(folders_of(result, names), by_segment, strict=True):
+            write_explanation(scene, folder, request.volume, request.model, explanations)
+            if job.nifti:
+                write_nifti(folder, explanations[0])
+            if job.dicom is not None:
+                write_dicom_files(folder / DICOM, explanations[0], request.model, job.dicom, job.series)
