@@ -69,7 +69,7 @@ class SegHiResCAMLogic(ScriptedLoadableModuleLogic):
 
         :param callbacks: onProgress(fraction, text, secondsLeft), onDone(node), onError(error).
         :returns: vtkMRMLSegmentationNode beside the volume; with ``wait=False`` the job.
-        :raises ExplainerError: the sentence says what is wrong and what to do.
+        :raises ExplainerError: the message says what is wrong and what to do.
         """
         from SegHiResCAMLib.logic.scripting import snake_case
         from SegHiResCAMLib.records.question import SegmentOptions
@@ -89,7 +89,7 @@ class SegHiResCAMLogic(ScriptedLoadableModuleLogic):
         :param options: method, layer, contrast, refineWith, mode, axis, device and all other fields of ``Question``; ``further``, volumes that
             are the model's further channels; and callbacks as for ``segment``.
         :returns: the heat map, a vtkMRMLScalarVolumeNode beside the volume; with ``wait=False`` the job.
-        :raises SceneError, ExplainerError: the sentence says what is wrong and what to do.
+        :raises SceneError, ExplainerError: the message says what is wrong and what to do.
         """
         from SegHiResCAMLib.logic.scripting import asked_by_script
 
@@ -122,7 +122,7 @@ class SegHiResCAMLogic(ScriptedLoadableModuleLogic):
         """Write a heat map ("nrrd" or "nii.gz"), its segmentation, picture, table and provenance into a folder.
 
         :returns: the files; with ``wait=False`` the job, whose result has them as ``files``.
-        :raises SceneError, ExplainerError: the sentence says what is wrong and what to do.
+        :raises SceneError, ExplainerError: the message says what is wrong and what to do.
         """
         from SegHiResCAMLib.logic.scripting import snake_case
 

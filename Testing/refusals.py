@@ -1,4 +1,4 @@
-"""Refusals of the engine, which are sentences, and what has to be refused."""
+"""Refusals of the engine, which are messages, and what has to be refused."""
 
 from __future__ import annotations
 
@@ -15,28 +15,28 @@ from SegHiResCAMLib.engine.errors import EngineError
 
 
 def refusal(call: Callable[[], object]) -> EngineError:
-    """The error that a call is refused with: one sentence or a few, on one line."""
+    """The error that a call is refused with: one message or a few, on one line."""
     with pytest.raises(EngineError) as caught:
         call()
-    check_sentence(caught.value.sentence)
+    check_message(caught.value.message)
     return caught.value
 
 
 @contextmanager
 def done_or_refused() -> Iterator[None]:
-    """For input that may be anything: refusals are sentences, and whatever else is raised goes on."""
+    """For input that may be anything: refusals are messages, and whatever else is raised goes on."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     except EngineError as error:
-        check_sentence(error.sentence)
+        check_message(error.message)
 
 
-def check_sentence(sentence: str) -> None:
-    assert "\n" not in sentence, sentence
-    assert sentence.endswith("."), sentence
-    assert len(sentence) < 4000, sentence[:300]
+def check_message(message: str) -> None:
+    assert "\n" not in message, message
+    assert message.endswith("."), message
+    assert len(message) < 4000, message[:300]
 
 
 class Trap:

@@ -32,7 +32,7 @@ from SegHiResCAMLib.results import (
     write_explanation,
     write_nifti,
 )
-from SegHiResCAMLib.writing.result import Result
+from SegHiResCAMLib.writing.result import ResultFolder
 
 if TYPE_CHECKING:
     from SegHiResCAMLib.engine.inference.segmentation import Segmentation
@@ -45,7 +45,7 @@ Report = Callable[[str], None]
 
 
 @dataclass(frozen=True)
-class Explained:
+class ExplainedFiles:
     """What a job gave.
 
     Attributes:
@@ -71,7 +71,7 @@ def run_job(
     progress: Progress,
     report: Report,
     model: SegmentationModel | None = None,
-) -> Explained:
+) -> ExplainedFiles:
     """Explain, and put everything into `folder`, whole or not at all.
 
     Args:
@@ -98,7 +98,7 @@ def run_job(
         progress(0.95, "Writing")
         _write(result, names, request, by_segment, job, open_scene)
         progress(0.99, "Putting the files in place")
-        return Explained(result.put_in_place(), by_segment)
+        return ExplainedFiles(result.put_in_place(), by_segment)
 
 
 def _request(job: ExplainJob, model: SegmentationModel, progress: Progress) -> ExplainRequest:
@@ -145,7 +145,7 @@ def _explained(
         except EngineError as problem:
             if EVERY not in job.compare:
                 raise
-            report(f"{name}. {problem.sentence}")
+            report(f"{name}. {problem.message}")
     return [list(explanations) for explanations in zip(*found, strict=True)]
 
 
@@ -158,7 +158,7 @@ def _also(
 
 
 def _write(
-    result: Result,
+    result: ResultFolder,
     names: Sequence[str],
     request: ExplainRequest,
     by_segment: list[list[Explanation]],

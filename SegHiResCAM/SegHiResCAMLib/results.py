@@ -19,7 +19,7 @@ from SegHiResCAMLib.seg_nrrd import StoredSegment, write_segmentation_nrrd
 from SegHiResCAMLib.writing.commit import FACTS
 from SegHiResCAMLib.writing.errors import check_name, check_space
 from SegHiResCAMLib.writing.inputs import check_outputs
-from SegHiResCAMLib.writing.result import Result, check_folder
+from SegHiResCAMLib.writing.result import ResultFolder, check_folder
 from SegHiResCAMLib.writing.whole_file import make_folder, whole_file, write_text
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def begin_result(
     inputs: Iterable[str | Path],
     *,
     more: Sequence[str] = (),
-) -> Result:
+) -> ResultFolder:
     """Begin the result of an explanation, before anything is computed.
 
     Args:
@@ -60,10 +60,10 @@ def begin_result(
     names = [*ALWAYS, *PICTURES, *more]
     if len(segments) > 1:
         names = [f"{part}/{name}" for part in folder_names(segments) for name in names]
-    return Result(folder, names, [Path(one) for one in inputs])
+    return ResultFolder(folder, names, [Path(one) for one in inputs])
 
 
-def folders_of(result: Result, segments: Sequence[str]) -> list[Path]:
+def folders_of(result: ResultFolder, segments: Sequence[str]) -> list[Path]:
     """The folder for each segment's files, made."""
     if len(segments) == 1:
         return [result.beside]
@@ -73,7 +73,7 @@ def folders_of(result: Result, segments: Sequence[str]) -> list[Path]:
     return folders
 
 
-def check_room(result: Result, volume: MetaTensor, maps: int) -> None:
+def check_room(result: ResultFolder, volume: MetaTensor, maps: int) -> None:
     """Refuse a result that has no room on its disk: about a volume's values for each map, in its file and in the scene, and for itself.
 
     Raises:

@@ -84,7 +84,7 @@ class SegHiResCAMSlicerTest(ScriptedLoadableModuleTest):
         )
         self.assertEqual(table.GetCellText(1, 1), "")
 
-    def test_without_torch_a_sentence_says_what_to_install(self):
+    def test_without_torch_a_message_says_what_to_install(self):
         if importlib.util.find_spec("torch") is not None:
             self.skipTest("PyTorch is installed")
         from SegHiResCAMLib.logic.job import ExplainerError

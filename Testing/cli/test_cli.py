@@ -248,7 +248,7 @@ def test_contrast_refinement_and_options_reach_the_map(model: Path, volume: Path
         (["--weighted"], "give it with --mask"),
     ],
 )
-def test_options_that_cannot_be_are_refused_with_a_sentence(
+def test_options_that_cannot_be_are_refused_with_a_message(
     model: Path, volume: Path, tmp_path: Path, more: list[str], says: str
 ) -> None:
     code, _, err = run("explain", volume, "-m", model, "-s", "kidney", "-o", tmp_path / "why", *more)
@@ -387,7 +387,7 @@ def test_methods_lists_every_method_with_its_source() -> None:
         ({"--mask": "absent.nrrd"}, "absent.nrrd does not exist"),
     ],
 )
-def test_what_goes_wrong_is_one_sentence_and_exit_code_1(
+def test_what_goes_wrong_is_one_message_and_exit_code_1(
     model: Path, volume: Path, tmp_path: Path, change: dict, says: str
 ) -> None:
     if change == {"--device": "cuda"} and torch.cuda.is_available():
@@ -424,7 +424,7 @@ def test_a_file_in_place_of_the_output_folder_is_told_before_anything_is_compute
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="a folder where nobody can make another")
-def test_a_folder_that_cannot_be_made_is_a_sentence(model: Path, volume: Path) -> None:
+def test_a_folder_that_cannot_be_made_is_a_message(model: Path, volume: Path) -> None:
     code, _, err = run("segment", volume, "-m", model, "-o", "/proc/none/out.nrrd")
     assert code == 1
     assert "choose" in err
@@ -432,7 +432,7 @@ def test_a_folder_that_cannot_be_made_is_a_sentence(model: Path, volume: Path) -
 
 
 @pytest.mark.real_data
-def test_every_awkward_file_is_segmented_or_refused_with_a_sentence(
+def test_every_awkward_file_is_segmented_or_refused_with_a_message(
     test_data: Path, model: Path, tmp_path: Path
 ) -> None:
     awkward = test_data / "awkward"

@@ -128,7 +128,7 @@ def test_getting_and_clearing_say_where_and_how_much(tmp_path: Path, weights: Pa
         (["describe", "absent.pt"], "no weights file 'absent.pt'"),
     ],
 )
-def test_what_goes_wrong_is_one_sentence_and_exit_code_1(arguments: list[str], says: str) -> None:
+def test_what_goes_wrong_is_one_message_and_exit_code_1(arguments: list[str], says: str) -> None:
     code, _, err = run(*arguments)
     assert code == 1
     assert says in " ".join(err.split())

@@ -75,12 +75,12 @@ def test_warnings_of_the_program_are_cleaned_too(capsys: pytest.CaptureFixture[s
     assert obeyed(err) == []
 
 
-def test_brackets_and_colons_of_a_sentence_are_shown_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:
+def test_brackets_and_colons_of_a_message_are_shown_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:
     """As in names of files and commands: a console would take them for colours and pictures."""
-    sentence = "'ct[1].nii' needs `m[k]`, [bold] and :smile:."
+    message = "'ct[1].nii' needs `m[k]`, [bold] and :smile:."
     with pytest.raises((SystemExit, typer.Exit)):
-        fail(sentence)
-    assert capsys.readouterr().err.strip() == sentence
+        fail(message)
+    assert capsys.readouterr().err.strip() == message
 
 
 def test_rows_in_a_pipe_are_whole_lines() -> None:

@@ -63,7 +63,7 @@ def test_every_kind_can_be_typed(text: str, meant: Region) -> None:
         "[1]",
     ],
 )
-def test_anything_else_is_refused_with_a_sentence(text: str) -> None:
+def test_anything_else_is_refused_with_a_message(text: str) -> None:
     with pytest.raises(typer.BadParameter) as refused:
         region_of(text)
     assert "is not a region" in refused.value.message

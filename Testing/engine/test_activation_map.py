@@ -151,14 +151,14 @@ def test_it_works_where_the_caller_has_switched_gradients_off(context) -> None:
         ({"class_index": 3}, "class-unknown"),
         ({"class_index": -1}, "class-unknown"),
         ({"method": "grad-cam"}, "method-unknown"),
-        ({"pixel_set": torch.ones(16, 8)}, "pixel-set-shape"),
+        ({"pixel_set": torch.ones(16, 8)}, "region-shape"),
         ({"inputs": torch.zeros(2, 1, 16, 16)}, "inputs-shape"),
     ],
 )
-def test_what_cannot_be_done_is_said_in_a_sentence(change: dict, code: str) -> None:
+def test_what_cannot_be_done_is_said_in_a_message(change: dict, code: str) -> None:
     network, image, segment, index = case(unet, 2)
     arguments = {"inputs": image, "pixel_set": segment, "class_index": index, "layer": "model.1.submodule.2"} | change
     with pytest.raises(EngineError) as raised:
         activation_map(network, **arguments)
     assert raised.value.code == code
-    assert raised.value.sentence.endswith(".")
+    assert raised.value.message.endswith(".")

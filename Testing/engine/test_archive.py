@@ -42,7 +42,7 @@ def refused(source: str, work: Path) -> EngineError:
     before = sorted(work.rglob("*"))
     error = refusal(unpack)
     assert sorted(work.rglob("*")) == before
-    assert source in error.sentence
+    assert source in error.message
     return error
 
 
@@ -76,11 +76,11 @@ def test_backslashes_of_windows_programs_are_separators(tmp_path: Path) -> None:
         assert content_of(folder) == BUNDLE
 
 
-def test_a_folder_is_removed_when_its_reader_fails_and_the_sentence_names_the_archive(tmp_path: Path) -> None:
+def test_a_folder_is_removed_when_its_reader_fails_and_the_message_names_the_archive(tmp_path: Path) -> None:
     source = packed(tmp_path / "a.zip", {f"top/{name}": content for name, content in BUNDLE.items()})
     with pytest.raises(EngineError) as failure, unpacked(source) as folder:
         raise EngineError("code", f"'{folder / 'models/model.pt'}' is bad.")
-    assert failure.value.sentence == f"'{source}/models/model.pt' is bad."
+    assert failure.value.message == f"'{source}/models/model.pt' is bad."
     assert failure.value.code == "code"
     assert not folder.exists()
 
@@ -123,14 +123,14 @@ def test_links_and_devices_are_refused(kind: int, tmp_path: Path) -> None:
         written.writestr(link, "/etc/passwd")
     error = refused(source, tmp_path)
     assert error.code == "archive-link"
-    assert "models/other.pt" in error.sentence
+    assert "models/other.pt" in error.message
 
 
 def test_bombs_are_refused_by_what_their_directory_claims(tmp_path: Path) -> None:
     bomb = packed(tmp_path / "a.zip", {**BUNDLE, "models/zeros.pt": bytes(100_000_000)})
     error = refused(bomb, tmp_path)
     assert error.code == "archive-large"
-    assert "0.1 GB" in error.sentence
+    assert "0.1 GB" in error.message
 
 
 def test_a_bomb_of_many_files_is_refused(tmp_path: Path) -> None:
@@ -163,7 +163,7 @@ def test_weights_that_hardly_shrink_pass_whatever_their_size(tmp_path: Path, mon
 def test_more_than_the_disk_holds_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     usage = shutil.disk_usage(tmp_path)._replace(free=5)
     monkeypatch.setattr(archive.shutil, "disk_usage", lambda _: usage)
-    assert "space" in refused(packed(tmp_path / "a.zip", BUNDLE), tmp_path).sentence
+    assert "space" in refused(packed(tmp_path / "a.zip", BUNDLE), tmp_path).message
 
 
 def test_deep_nesting_is_refused(tmp_path: Path) -> None:
@@ -174,7 +174,7 @@ def test_deep_nesting_is_refused(tmp_path: Path) -> None:
 def test_an_archive_in_an_archive_is_refused_by_name(name: str, tmp_path: Path) -> None:
     error = refused(packed(tmp_path / "a.zip", {name: b"PK\x03\x04"}), tmp_path)
     assert error.code == "archive-nested"
-    assert name in error.sentence
+    assert name in error.message
 
 
 def test_an_encrypted_archive_is_refused(tmp_path: Path) -> None:
@@ -187,7 +187,7 @@ def test_an_encrypted_archive_is_refused(tmp_path: Path) -> None:
     source.write_bytes(content)
     error = refused(str(source), tmp_path)
     assert error.code == "archive-encrypted"
-    assert "password" in error.sentence
+    assert "password" in error.message
 
 
 @pytest.mark.parametrize("compression", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
@@ -199,7 +199,7 @@ def test_a_file_given_twice_is_refused(tmp_path: Path) -> None:
     source = packed(tmp_path / "a.zip", BUNDLE)
     with zipfile.ZipFile(source, "a") as written, pytest.warns(UserWarning, match="Duplicate"):
         written.writestr("models/model.pt", b"others")
-    assert "twice" in refused(source, tmp_path).sentence
+    assert "twice" in refused(source, tmp_path).message
 
 
 def test_a_file_where_a_folder_is_needed_is_refused(tmp_path: Path) -> None:

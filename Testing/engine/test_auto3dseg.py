@@ -337,7 +337,7 @@ def test_channels_that_join_labels_are_called_by_them(checkpoint: Checkpoint) ->
 )
 def test_a_labels_csv_that_makes_no_sense_is_refused(checkpoint: Checkpoint, labels: str, words: str) -> None:
     error = refusal(lambda: open_model(checkpoint(labels=labels)))
-    assert (error.code, words in error.sentence) == ("auto3dseg-labels", True), error.sentence
+    assert (error.code, words in error.message) == ("auto3dseg-labels", True), error.message
 
 
 def test_bytes_that_are_no_text_are_no_labels_csv(checkpoint: Checkpoint) -> None:
@@ -457,7 +457,7 @@ def test_a_config_that_makes_no_sense_is_refused(
     checkpoint: Checkpoint, config: dict[str, Any], code: str, words: str
 ) -> None:
     error = refusal(lambda: open_model(checkpoint(config)))
-    assert (error.code, words in error.sentence) == (code, True), error.sentence
+    assert (error.code, words in error.message) == (code, True), error.message
 
 
 JUNK = st.one_of(
@@ -468,7 +468,7 @@ JUNK = st.one_of(
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(key=st.sampled_from(sorted(CONFIG)), inner=st.sampled_from(sorted(NETWORK)), junk=JUNK)
-def test_configs_with_anything_anywhere_open_or_are_refused_with_a_sentence(
+def test_configs_with_anything_anywhere_open_or_are_refused_with_a_message(
     checkpoint: Checkpoint, tmp_path: Path, key: str, inner: str, junk: object
 ) -> None:
     file = tmp_path / "abdomen-v1.0.0/model.pt"
@@ -484,7 +484,7 @@ def test_configs_with_anything_anywhere_open_or_are_refused_with_a_sentence(
     text=st.one_of(st.binary(max_size=80), st.text('LabelValueName,\n"012', max_size=80).map(str.encode)),
     at=st.integers(0, 900),
 )
-def test_any_labels_csv_is_read_or_refused_with_a_sentence(tmp_path: Path, text: bytes, at: int) -> None:
+def test_any_labels_csv_is_read_or_refused_with_a_message(tmp_path: Path, text: bytes, at: int) -> None:
     file = tmp_path / "labels.csv"
     whole = LABELS.encode()
     file.write_bytes(whole[:at] + text + whole[at + len(text) :])
@@ -504,7 +504,7 @@ def test_a_checkpoint_that_would_run_code_is_refused_and_nothing_runs(checkpoint
     trap = tmp_path / "ran"
     error = refusal(lambda: open_model(checkpoint({"notes": Trap(trap)})))
     assert (error.code, trap.exists()) == ("weights-code", False)
-    assert "config" in error.sentence
+    assert "config" in error.message
 
 
 def test_a_truncated_checkpoint_is_refused(checkpoint: Checkpoint) -> None:
@@ -518,7 +518,7 @@ def test_a_zip_without_its_checkpoint_is_refused(checkpoint: Checkpoint, tmp_pat
     torch.save({"weight": torch.zeros(3)}, file)
     archive = shutil.make_archive(str(tmp_path / "other"), "zip", file.parent)
     error = refusal(lambda: open_model(archive))
-    assert (error.code, "other.zip" in error.sentence) == ("auto3dseg-incomplete", True)
+    assert (error.code, "other.zip" in error.message) == ("auto3dseg-incomplete", True)
 
 
 def test_a_scan_with_nothing_above_zero_is_refused(checkpoint: Checkpoint) -> None:

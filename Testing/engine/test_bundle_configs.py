@@ -125,8 +125,8 @@ def test_inputs_have_the_names_that_the_bundles_give_them(folders: Folders) -> N
 def test_the_bundle_that_needs_its_own_script_is_refused_by_the_scripts_name(folders: Folders) -> None:
     with pytest.raises(EngineError) as refusal:
         open_model(folders("renalStructures_CECT_segmentation"))
-    assert "scripts.my_transforms.ConcatImages" in refusal.value.sentence
-    assert "code is never run" in refusal.value.sentence
+    assert "scripts.my_transforms.ConcatImages" in refusal.value.message
+    assert "code is never run" in refusal.value.message
 
 
 @pytest.mark.parametrize("name", OPENED)

@@ -122,4 +122,4 @@ def test_a_network_that_is_written_as_an_expression_is_refused_for_its_first_rea
 ) -> None:
     write_bundle(tmp_path / "model", {"network_def": expression}, METADATA, unet_weights(UNET))
     error = refusal(lambda: open_model(str(tmp_path / "model")))
-    assert (error.code, said in error.sentence) == (code, True)
+    assert (error.code, said in error.message) == (code, True)

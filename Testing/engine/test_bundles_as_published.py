@@ -207,9 +207,9 @@ def test_another_network_is_the_first_reason_whatever_else_is_wrong(
     (folder / "models/model.pt").unlink()
     error = refusal(lambda: open_model(folder))
     assert error.code == "bundle-network"
-    assert f"'{named}'" in error.sentence
-    assert ("comes with the model" in error.sentence) == named.startswith("scripts")
-    listed = error.sentence.partition("one of these networks: ")[2].partition(";")[0].split(", ")
+    assert f"'{named}'" in error.message
+    assert ("comes with the model" in error.message) == named.startswith("scripts")
+    listed = error.message.partition("one of these networks: ")[2].partition(";")[0].split(", ")
     assert len({name.casefold() for name in listed}) == len(listed) > 10
 
 

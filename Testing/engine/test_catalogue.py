@@ -126,8 +126,8 @@ def test_a_file_or_folder_goes_before_a_name(tmp_path: Path, monkeypatch: pytest
 
 
 def test_a_name_that_nobody_knows_is_refused() -> None:
-    assert "'seghirescam models' lists" in refusal(lambda: open_model("liver")).sentence
-    assert "kidney-phantom-2d" in refusal(lambda: catalogue.get("liver")).sentence
+    assert "'seghirescam models' lists" in refusal(lambda: open_model("liver")).message
+    assert "kidney-phantom-2d" in refusal(lambda: catalogue.get("liver")).message
 
 
 def test_what_is_added_opens_by_its_name_until_it_is_removed(tmp_path: Path) -> None:
@@ -137,11 +137,11 @@ def test_what_is_added_opens_by_its_name_until_it_is_removed(tmp_path: Path) -> 
     assert open_model("mine").sha256 == facts["sha256"]
     assert refusal(lambda: catalogue.add(str(folder), "mine", facts)).code == "catalogue-wrong"
     assert refusal(lambda: catalogue.add(str(folder), "kidney-phantom-3d", facts)).code == "catalogue-wrong"
-    assert "'models[1].name'" in refusal(lambda: catalogue.add(str(folder), "../x", facts)).sentence
+    assert "'models[1].name'" in refusal(lambda: catalogue.add(str(folder), "../x", facts)).message
     torch.save(nets.UNet(**UNET).state_dict(), folder / "model.pt")
     assert refusal(lambda: open_model("mine")).code == "catalogue-checksum"
     (folder / "model.pt").unlink()
-    assert "models remove mine" in refusal(lambda: open_model("mine")).sentence
+    assert "models remove mine" in refusal(lambda: open_model("mine")).message
     catalogue.remove("mine")
     assert list(catalogue.entries()) == ["kidney-phantom-2d", "kidney-phantom-3d"]
     assert refusal(lambda: catalogue.remove("kidney-phantom-3d")).code == "catalogue-wrong"
@@ -170,9 +170,9 @@ def test_what_is_added_opens_by_its_name_until_it_is_removed(tmp_path: Path) -> 
 )
 def test_a_catalogue_that_is_wrong_is_refused_with_the_field(model: dict[str, Any], says: str) -> None:
     file = write_catalogue(model)
-    sentence = refusal(catalogue.entries).sentence
-    assert says in sentence
-    assert str(file) in sentence
+    message = refusal(catalogue.entries).message
+    assert says in message
+    assert str(file) in message
 
 
 # What is downloaded
@@ -189,7 +189,7 @@ def test_nothing_is_downloaded_unasked_and_what_is_asked_for_opens_by_name(serve
         ],
     })  # fmt: skip
     error = refusal(lambda: open_model("mine"))
-    assert (error.code, "seghirescam models get mine" in error.sentence) == ("model-not-downloaded", True)
+    assert (error.code, "seghirescam models get mine" in error.message) == ("model-not-downloaded", True)
     assert not catalogue.cache_folder().exists()
     assert catalogue.get("mine") == tmp_path / "cache" / "mine" / "model.pt"
     assert open_model("mine").sha256 == sha256(weights)
@@ -216,7 +216,7 @@ def test_a_broken_connection_goes_on_where_it_broke_off(server: Server, tmp_path
 def test_after_three_breaks_what_arrived_is_kept_for_the_next_time(server: Server, tmp_path: Path) -> None:
     server.breaks_off_after = [100_000] * 3
     error = refusal(lambda: download.download(f"{server.url}/model.pt", tmp_path / "model.pt", SHA256))
-    assert (error.code, "300000 bytes" in error.sentence) == ("download-interrupted", True)
+    assert (error.code, "300000 bytes" in error.message) == ("download-interrupted", True)
     assert [file.name for file in tmp_path.iterdir()] == ["model.pt.part"]
     download.download(f"{server.url}/model.pt", tmp_path / "model.pt", SHA256)
     assert (tmp_path / "model.pt").read_bytes() == CONTENT
@@ -274,17 +274,17 @@ def test_no_redirection_leads_to_a_file_of_this_machine_or_round_in_circles(
 
 def test_a_server_that_says_no_or_is_not_there_is_named(server: Server, tmp_path: Path) -> None:
     error = refusal(lambda: download.download(f"{server.url}/absent.pt", tmp_path / "model.pt", SHA256))
-    assert "404" in error.sentence
+    assert "404" in error.message
     server.httpd.shutdown()
     server.httpd.server_close()
     error = refusal(lambda: download.download(f"{server.url}/model.pt", tmp_path / "model.pt", SHA256))
-    assert (error.code, "127.0.0.1" in error.sentence) == ("download-failed", True)
+    assert (error.code, "127.0.0.1" in error.message) == ("download-failed", True)
 
 
 @pytest.mark.parametrize(
     "address", ["http://127.0.0.1:port/x.pt", "http://127.0.0.1:9/ü.pt", "http://127.0.0.1:9/a b\n.pt"]
 )
-def test_an_address_that_is_none_is_refused_with_a_sentence(tmp_path: Path, address: str) -> None:
+def test_an_address_that_is_none_is_refused_with_a_message(tmp_path: Path, address: str) -> None:
     assert refusal(lambda: download.download(address, tmp_path / "model.pt", SHA256)).code == "download-failed"
 
 

@@ -260,7 +260,7 @@ def test_other_weights_are_refused_with_the_names_they_begin_with(weights: dict,
     assert caught.value.code == "network-unrecognised"
 
 
-def test_names_of_weights_cannot_break_the_sentence_or_command_the_terminal(tmp_path: Path) -> None:
+def test_names_of_weights_cannot_break_the_message_or_command_the_terminal(tmp_path: Path) -> None:
     torch.save({"two\nlines\x1b[2J": torch.zeros(2)}, tmp_path / "model.pt")
     with pytest.raises(EngineError, match=r"'two lines \[2J'"):
         describe_checkpoint(tmp_path / "model.pt")

@@ -51,7 +51,7 @@ def codes(explanation: Explanation) -> set[str]:
     return {one.code for one in explanation.findings}
 
 
-def sentence(explanation: Explanation, code: str) -> str:
+def message(explanation: Explanation, code: str) -> str:
     return next(one.message for one in explanation.findings if one.code == code)
 
 
@@ -85,7 +85,7 @@ def test_where_all_evidence_is_negative_the_signed_map_is_offered() -> None:
     assert found.heatmap.max() == 0
     assert found.signed_map.min() < 0
     assert codes(found) == {"all-negative"}
-    assert "signed map" in sentence(found, "all-negative")
+    assert "signed map" in message(found, "all-negative")
 
 
 def heads(cyst: float, background: float) -> Strided:
@@ -108,7 +108,7 @@ def test_a_softmax_that_is_certain_needs_no_word_whatever_the_sign_of_its_logits
 def test_a_softmax_that_predicts_something_else_is_named_with_its_probability(logits: tuple[float, float]) -> None:
     found = answer(heads(*logits), layer="down")
     assert found.mean_probability == pytest.approx(1 / (1 + math.e), rel=2e-4)  # the trace is 1.5e-4 of a logit
-    assert sentence(found, "probability-low") == (
+    assert message(found, "probability-low") == (
         "Mean probability of the cyst here is 27 %: the network does not predict it in this region. The map shows the evidence in favour, which "
         "did not prevail."
     )
@@ -118,7 +118,7 @@ def test_a_softmax_that_predicts_something_else_is_named_with_its_probability(lo
 def test_a_sigmoid_below_zero_is_named_with_its_probability_and_one_above_is_not() -> None:
     below, above = (answer(heads(logit, 20.0), layer="down", activation="sigmoid") for logit in (-1.0, 1.0))
     assert below.mean_probability == pytest.approx(1 / (1 + math.e), rel=2e-4)  # the trace is 1.5e-4 of a logit
-    assert sentence(below, "score-negative").startswith(
+    assert message(below, "score-negative").startswith(
         "Mean probability of the cyst here is 27 %: the network does not predict it"
     )
     assert above.findings == ()
@@ -131,8 +131,8 @@ def test_with_a_contrast_class_the_sign_of_the_difference_decides() -> None:
     )
     assert codes(preferred) <= {"all-zero", "all-negative"}
     assert not_preferred.score < 0
-    assert "the network prefers 'background' in this region" in sentence(not_preferred, "score-negative")
-    assert f"score {not_preferred.score:.4g}" in sentence(not_preferred, "score-negative")
+    assert "the network prefers 'background' in this region" in message(not_preferred, "score-negative")
+    assert f"score {not_preferred.score:.4g}" in message(not_preferred, "score-negative")
 
 
 def test_a_layer_without_influence_here_is_named() -> None:
@@ -156,7 +156,7 @@ def test_mean_gradients_before_a_normalisation_are_found_out_by_their_numbers(me
     found = answer(network, layer=layer, method=method, dims=2, image=torch.rand(1, 32, 32, 2))
     assert ("feeds-normalisation" in codes(found)) == (void and before_norm)
     if void and before_norm:
-        assert layer in sentence(found, "feeds-normalisation")
+        assert layer in message(found, "feeds-normalisation")
 
 
 def test_a_grid_too_coarse_for_the_segment_is_named_with_both_sizes() -> None:
@@ -166,7 +166,7 @@ def test_a_grid_too_coarse_for_the_segment_is_named_with_both_sizes() -> None:
     volume = coarse.voxel_count * 4.5**3
     diameter = (6 * volume / math.pi) ** (1 / 3)
     assert 6 < diameter < 13
-    assert sentence(coarse, "grid-too-coarse").startswith(
+    assert message(coarse, "grid-too-coarse").startswith(
         f"The grid spacing of layer 'down' is 18 mm, and the sphere is {diameter:.0f} mm across"
     )
     assert codes(answer(Strided(4), layer="down", spacing=1.0, region=Sphere((8.0, 8.0, 8.0), 5.0))) == set()
@@ -197,9 +197,9 @@ def test_an_empty_pixel_set_is_an_error_unless_it_was_asked_for() -> None:
     network = Strided(head=-1.0)  # the background wins everywhere, or nobody does: no cyst
     with pytest.raises(EngineError) as raised:
         answer(network, layer="down", region=None)
-    assert raised.value.code == "pixel-set-empty"
+    assert raised.value.code == "region-empty"
     found = answer(network, layer="down", region=Empty())
-    assert codes(found) == {"pixel-set-empty"}
+    assert codes(found) == {"region-empty"}
     assert (found.signed_map == 0).all()
     assert found.score == 0
 

@@ -1,4 +1,4 @@
-"""DICOM in: every voxel keeps its Hounsfield unit and its place in the patient, or a sentence says why not."""
+"""DICOM in: every voxel keeps its Hounsfield unit and its place in the patient, or a message says why not."""
 
 from __future__ import annotations
 
@@ -77,14 +77,14 @@ def write_slices(folder: Path, slices: list[FileDataset]) -> Path:
 
 
 def refusal(path: Path, code: str, **options: str) -> str:
-    """The sentence that refuses `path`: it names the path, and nothing of the patient."""
+    """The message that refuses `path`: it names the path, and nothing of the patient."""
     with pytest.raises(EngineError) as caught:
         read_volume(path, **options)
     assert caught.value.code == code
-    sentence = caught.value.sentence
-    assert str(path) in sentence
-    assert not any(secret in sentence for secret in ("Gerda", "Geheim", "4711", "1937"))
-    return sentence
+    message = caught.value.message
+    assert str(path) in message
+    assert not any(secret in message for secret in ("Gerda", "Geheim", "4711", "1937"))
+    return message
 
 
 def lps_of(volume: torch.Tensor, index: tuple[int, int, int]) -> np.ndarray:
@@ -183,15 +183,15 @@ def test_a_tenth_of_a_millimetre_is_rounding_and_more_is_not(tmp_path, offset, c
 
 def test_a_localiser_of_three_orientations_is_refused(tmp_path):
     planes = [AXIAL, np.array([[1.0, 0, 0], [0, 0, -1]]), np.array([[0, 1.0, 0], [0, 0, -1]])]
-    sentence = refusal(write_slices(tmp_path, [ct_slice(axes=axes) for axes in planes]), "dicom-mixed-orientations")
-    assert "3 orientations" in sentence
+    message = refusal(write_slices(tmp_path, [ct_slice(axes=axes) for axes in planes]), "dicom-mixed-orientations")
+    assert "3 orientations" in message
 
 
 def test_two_echoes_in_one_series_are_refused_and_told_apart(tmp_path):
     slices = [ct_slice(k, EchoTime=echo) for echo in (2.5, 80) for k in range(SLICES)]
-    sentence = refusal(write_slices(tmp_path, slices), "dicom-positions-repeat")
-    assert "12 slices at 6 positions" in sentence
-    assert "echo time (2.5, 80.0)" in sentence
+    message = refusal(write_slices(tmp_path, slices), "dicom-positions-repeat")
+    assert "12 slices at 6 positions" in message
+    assert "echo time (2.5, 80.0)" in message
 
 
 def test_a_copy_of_a_file_is_no_second_slice(tmp_path):
@@ -238,9 +238,9 @@ def two_series(folder: Path, second: int) -> Path:
 
 def test_several_series_are_listed_and_one_is_chosen_by_its_uid(tmp_path):
     folder = two_series(tmp_path, 4)
-    sentence = refusal(folder, "series-ambiguous")
-    assert f"{SERIES} (CT, 6 slices, Abdomen); 1.2.840.99 (CT, 4 slices, late)" in sentence  # the largest first
-    assert "--series" in sentence
+    message = refusal(folder, "series-ambiguous")
+    assert f"{SERIES} (CT, 6 slices, Abdomen); 1.2.840.99 (CT, 4 slices, late)" in message  # the largest first
+    assert "--series" in message
     np.testing.assert_array_equal(read_volume(folder, series="1.2.840.99").numpy()[0], STORED[:4].transpose(2, 1, 0))
 
 
@@ -462,12 +462,12 @@ def test_a_corrupted_file_is_read_or_refused_and_nothing_else(
 
 
 def outcome(path: Path) -> str:
-    """Read, or refused with a sentence that names the path and nothing of the patient."""
+    """Read, or refused with a message that names the path and nothing of the patient."""
     try:
         volume = read_volume(path)
     except EngineError as error:
-        silent = not any(secret in error.sentence for secret in ("Gerda", "4711", "1937"))
-        return "refused" if str(path) in error.sentence and silent else error.sentence
+        silent = not any(secret in error.message for secret in ("Gerda", "4711", "1937"))
+        return "refused" if str(path) in error.message and silent else error.message
     return "read" if torch.isfinite(volume.as_tensor()).all() else "not finite"
 
 
@@ -542,6 +542,6 @@ def test_a_real_enhanced_ct_agrees_with_highdicom(test_data):
 
 @pytest.mark.real_data
 def test_the_missing_slices_of_a_real_series_are_named(test_data):
-    sentence = refusal(test_data / "awkward/dicom/dicom2nifti_sliceincrement_001", "dicom-slices-uneven")
-    assert "from slice 3 to 4 of 4" in sentence
-    assert "10.00 mm, elsewhere 5.00 mm" in sentence
+    message = refusal(test_data / "awkward/dicom/dicom2nifti_sliceincrement_001", "dicom-slices-uneven")
+    assert "from slice 3 to 4 of 4" in message
+    assert "10.00 mm, elsewhere 5.00 mm" in message

@@ -257,14 +257,14 @@ def test_a_blank_map_is_written_without_pictures(tmp_path: Path) -> None:
 
 
 def refusal(code: str, folder: Path, source: Path, heatmap: MetaTensor) -> str:
-    """The sentence; nothing is left in the folder and nothing of the patient in the sentence."""
+    """The message; nothing is left in the folder and nothing of the patient in the message."""
     before = sorted(folder.iterdir()) if folder.is_dir() else []
     with pytest.raises(EngineError) as problem:
         write_dicom(heatmap, RECORD, source, folder)
     assert problem.value.code == code
-    assert not any(secret in problem.value.sentence for secret in ("Gerda", "Geheim", "4711", "1937"))
+    assert not any(secret in problem.value.message for secret in ("Gerda", "Geheim", "4711", "1937"))
     assert (sorted(folder.iterdir()) if folder.is_dir() else []) == before
-    return problem.value.sentence
+    return problem.value.message
 
 
 @pytest.mark.parametrize("change", ["moved", "cropped", "tilted"])
@@ -278,8 +278,8 @@ def test_a_map_on_another_grid_is_refused(tmp_path: Path, change: str) -> None:
         affine[1, 2] += 0.1
     values = heatmap.as_tensor()[:, :-1] if change == "cropped" else heatmap.as_tensor()
     other = MetaTensor(values, affine=affine)
-    sentence = refusal("dicom-grid-differs", tmp_path, source, other)
-    assert f"does not lie on the grid of {source}" in sentence
+    message = refusal("dicom-grid-differs", tmp_path, source, other)
+    assert f"does not lie on the grid of {source}" in message
 
 
 def test_a_source_that_is_no_folder_is_refused(tmp_path: Path) -> None:
@@ -325,5 +325,5 @@ def test_a_slab_of_the_kidney_ct_gets_its_map_and_outlines_beside_it(kidney_case
 @pytest.mark.real_data
 def test_a_series_whose_identifiers_were_removed_is_refused_and_they_are_named(test_data: Path, tmp_path: Path) -> None:
     source = test_data / "abdomen-ct/example_ct_dicom"
-    sentence = refusal("dicom-source-unfit", tmp_path, source, read_volume(source))
-    assert "lack SOPClassUID, SOPInstanceUID, StudyInstanceUID, SeriesInstanceUID" in sentence
+    message = refusal("dicom-source-unfit", tmp_path, source, read_volume(source))
+    assert "lack SOPClassUID, SOPInstanceUID, StudyInstanceUID, SeriesInstanceUID" in message

@@ -80,8 +80,8 @@ def refused_within_bounds(path: Path, *codes: str, most: int = MOST_BYTES) -> No
         assert tracemalloc.get_traced_memory()[1] < most
     finally:
         tracemalloc.stop()
-    assert caught.value.code in codes, caught.value.sentence
-    assert str(path) in caught.value.sentence
+    assert caught.value.code in codes, caught.value.message
+    assert str(path) in caught.value.message
 
 
 def test_a_deflated_file_is_read(tmp_path: Path) -> None:

@@ -136,16 +136,16 @@ def at(places: list[float]) -> list[FileDataset]:
 
 def test_a_slice_distance_that_changes_is_reported_with_both_distances(tmp_path: Path) -> None:
     places = [4.0 * k for k in range(13)] + [48 + 7.0 * k for k in range(1, 14)]
-    sentence = refusal(write_slices(tmp_path, at(places)), "dicom-slices-uneven")
-    assert "slices 1 to 13 are 4.00 mm apart, 13 to 26 7.00 mm" in sentence
-    assert "elsewhere" not in sentence
+    message = refusal(write_slices(tmp_path, at(places)), "dicom-slices-uneven")
+    assert "slices 1 to 13 are 4.00 mm apart, 13 to 26 7.00 mm" in message
+    assert "elsewhere" not in message
 
 
 def test_missing_slices_are_counted_where_they_are_missing(tmp_path: Path) -> None:
-    sentence = refusal(write_slices(tmp_path, at([0, 2.5, 5, 10, 12.5, 15, 22.5, 25])), "dicom-slices-uneven")
-    assert "from slice 3 to 4 of 8 (at 5.0 and 10.0 mm along the scan) it is 5.00 mm" in sentence
-    assert "from slice 6 to 7 of 8 (at 15.0 and 22.5 mm along the scan) it is 7.50 mm" in sentence
-    assert "elsewhere 2.50 mm; 3 slices are missing" in sentence
+    message = refusal(write_slices(tmp_path, at([0, 2.5, 5, 10, 12.5, 15, 22.5, 25])), "dicom-slices-uneven")
+    assert "from slice 3 to 4 of 8 (at 5.0 and 10.0 mm along the scan) it is 5.00 mm" in message
+    assert "from slice 6 to 7 of 8 (at 15.0 and 22.5 mm along the scan) it is 7.50 mm" in message
+    assert "elsewhere 2.50 mm; 3 slices are missing" in message
 
 
 def test_distances_that_all_differ_are_reported_as_a_range(tmp_path: Path) -> None:
@@ -202,8 +202,8 @@ def test_what_is_no_slice_of_the_volume_is_left_out_and_named(
 
 def test_a_gap_that_an_image_left_out_leaves_is_reported_with_that_image(tmp_path: Path) -> None:
     slices = [ct_slice(k) if k != 3 else ct_slice(3, Rows=10, Columns=12, PixelData=bytes(240)) for k in range(SLICES)]
-    sentence = refusal(write_slices(tmp_path, slices), "dicom-slices-uneven")
-    assert "Ignored: IM0003 (of other size or orientation)" in sentence
+    message = refusal(write_slices(tmp_path, slices), "dicom-slices-uneven")
+    assert "Ignored: IM0003 (of other size or orientation)" in message
 
 
 def test_a_series_of_screen_saves_alone_is_no_second_volume(tmp_path: Path) -> None:

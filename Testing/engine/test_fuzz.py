@@ -83,7 +83,7 @@ NODES = st.recursive(
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.dictionaries(st.sampled_from(["a", "b", "c"]), NODES, max_size=3))
-def test_every_mapping_is_resolved_or_refused_with_a_sentence(content: dict[str, Any]) -> None:
+def test_every_mapping_is_resolved_or_refused_with_a_message(content: dict[str, Any]) -> None:
     resolved = Config(content, "fuzz.json")
     for key in content:
         with done_or_refused():
@@ -94,7 +94,7 @@ def test_every_mapping_is_resolved_or_refused_with_a_sentence(content: dict[str,
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(field=st.sampled_from(sorted(PLAIN)), value=NODES, inside=st.booleans())
-def test_every_description_is_opened_or_refused_with_a_sentence(field: str, value: Any, inside: bool) -> None:
+def test_every_description_is_opened_or_refused_with_a_message(field: str, value: Any, inside: bool) -> None:
     content = json.loads(json.dumps(PLAIN))
     if inside and isinstance(content[field], dict):
         content[field][min(content[field])] = value
@@ -120,7 +120,7 @@ def test_every_description_is_opened_or_refused_with_a_sentence(field: str, valu
         min_size=1,
     )
 )  # fmt: skip
-def test_every_state_dict_is_recognised_or_refused_with_a_sentence(shapes: dict[str, list[int]]) -> None:
+def test_every_state_dict_is_recognised_or_refused_with_a_message(shapes: dict[str, list[int]]) -> None:
     file = io.BytesIO()
     torch.save({name: torch.zeros(shape) for name, shape in shapes.items()}, file)
     with tempfile.TemporaryDirectory() as folder:

@@ -37,9 +37,9 @@ def refusal(path: Path, *codes: str) -> str:
     start = time.process_time()
     with pytest.raises(EngineError) as caught:
         read_volume(path)
-    assert caught.value.code in codes, caught.value.sentence
+    assert caught.value.code in codes, caught.value.message
     assert time.process_time() - start < 2
-    return caught.value.sentence
+    return caught.value.message
 
 
 def nrrd(

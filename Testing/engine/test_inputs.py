@@ -99,7 +99,7 @@ def test_a_model_of_several_inputs_says_which_volumes_it_wants(tmp_path: Path) -
     assert model.inputs == ("T1c", "T1", "T2", "FLAIR")
     with pytest.raises(EngineError) as refusal:
         prepare(model, volume_from_array(np.ones(SHAPE), np.eye(4)))
-    assert "needs 4 volumes of one patient: T1c, T1, T2, FLAIR; it was given 1" in refusal.value.sentence
+    assert "needs 4 volumes of one patient: T1c, T1, T2, FLAIR; it was given 1" in refusal.value.message
 
 
 def test_several_volumes_are_segmented_and_explained_on_the_first_ones_grid(tmp_path: Path) -> None:

@@ -204,10 +204,10 @@ def test_every_method_explains_the_call_that_is_named_in_all_its_walks(method: s
 
 
 @pytest.mark.parametrize("name", ["bottleneck.lrelu@3", "bottleneck.lrelu@0", "bottleneck[1]", "bottleneck@@1"])
-def test_a_call_or_tensor_that_is_not_there_is_refused_with_a_sentence(name: str) -> None:
+def test_a_call_or_tensor_that_is_not_there_is_refused_with_a_message(name: str) -> None:
     with pytest.raises(EngineError) as raised:
         activation_map(dyn_unet().eval(), torch.zeros(1, 1, 16, 16), torch.ones(16, 16), 1, name)
-    assert name in raised.value.sentence
+    assert name in raised.value.message
 
 
 @pytest.mark.parametrize(
@@ -340,8 +340,8 @@ def test_listing_runs_nothing_and_leaves_nothing_behind() -> None:
     assert not any(module._forward_hooks or module._forward_pre_hooks for module in network.modules())
 
 
-def test_a_window_the_network_cannot_take_is_refused_with_a_sentence() -> None:
+def test_a_window_the_network_cannot_take_is_refused_with_a_message() -> None:
     with pytest.raises(EngineError) as raised:
         list_layers(nets.UNet(2, 1, 2, (4, 8, 16), (2, 2)), 1, (31, 17))
     assert raised.value.code == "window-unfit"
-    assert "31 x 17" in raised.value.sentence
+    assert "31 x 17" in raised.value.message

@@ -43,8 +43,8 @@ def refusal(path: Path, code: str, **options: object) -> str:
     with pytest.raises(EngineError) as caught:
         read_mask(path, **options)
     assert caught.value.code == code
-    assert str(path) in caught.value.sentence
-    return caught.value.sentence
+    assert str(path) in caught.value.message
+    return caught.value.message
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from torch import nn
 from SegHiResCAMLib.engine.cam import activation_map
 from SegHiResCAMLib.engine.cam.leaf import Target
 from SegHiResCAMLib.engine.cam.methods import METHODS, find_method
-from SegHiResCAMLib.engine.cam.passes import Question
+from SegHiResCAMLib.engine.cam.passes import ScoreQuestion
 from SegHiResCAMLib.engine.cam.stitched import stitched_maps
 from SegHiResCAMLib.engine.errors import EngineError
 from SegHiResCAMLib.engine.inference.memory import Workplace
@@ -222,7 +222,7 @@ def test_seg_xres_pools_blocks_and_cuts_off_the_last(mode: str) -> None:
 @pytest.mark.parametrize(
     "options", [{"size": 2}, {"pool": 0}, {"pool": 1.5}, {"pool": True}, {"mode": "median"}], ids=str
 )
-def test_options_that_a_method_does_not_have_are_refused_with_a_sentence(options: dict) -> None:
+def test_options_that_a_method_does_not_have_are_refused_with_a_message(options: dict) -> None:
     with pytest.raises(EngineError) as raised:
         find_method("seg-xres-cam").with_options(options)
     assert raised.value.code == "method-option"
@@ -272,7 +272,7 @@ def test_walks_in_the_table_are_the_walks_that_are_made() -> None:
     for name, method in METHODS.items():
         fractions: list[float] = []
         stitched_maps(
-            Workplace(network, torch.device("cpu")), image, [Question(Target(index), segment[None].double())], ["upcat_1"], method,
+            Workplace(network, torch.device("cpu")), image, [ScoreQuestion(Target(index), segment[None].double())], ["upcat_1"], method,
             windows, progress=lambda fraction, _text, seen=fractions: seen.append(fraction),
         )  # fmt: skip
         starts = [step / method.walks for step in range(method.walks)]

@@ -410,7 +410,7 @@ def test_several_images_under_names_of_their_own_are_refused(bundle: Bundle) -> 
     folder = bundle(with_transforms({"_target_": "LoadImaged", "keys": ["t1", "flair", "label"]}))
     error = refusal(lambda: open_model(folder))
     assert error.code == "bundle-several-images"
-    assert "2 images of one patient under separate names (t1, flair)" in error.sentence
+    assert "2 images of one patient under separate names (t1, flair)" in error.message
 
 
 @pytest.mark.parametrize("dictionary", [True, False])
@@ -634,7 +634,7 @@ def test_two_weights_files_with_other_names_are_refused(bundle: Bundle) -> None:
     (folder / "models/model.pt").rename(folder / "models/b.pt")
     error = refusal(lambda: open_model(folder))
     assert error.code == "bundle-incomplete"
-    assert "a.pt, b.pt" in error.sentence
+    assert "a.pt, b.pt" in error.message
 
 
 def test_missing_unexpected_and_misshapen_weights_are_counted_and_named(bundle: Bundle) -> None:
@@ -646,9 +646,9 @@ def test_missing_unexpected_and_misshapen_weights_are_counted_and_named(bundle: 
     folder = bundle(weights=weights)
     error = refusal(lambda: open_model(folder))
     assert error.code == "weights-mismatch"
-    assert f"1 weight(s) are missing ({names[0]})" in error.sentence
-    assert "5 weight(s) do not belong to it (head.0, head.1, head.2, ...)" in error.sentence
-    assert f"'{names[1]}' is 7×5 there and 2 in the network" in error.sentence
+    assert f"1 weight(s) are missing ({names[0]})" in error.message
+    assert "5 weight(s) do not belong to it (head.0, head.1, head.2, ...)" in error.message
+    assert f"'{names[1]}' is 7×5 there and 2 in the network" in error.message
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
@@ -659,7 +659,7 @@ def test_weights_that_are_not_finite_are_named(value: float, bundle: Bundle) -> 
     folder = bundle(weights=weights)
     error = refusal(lambda: open_model(folder))
     assert error.code == "weights-not-finite"
-    assert f"'{name}'" in error.sentence
+    assert f"'{name}'" in error.message
 
 
 def test_the_trap_works() -> None:
@@ -674,8 +674,8 @@ def test_a_pickle_that_would_run_code_is_refused_and_nothing_runs(zipped: bool, 
     torch.save({"model": Trap(tmp_path / "trap")}, folder / "models/model.pt", _use_new_zipfile_serialization=zipped)
     error = refusal(lambda: open_model(folder))
     assert error.code == "weights-code"
-    assert f"would run '{open.__module__}.open'" in error.sentence
-    assert "Nothing was run" in error.sentence
+    assert f"would run '{open.__module__}.open'" in error.message
+    assert "Nothing was run" in error.message
     assert not (tmp_path / "trap").exists()
 
 
@@ -685,7 +685,7 @@ def test_a_bare_pickle_is_refused_by_what_it_would_run(protocol: int, bundle: Bu
     (folder / "models/model.pt").write_bytes(pickle.dumps({"model": Trap(tmp_path / "trap")}, protocol))
     error = refusal(lambda: open_model(folder))
     assert error.code == "weights-code"
-    assert ".open'" in error.sentence
+    assert ".open'" in error.message
     assert not (tmp_path / "trap").exists()
 
 
@@ -704,7 +704,7 @@ def test_what_a_checkpoint_would_run_is_named(module: str, name: str, tmp_path: 
     (tmp_path / "w.pt").write_bytes(b"\x80\x02c" + f"{module}\n{name}\n".encode() + b"X\x01\x00\x00\x00x\x85R.")
     error = refusal(lambda: read_weights(tmp_path / "w.pt"))
     assert error.code == "weights-code"
-    assert f"would run '{module}.{name}'" in error.sentence
+    assert f"would run '{module}.{name}'" in error.message
 
 
 @pytest.mark.parametrize(("key", "whole"), [("model", True), ("state_dict", False), (None, True)])
@@ -713,7 +713,7 @@ def test_the_command_for_the_sender_makes_a_file_that_opens(key: str | None, who
     weights = network if whole else dict(network.state_dict())
     folder = bundle(weights=weights if key is None else {key: weights, "scaler": nets.UNet(**UNET)})
     error = refusal(lambda: open_model(folder))
-    command = error.sentence.partition("`python ")[2].partition("`")[0]
+    command = error.message.partition("`python ")[2].partition("`")[0]
     subprocess.run(f"{sys.executable} {command}", shell=True, check=True, cwd=folder / "models")
     (folder / "models/weights.pt").replace(folder / "models/model.pt")
     opened = open_model(folder).network.state_dict()
@@ -722,7 +722,7 @@ def test_the_command_for_the_sender_makes_a_file_that_opens(key: str | None, who
 
 def test_a_whole_pickled_network_is_refused_by_the_name_of_its_class(bundle: Bundle) -> None:
     folder = bundle(weights=nets.UNet(**UNET))
-    assert "monai.networks.nets.unet.UNet" in refusal(lambda: open_model(folder)).sentence
+    assert "monai.networks.nets.unet.UNet" in refusal(lambda: open_model(folder)).message
 
 
 @pytest.mark.parametrize(
@@ -839,7 +839,7 @@ def test_a_zipped_bundle_is_refused_by_names_inside_the_archive(name: str, bundl
     (folder / name).write_text("version https://git-lfs.github.com/spec/v1\n")
     archive = zipped(folder, tmp_path / "a.zip")
     error = refusal(lambda: open_model(archive))
-    assert f"'{archive}/{name}' is a Git LFS pointer" in error.sentence
+    assert f"'{archive}/{name}' is a Git LFS pointer" in error.message
 
 
 def test_a_broken_archive_is_refused_as_such(bundle: Bundle, tmp_path: Path) -> None:
@@ -853,7 +853,7 @@ def test_an_archive_of_something_else_is_refused_with_what_could_be_opened(tmp_p
     (tmp_path / "letters/letter.txt").write_text("Dear colleague")
     error = refusal(lambda: open_model(zipped(tmp_path / "letters", tmp_path / "a.zip")))
     assert error.code == "model-unknown"
-    assert "MONAI bundle" in error.sentence
+    assert "MONAI bundle" in error.message
 
 
 def zipped(folder: Path, archive: Path, top: str = "") -> Path:
@@ -873,24 +873,24 @@ def test_a_description_cannot_reach_for_weights_elsewhere(path: str, bundle: Bun
     (folder / "models/model.pt").replace(tmp_path / "outside.pt")
     error = refusal(lambda: open_model(folder))
     assert error.code == "bundle-incomplete"
-    assert "outside.pt" in error.sentence
+    assert "outside.pt" in error.message
 
 
 def test_an_absent_path_is_refused_by_name() -> None:
-    assert "'/nowhere/model'" in refusal(lambda: open_model("/nowhere/model")).sentence
+    assert "'/nowhere/model'" in refusal(lambda: open_model("/nowhere/model")).message
 
 
 def test_another_folder_is_refused_with_what_could_be_opened(tmp_path: Path) -> None:
     error = refusal(lambda: open_model(tmp_path))
     assert error.code == "model-unknown"
-    assert "MONAI bundle" in error.sentence
+    assert "MONAI bundle" in error.message
 
 
 @pytest.mark.parametrize("name", ["configs/inference.json", "configs/metadata.json", "models/model.pt"])
 def test_an_incomplete_bundle_is_refused_by_what_it_lacks(name: str, bundle: Bundle) -> None:
     folder = bundle()
     (folder / name).unlink()
-    assert name.rpartition("/")[2] in refusal(lambda: open_model(folder)).sentence
+    assert name.rpartition("/")[2] in refusal(lambda: open_model(folder)).message
 
 
 # Real bundles, networks and files
@@ -930,12 +930,12 @@ def test_real_networks_open(
 def test_a_torchscript_archive_is_refused_and_the_right_file_named(test_data: Path) -> None:
     error = refusal(lambda: read_weights(test_data / "spleen-unet3d/spleen_unet3d_torchscript.pt"))
     assert error.code == "weights-torchscript"
-    assert "model.pt" in error.sentence
+    assert "model.pt" in error.message
 
 
 @pytest.mark.real_data
 def test_a_git_lfs_pointer_is_refused_with_the_command_that_mends_it(test_data: Path) -> None:
     error = refusal(lambda: read_weights(test_data / "awkward/broken/git_lfs_pointer_spleen_unet_model.pt"))
     assert error.code == "weights-lfs"
-    assert "is a Git LFS pointer of 133 bytes" in error.sentence
-    assert "git lfs pull" in error.sentence
+    assert "is a Git LFS pointer of 133 bytes" in error.message
+    assert "git lfs pull" in error.message

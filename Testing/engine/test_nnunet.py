@@ -260,7 +260,7 @@ def test_colours_become_shares_of_255_and_nothing_else_is_taken_for_colours(trai
     seen = prepare(model, picture).image.as_tensor()
     torch.testing.assert_close(seen, picture.as_tensor().movedim(-1, 1).transpose(2, 3) / 255, rtol=0, atol=1e-7)
     error = refusal(lambda: prepare(model, picture * 100))
-    assert (error.code, "0 to 255" in error.sentence) == ("preprocessing-colours", True)
+    assert (error.code, "0 to 255" in error.message) == ("preprocessing-colours", True)
 
 
 @pytest.mark.real_data
@@ -419,7 +419,7 @@ def test_of_two_trained_configurations_one_has_to_be_chosen(a_results_folder: Pa
     shutil.copytree(results, results.with_name("nnUNetTrainer__nnUNetPlans__2d"))
     error = refusal(lambda: open_model(results.parent))
     assert error.code == "nnunet-several"
-    assert "nnUNetTrainer__nnUNetPlans__3d_fullres" in error.sentence
+    assert "nnUNetTrainer__nnUNetPlans__3d_fullres" in error.message
 
 
 def test_millimetres_of_layers_are_those_of_the_plans(trained: Trained) -> None:
@@ -435,7 +435,7 @@ def test_a_zip_with_plans_in_an_odd_place_is_refused(a_results_folder: Path, tmp
         packed.write(a_results_folder / "plans.json", "some/where/plans.json")
         packed.writestr("readme.txt", "here")
     error = refusal(lambda: open_model(archive))
-    assert (error.code, "odd.zip" in error.sentence) == ("nnunet-incomplete", True)
+    assert (error.code, "odd.zip" in error.message) == ("nnunet-incomplete", True)
 
 
 def test_the_fold_of_all_data_counts_only_where_it_is_alone(a_results_folder: Path, tmp_path: Path) -> None:
@@ -633,13 +633,13 @@ FIRST = "encoder.stages.0.0.convs.0.conv.weight"
         (lambda results: [shutil.rmtree(fold) for fold in results.glob("fold_*")], "nnunet-incomplete", "fold_0"),
     ],
 )
-def test_what_cannot_be_opened_is_refused_with_a_sentence(
+def test_what_cannot_be_opened_is_refused_with_a_message(
     a_results_folder: Path, tmp_path: Path, spoil: Callable[[Path], object], code: str, words: str
 ) -> None:
     results = peer.copied(a_results_folder, tmp_path)
     spoil(results)
     error = refusal(lambda: open_model(results))
-    assert (error.code, words in error.sentence) == (code, True), error.sentence
+    assert (error.code, words in error.message) == (code, True), error.message
 
 
 JUNK = st.one_of(
@@ -650,7 +650,7 @@ JUNK = st.one_of(
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
-def test_descriptions_with_anything_anywhere_open_or_are_refused_with_a_sentence(
+def test_descriptions_with_anything_anywhere_open_or_are_refused_with_a_message(
     a_results_folder: Path, tmp_path: Path, data: st.DataObject
 ) -> None:
     results = tmp_path / "results"
@@ -671,7 +671,7 @@ def test_a_checkpoint_that_would_run_code_is_refused_and_nothing_runs(a_results_
     spoil_checkpoint(lambda content: content.update(logging=Trap(trap)))(results)
     error = refusal(lambda: open_model(results))
     assert (error.code, trap.exists()) == ("weights-code", False)
-    assert "init_args" in error.sentence
+    assert "init_args" in error.message
 
 
 def test_numpy_numbers_that_are_no_numbers_are_refused(a_results_folder: Path, tmp_path: Path) -> None:
@@ -682,7 +682,7 @@ def test_numpy_numbers_that_are_no_numbers_are_refused(a_results_folder: Path, t
     results = peer.copied(a_results_folder, tmp_path)
     spoil_checkpoint(lambda content: content.update(_best_ema=Objects()))(results)
     error = refusal(lambda: open_model(results))
-    assert (error.code, "numpy.dtype" in error.sentence) == ("weights-code", True)
+    assert (error.code, "numpy.dtype" in error.message) == ("weights-code", True)
 
 
 def test_checkpoints_written_with_numpy_1_open(a_results_folder: Path, tmp_path: Path) -> None:
@@ -714,7 +714,7 @@ def test_a_spacing_that_would_fill_the_memory_is_refused(a_results_folder: Path,
     results = peer.copied(a_results_folder, tmp_path)
     spoil_plans(lambda _, chosen: chosen.update(spacing=[1e-4] * 3))(results)
     error = refusal(lambda: prepare(open_model(results), read_volume(scan(tmp_path))))
-    assert (error.code, "0.0001" in error.sentence) == ("preprocessing-size", True)
+    assert (error.code, "0.0001" in error.message) == ("preprocessing-size", True)
 
 
 def test_an_empty_scan_is_refused(a_results_folder: Path) -> None:

@@ -66,8 +66,8 @@ def test_memory_that_ran_out_is_known_by_the_words_of_every_library(error: Excep
     assert is_out_of_memory(error)
     answer = error_of(error)
     assert answer.code == "memory"
-    assert "emory" in answer.sentence
-    assert ("--device cpu" in answer.sentence) == (error in ON_A_GPU)
+    assert "emory" in answer.message
+    assert ("--device cpu" in answer.message) == (error in ON_A_GPU)
 
 
 @pytest.mark.parametrize("error", OTHERS, ids=str)

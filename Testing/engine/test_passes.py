@@ -17,7 +17,7 @@ from SegHiResCAMLib.engine.answer.explain import explain, explain_segments
 from SegHiResCAMLib.engine.answer.explanation import ExplainRequest
 from SegHiResCAMLib.engine.cam.leaf import Target
 from SegHiResCAMLib.engine.cam.methods import METHODS
-from SegHiResCAMLib.engine.cam.passes import Question
+from SegHiResCAMLib.engine.cam.passes import ScoreQuestion
 from SegHiResCAMLib.engine.cam.stitched import StitchedMap, stitched_maps
 from SegHiResCAMLib.engine.errors import EngineError
 from SegHiResCAMLib.engine.inference.memory import Workplace
@@ -148,7 +148,7 @@ def test_a_segment_that_is_not_there_is_told_after_one_pass_too() -> None:
     of.network.final_conv.bias[1] = -1e3
     with pytest.raises(EngineError, match="found no 'kidney'") as raised:
         explain(ExplainRequest.of(volume(20, 16, 3), of, "kidney", layer="deep", device="cpu"))
-    assert raised.value.code == "pixel-set-empty"
+    assert raised.value.code == "region-empty"
 
 
 @pytest.mark.parametrize("dims", [2, 3])
@@ -170,7 +170,9 @@ def test_several_segments_come_from_one_forward_and_each_is_as_if_alone(dims: in
         assert one.windows_touched == alone.windows_touched
 
 
-def maps(net: nn.Module, images: torch.Tensor, questions: list[Question], method: str, **options) -> list[StitchedMap]:
+def maps(
+    net: nn.Module, images: torch.Tensor, questions: list[ScoreQuestion], method: str, **options
+) -> list[StitchedMap]:
     windows = plan_windows(tuple(images.shape[2:]), options.pop("settings", WindowSettings()))
     layer = "shallow" if method == "seg-cam" else "deep"
     workplace = Workplace(net, CPU, options.pop("batch", 2))
@@ -191,13 +193,13 @@ def test_every_method_in_one_pass_is_the_same_as_in_two(method: str) -> None:
             revealed[image] = one & (image != 2)
 
     def condition() -> float:
-        return condition_of(lambda: maps(net, images, [Question(Target(1), chosen)], method)[0].values, net)
+        return condition_of(lambda: maps(net, images, [ScoreQuestion(Target(1), chosen)], method)[0].values, net)
 
-    (expected,) = maps(net, images, [Question(Target(1), chosen)], method)
+    (expected,) = maps(net, images, [ScoreQuestion(Target(1), chosen)], method)
     size = (net(images)[:, 1] * chosen).abs().sum()
     for batch in (2, 5):  # two slices at once, and all of them
         revealed = torch.zeros_like(chosen)
-        (found,) = maps(net, images, [Question(Target(1), revealed)], method, reveal=reveal, batch=batch)
+        (found,) = maps(net, images, [ScoreQuestion(Target(1), revealed)], method, reveal=reveal, batch=batch)
         assert torch.equal(revealed, chosen)
         # Batches are others, and so is the order of sums.
         assert close(found.values, expected.values, condition)
@@ -214,12 +216,12 @@ def test_every_method_answers_several_questions_as_if_each_were_alone(method: st
     net, images = network(2, torch.float64), torch.randn(2, 1, 40, 16, dtype=torch.float64)
     sets = [torch.zeros(2, 40, 16, dtype=torch.float64) for _ in range(3)]
     sets[0][0, :4], sets[1][:, 30:] = 1, 0.5
-    questions = [Question(Target(number % 3, 2 if number == 1 else None), one) for number, one in enumerate(sets)]
+    questions = [ScoreQuestion(Target(number % 3, 2 if number == 1 else None), one) for number, one in enumerate(sets)]
     settings = WindowSettings((16, 16), 0.25)
     together = maps(net, images, questions, method, settings=settings)
     for question, found in zip(questions, together, strict=True):
 
-        def explained(question: Question = question) -> StitchedMap:
+        def explained(question: ScoreQuestion = question) -> StitchedMap:
             return maps(net, images, [question], method, settings=settings)[0]
 
         alone = explained()
@@ -233,7 +235,7 @@ def test_every_method_answers_several_questions_as_if_each_were_alone(method: st
 @pytest.mark.parametrize("method", ["seg-grad-cam", "seg-xgrad-cam", "seg-grad-cam-pp", "seg-eigengrad-cam"])
 def test_methods_of_several_walks_compute_once_where_one_batch_holds_everything(method: str) -> None:
     net, images = network(3), torch.randn(1, 1, 16, 16, 16)
-    question = Question(Target(1), torch.ones(1, 16, 16, 16))
+    question = ScoreQuestion(Target(1), torch.ones(1, 16, 16, 16))
     with counted(net) as seen:
         maps(net, images, [question], method)
     walks_without_gradient = method == "seg-grad-cam-pp"
@@ -277,7 +279,7 @@ class Scattered(nn.Module):
         return logits.put(torch.tensor([0]), logits.flatten()[:1])
 
 
-def test_what_cannot_be_deterministic_is_said_in_a_sentence() -> None:
+def test_what_cannot_be_deterministic_is_said_in_a_message() -> None:
     of = model()
     of.network = Scattered().eval()
     request = ExplainRequest.of(volume(16, 16, 2), of, "kidney", layer="features", device="cpu", deterministic=True)

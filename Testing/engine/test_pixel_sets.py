@@ -315,7 +315,7 @@ def test_the_mask_of_a_request_is_explained_where_no_other_pixel_set_is_named() 
 @pytest.mark.parametrize(
     ("changes", "code"),
     [
-        ({"region": Sphere((900.0, 0.0, 0.0), 5.0)}, "pixel-set-empty"),
+        ({"region": Sphere((900.0, 0.0, 0.0), 5.0)}, "region-empty"),
         ({"segment": "cyst", "contrast": "Cyst"}, "contrast-itself"),
         ({"contrast": "liver"}, "segment-unknown"),
         ({"contrast": "cyst", "contrast_weight": np.nan}, "question-malformed"),

@@ -1,4 +1,4 @@
-"""Plain checkpoints open by the JSON beside them as it says, and every mistake in it is a sentence that names the field."""
+"""Plain checkpoints open by the JSON beside them as it says, and every mistake in it is a message that names the field."""
 
 from __future__ import annotations
 
@@ -216,11 +216,11 @@ def test_foreground_is_cropped_before_everything_is_resized(checkpoint: Checkpoi
         ({"to_do": ["spacing: is a guess."]}, "with open questions: spacing: is a guess. Decide"),
     ],
 )
-def test_every_mistake_is_a_sentence_that_names_the_field(checkpoint: Checkpoint, changes: dict, says: str) -> None:
+def test_every_mistake_is_a_message_that_names_the_field(checkpoint: Checkpoint, changes: dict, says: str) -> None:
     path = checkpoint(changes)
-    sentence = refusal(lambda: open_model(path)).sentence
-    assert says in sentence
-    assert "model.json" in sentence
+    message = refusal(lambda: open_model(path)).message
+    assert says in message
+    assert "model.json" in message
 
 
 def test_weights_of_another_network_are_refused(checkpoint: Checkpoint) -> None:
@@ -232,13 +232,13 @@ def test_a_description_of_an_endless_network_is_refused_at_once(checkpoint: Chec
     network = {"class": "UNet", "arguments": {**UNET, "num_res_units": 10_000}}
     path = checkpoint({"network": network})
     start = time.process_time()
-    assert "many times more weights" in refusal(lambda: open_model(path)).sentence
+    assert "many times more weights" in refusal(lambda: open_model(path)).message
     assert time.process_time() - start < 5
 
 
 def test_slices_cannot_be_treated_before_the_volume(checkpoint: Checkpoint) -> None:
     steps = [{"step": "min-max", "per": "slice"}, {"step": "clip", "range": [0, 1]}]
-    assert "'intensity[1]'" in refusal(lambda: open_model(checkpoint(flat(steps), network=nets.UNet(**FLAT)))).sentence
+    assert "'intensity[1]'" in refusal(lambda: open_model(checkpoint(flat(steps), network=nets.UNet(**FLAT)))).message
 
 
 def test_weights_without_a_description_say_what_to_do(checkpoint: Checkpoint) -> None:
@@ -246,7 +246,7 @@ def test_weights_without_a_description_say_what_to_do(checkpoint: Checkpoint) ->
     path.with_suffix(".json").unlink()
     error = refusal(lambda: open_model(path))
     assert error.code == "description-absent"
-    assert f"seghirescam describe {path}" in error.sentence
+    assert f"seghirescam describe {path}" in error.message
     path.write_bytes(b"")
     assert refusal(lambda: open_model(path)).code == "weights-empty"
 
@@ -254,7 +254,7 @@ def test_weights_without_a_description_say_what_to_do(checkpoint: Checkpoint) ->
 def test_a_description_without_weights_names_those_that_it_looks_for(checkpoint: Checkpoint) -> None:
     path = checkpoint()
     path.unlink()
-    assert "'model.pt'" in refusal(lambda: open_model(path.with_suffix(".json"))).sentence
+    assert "'model.pt'" in refusal(lambda: open_model(path.with_suffix(".json"))).message
 
 
 def test_shipped_schemas_are_sound() -> None:

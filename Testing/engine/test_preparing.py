@@ -52,7 +52,7 @@ def test_preprocessing_stops_between_its_steps() -> None:
 def test_preprocessing_that_needs_more_memory_than_is_free_is_refused_before(step: Any) -> None:
     error = refusal(lambda: prepare(model(step), VOLUME))
     assert error.code == "out-of-memory"
-    assert "12 x 10 x 8 voxels for 'Tiny'" in error.sentence
+    assert "12 x 10 x 8 voxels for 'Tiny'" in error.message
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from torch import nn
 
 from SegHiResCAMLib.engine.cam.leaf import Target
 from SegHiResCAMLib.engine.cam.methods import METHODS
-from SegHiResCAMLib.engine.cam.passes import Question
+from SegHiResCAMLib.engine.cam.passes import ScoreQuestion
 from SegHiResCAMLib.engine.cam.stitched import stitched_maps
 from SegHiResCAMLib.engine.inference.memory import Workplace
 from SegHiResCAMLib.engine.inference.windows import plan_windows, predict_windows
@@ -44,7 +44,7 @@ def test_it_is_that_of_the_blended_prediction(dims, shape, window, overlap, blen
     corner = torch.zeros_like(some)
     corner[(-1, *[slice(-5, None)] * dims)] = True
     logits = sliding_window_inference(images, windows.size, 1, net, overlap, mode=windows.blending)
-    questions = [Question(Target(number), one, activation) for number, one in enumerate((some, weighted, corner))]
+    questions = [ScoreQuestion(Target(number), one, activation) for number, one in enumerate((some, weighted, corner))]
     found = probabilities(net, images, questions, windows, batch=batch)
     for question, mean in zip(questions, found, strict=True):
         wanted = expected(logits, question.pixel_set, question.target.channel, activation)
@@ -64,7 +64,7 @@ def test_it_is_the_same_however_often_a_method_passes_over_the_windows(method: s
     pixel_set = torch.zeros(1, 40, 52)
     pixel_set[0, 3:9, 4:11] = 1
     logits = sliding_window_inference(images, FLAT.size, 1, net, 0.5, mode="gaussian")
-    (mean,) = probabilities(net, images, [Question(Target(1), pixel_set, "softmax")], FLAT, method=method)
+    (mean,) = probabilities(net, images, [ScoreQuestion(Target(1), pixel_set, "softmax")], FLAT, method=method)
     assert mean == pytest.approx(expected(logits, pixel_set, 1), rel=1e-12)
 
 
@@ -73,7 +73,7 @@ def test_windows_of_nnunet_are_blended_as_it_does() -> None:
     windows = plan_windows((36, 24, 28), WindowSettings((16, 16, 16), 0.5, "gaussian", scheme=EVEN_STEPS))
     pixel_set = torch.rand(1, 36, 24, 28) > 0.5
     logits = predict_windows(net, images, windows, 1)
-    (mean,) = probabilities(net, images, [Question(Target(2), pixel_set, "softmax")], windows)
+    (mean,) = probabilities(net, images, [ScoreQuestion(Target(2), pixel_set, "softmax")], windows)
     assert mean == pytest.approx(expected(logits, pixel_set, 2), rel=1e-12)
 
 
@@ -101,12 +101,15 @@ def test_windows_that_are_computed_again_count_once() -> None:
     pixel_set = torch.rand(1, 40, 52) > 0.5
     logits = sliding_window_inference(images, FLAT.size, 1, net, 0.5, mode="gaussian")
     cramped = Cramped(net)
-    (mean,) = probabilities(cramped, images, [Question(Target(1), pixel_set, "softmax")], FLAT, batch=4)
+    (mean,) = probabilities(cramped, images, [ScoreQuestion(Target(1), pixel_set, "softmax")], FLAT, batch=4)
     assert cramped.failed
     assert mean == pytest.approx(expected(logits, pixel_set, 1), rel=1e-12)
 
 
 def test_an_empty_set_has_none_and_whoever_does_not_ask_gets_none() -> None:
     net, images = network(2), torch.randn(1, 1, 40, 52, dtype=torch.float64)
-    empty, whole = Question(Target(1), torch.zeros(1, 40, 52), "softmax"), Question(Target(1), torch.ones(1, 40, 52))
+    empty, whole = (
+        ScoreQuestion(Target(1), torch.zeros(1, 40, 52), "softmax"),
+        ScoreQuestion(Target(1), torch.ones(1, 40, 52)),
+    )
     assert probabilities(net, images, [empty, whole], FLAT) == [None, None]

@@ -10,7 +10,7 @@ from monai.bundle import ConfigParser
 
 from SegHiResCAMLib.engine.errors import EngineError
 from SegHiResCAMLib.engine.models.untrusted.config_file import read_config
-from SegHiResCAMLib.engine.models.untrusted.resolver import Component, Config, Unsupported
+from SegHiResCAMLib.engine.models.untrusted.resolver import Config, ConfigComponent, Unsupported
 
 LITERALS: dict[str, Any] = {
     "highres": True,
@@ -145,13 +145,16 @@ def test_components_keep_their_arguments_and_lose_the_keys_that_are_none() -> No
         ],
     }
     resolved = Config(content, "inference.json").resolve("list")
-    assert resolved == [Component("UNet", {"out_channels": 4}, "list::0"), Component("a.b.On", {}, "list::3")]
+    assert resolved == [
+        ConfigComponent("UNet", {"out_channels": 4}, "list::0"),
+        ConfigComponent("a.b.On", {}, "list::3"),
+    ]
     assert resolved[1].name == "On"
 
 
 def test_a_network_moved_to_a_device_is_the_network() -> None:
     content = {"device": "$torch.device('cuda:0')", "net": {"_target_": "UNet"}, "network": "$@net.to(@device)"}
-    assert Config(content, "inference.json").resolve("network") == Component("UNet", {}, "net")
+    assert Config(content, "inference.json").resolve("network") == ConfigComponent("UNet", {}, "net")
 
 
 @pytest.mark.parametrize("mode", ["callable", "debug"])
@@ -216,15 +219,15 @@ def test_expressions_that_nobody_needs_do_no_harm() -> None:
         ("a.json", '{"a": [' + "1," * 150_000 + "1]}", "more than 100000 values"),
     ],
 )
-def test_malformed_descriptions_are_refused_in_one_sentence(
+def test_malformed_descriptions_are_refused_in_one_message(
     name: str, text: str, complaint: str, tmp_path: Path
 ) -> None:
     (tmp_path / name).write_text(text, encoding="utf-8")
     with pytest.raises(EngineError, match=complaint) as refusal:
         read_config(tmp_path / name)
     assert refusal.value.code == "config-unreadable"
-    assert str(tmp_path / name) in refusal.value.sentence
-    assert "\n" not in refusal.value.sentence
+    assert str(tmp_path / name) in refusal.value.message
+    assert "\n" not in refusal.value.message
 
 
 def test_a_yaml_alias_bomb_is_stopped(tmp_path: Path) -> None:

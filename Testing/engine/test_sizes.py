@@ -143,4 +143,4 @@ def test_a_window_that_the_network_cannot_take_is_refused_with_a_message() -> No
     of = model(network("UNet", {**UNET, "strides": [2, 2]}), 3, size=(18, 18, 18))
     error = refusal(lambda: windows_of(of, (40, 40, 40)))
     assert error.code == "window-unfit"
-    assert "18 x 18 x 18" in error.sentence
+    assert "18 x 18 x 18" in error.message

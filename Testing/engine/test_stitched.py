@@ -14,7 +14,7 @@ from torch import nn
 from SegHiResCAMLib.engine.cam import activation_map
 from SegHiResCAMLib.engine.cam.leaf import Target
 from SegHiResCAMLib.engine.cam.methods import METHODS
-from SegHiResCAMLib.engine.cam.passes import Question
+from SegHiResCAMLib.engine.cam.passes import ScoreQuestion
 from SegHiResCAMLib.engine.cam.stitched import StitchedMap, stitched_maps
 from SegHiResCAMLib.engine.errors import Cancelled
 from SegHiResCAMLib.engine.inference.memory import Workplace
@@ -233,7 +233,7 @@ def test_several_layers_are_served_by_the_same_passes_and_each_as_if_it_were_alo
         first = net.model[0].register_forward_hook(lambda *_: forwards.append(1))
         last = net.model[2].register_full_backward_hook(lambda *_: backwards.append(1))
         (together,) = stitched_maps(
-            Workplace(net, CPU), images, [Question(Target(1), pixel_set)], list(LAYERS.values()), METHODS[method], windows,
+            Workplace(net, CPU), images, [ScoreQuestion(Target(1), pixel_set)], list(LAYERS.values()), METHODS[method], windows,
             progress=silent,
         )  # fmt: skip
         first.remove()
@@ -251,7 +251,7 @@ def test_contrast_explains_one_class_rather_than_another() -> None:
 
     def maps(target: Target, layer: str = LAYERS["deep"], method: str = "seg-hires-grad-cam", of: nn.Module = net):
         return stitched_maps(
-            Workplace(of, CPU), images, [Question(target, pixel_set)], [layer], METHODS[method], windows, progress=silent
+            Workplace(of, CPU), images, [ScoreQuestion(target, pixel_set)], [layer], METHODS[method], windows, progress=silent
         )[0][0]  # fmt: skip
 
     this, other, rather = maps(Target(1)), maps(Target(2)), maps(Target(1, 2, 0.6))

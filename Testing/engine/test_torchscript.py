@@ -116,15 +116,15 @@ def test_layers_and_maps_are_refused_and_the_right_file_named(bundle: Path) -> N
     ):
         error = refusal(call)
         assert error.code == "layers-hidden"
-        assert "hides its layers" in error.sentence
-        assert "models/model.pt" in error.sentence
+        assert "hides its layers" in error.message
+        assert "models/model.pt" in error.message
 
 
 def test_a_script_without_a_description_is_refused_with_what_it_lacks(bundle: Path, tmp_path: Path) -> None:
     shutil.copy(bundle / "models/model.ts", tmp_path / "alone.ts")
     error = refusal(lambda: open_model(tmp_path / "alone.ts"))
     assert error.code == "script-undescribed"
-    assert "configs" in error.sentence
+    assert "configs" in error.message
 
 
 # Hostile scripts
@@ -204,7 +204,7 @@ def test_scripts_that_reach_beyond_tensors_are_refused_and_nothing_runs(hostile:
     torch.jit.script(hostile(str(trap))).save(str(tmp_path / "model.ts"))
     error = refusal(lambda: read_script(tmp_path / "model.ts"))
     assert error.code == "script-code"
-    assert "nothing was run" in error.sentence
+    assert "nothing was run" in error.message
     assert not trap.exists()
     torch.jit.load(tmp_path / "model.ts")(torch.ones(1))
     assert trap.exists(), "the sample is harmless and proves nothing"
@@ -300,14 +300,14 @@ def test_weights_of_a_script_that_are_not_finite_are_named(bundle: Path) -> None
     script.save(str(bundle / "models/model.ts"))
     error = refusal(lambda: read_script(bundle / "models/model.ts"))
     assert error.code == "script-not-finite"
-    assert name in error.sentence
+    assert name in error.message
 
 
 def test_a_script_that_cannot_treat_a_volume_says_so(bundle: Path) -> None:
     script = read_script(bundle / "models/model.ts")
     error = refusal(lambda: script(torch.zeros(1, 2, 16, 16, 16)))
     assert error.code == "script-failed"
-    assert "2 channel(s) of 16 x 16 x 16" in error.sentence
+    assert "2 channel(s) of 16 x 16 x 16" in error.message
 
 
 @pytest.mark.real_data

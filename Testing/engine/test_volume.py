@@ -1,4 +1,4 @@
-"""Files in, files out: every voxel keeps its value and its place in the patient, or a sentence says why not."""
+"""Files in, files out: every voxel keeps its value and its place in the patient, or a message says why not."""
 
 from __future__ import annotations
 
@@ -44,13 +44,13 @@ def save_nifti(path: Path, array: np.ndarray, affine: np.ndarray | None = None, 
 
 
 def refusal(path: Path, code: str, **options: str) -> str:
-    """The sentence that refuses `path`; it names the path."""
+    """The message that refuses `path`; it names the path."""
     with pytest.raises(EngineError) as caught:
         read_volume(path, **options)
     assert caught.value.code == code
-    assert str(path) in caught.value.sentence
-    assert caught.value.sentence.endswith((".", "?"))
-    return caught.value.sentence
+    assert str(path) in caught.value.message
+    assert caught.value.message.endswith((".", "?"))
+    return caught.value.message
 
 
 # ---- round trips
@@ -174,7 +174,7 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_beside_it(tmp_path):
     ("name", "code"),
     [("volume.txt", "format-unknown"), ("volume", "format-unknown"), ("nowhere/volume.nrrd", "folder-missing")],
 )
-def test_where_nothing_can_be_written_a_sentence_says_so(tmp_path, name, code):
+def test_where_nothing_can_be_written_a_message_says_so(tmp_path, name, code):
     with pytest.raises(EngineError, match=name) as caught:
         write_volume(volume_from_array(VOXELS, np.eye(4)), tmp_path / name)
     assert caught.value.code == code
@@ -439,11 +439,11 @@ STABLE_CODES = (
 
 
 def outcome(path: Path) -> tuple[str, MetaTensor | None]:
-    """What becomes of a file: "read" and the volume, or the code of a sentence that names the file."""
+    """What becomes of a file: "read" and the volume, or the code of a message that names the file."""
     try:
         return "read", read_volume(path)
     except EngineError as error:
-        return error.code if str(path) in error.sentence else f"{error.code} without its file", None
+        return error.code if str(path) in error.message else f"{error.code} without its file", None
 
 
 def only_read_or_refused(path: Path) -> None:

@@ -185,7 +185,7 @@ def test_a_wrong_description_is_refused_for_what_differs(
     weights = {prefix + name: one for name, one in build("UNet", UNET).state_dict().items()}
     error = refusal(lambda: open_model(saved({"state_dict": weights}, arguments={**UNET, **change})))
     assert error.code == "weights-mismatch"
-    assert says in error.sentence
+    assert says in error.message
 
 
 def test_a_weight_that_the_forward_pass_uses_may_not_be_missing(saved: Saved) -> None:
@@ -195,7 +195,7 @@ def test_a_weight_that_the_forward_pass_uses_may_not_be_missing(saved: Saved) ->
         del less[name]
         error = refusal(lambda less=less: open_model(saved(less)))  # type: ignore[misc]
         assert error.code == "weights-mismatch"
-        assert name in error.sentence
+        assert name in error.message
 
 
 def test_weights_that_are_not_finite_are_refused_behind_a_prefix_too(saved: Saved) -> None:

@@ -62,7 +62,7 @@ def _draw(volume: MetaTensor, bundle: Path, name: str, path: Path) -> None:
             explanations.append(explain(replace(request, question=replace(request.question, method=method)), found))
             print(f"{name}: {method} in {explanations[-1].timings['explanation']:.1f} s", flush=True)
         except EngineError as problem:
-            print(f"{name}: {method} left out. {problem.sentence}", flush=True)
+            print(f"{name}: {method} left out. {problem.message}", flush=True)
     path.parent.mkdir(parents=True, exist_ok=True)
     with headless_application() as application, tempfile.TemporaryDirectory() as scratch:
         write_explanation(application.scene, Path(scratch), volume, model, explanations)

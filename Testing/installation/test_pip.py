@@ -8,16 +8,16 @@ import pytest
 from installation.conftest import package_named
 
 from SegHiResCAMLib.installation.check import Report
-from SegHiResCAMLib.installation.packages import Finding, judge, packages
+from SegHiResCAMLib.installation.packages import PackageState, judge, packages
 from SegHiResCAMLib.installation.pip import not_installable, pip_steps, why_pip_failed
 
 
-def report(**problems: Finding) -> Report:
-    fine = {package.name: Finding(package, package.minimum) for package in packages()}
+def report(**problems: PackageState) -> Report:
+    fine = {package.name: PackageState(package, package.minimum) for package in packages()}
     return Report(tuple({**fine, **problems}.values()), {})
 
 
-def missing(name: str) -> Finding:
+def missing(name: str) -> PackageState:
     return judge(package_named(name), None)
 
 
@@ -46,7 +46,7 @@ def test_what_3d_slicer_brings_is_told_and_never_installed() -> None:
 
 
 def test_a_broken_package_is_installed_anew_and_then_what_it_needs() -> None:
-    broken = Finding(package_named("nibabel"), "5.4.2", "cannot be imported", broken=True)
+    broken = PackageState(package_named("nibabel"), "5.4.2", "cannot be imported", broken=True)
     again, needs = pip_steps(report(nibabel=broken))
     assert {"--force-reinstall", "--no-deps"} <= set(again)
     assert requirements(again) == requirements(needs) == ["nibabel>=5.2"]
@@ -72,7 +72,7 @@ def _no_settings_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PIP_CONFIG_FILE", "/dev/null")
 
 
-def test_without_network_the_sentence_says_so(a_bare_python: str) -> None:
+def test_without_network_the_message_says_so(a_bare_python: str) -> None:
     log = pip(a_bare_python, "--index-url", "http://127.0.0.1:9/simple", "einops>=0.7")
     assert why_pip_failed(log).startswith("The package server cannot be reached.")
 
@@ -83,7 +83,7 @@ def test_an_incomplete_wheelhouse_is_told_with_what_it_lacks(a_bare_python: str,
 
 
 @pytest.mark.parametrize(
-    ("line", "sentence"),
+    ("line", "message"),
     [
         (
             "ERROR: Could not install packages due to an OSError: [Errno 28] No space left on device",
@@ -102,5 +102,5 @@ def test_an_incomplete_wheelhouse_is_told_with_what_it_lacks(a_bare_python: str,
         ("Killed", "pip failed; its messages are below."),
     ],
 )
-def test_what_pip_prints_becomes_a_sentence(line: str, sentence: str) -> None:
-    assert why_pip_failed(["Collecting torch", line]).startswith(sentence)
+def test_what_pip_prints_becomes_a_message(line: str, message: str) -> None:
+    assert why_pip_failed(["Collecting torch", line]).startswith(message)

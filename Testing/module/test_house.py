@@ -111,3 +111,12 @@ def test_every_file_that_the_map_of_the_house_names_is_there() -> None:
         for path in [ROOT / part, *(ROOT / part).rglob("*")]
     }
     assert [name for name in sorted(named) if not any(path.endswith(f"/{name}") for path in there)] == []
+
+
+def test_no_two_classes_share_a_name() -> None:
+    named: dict[str, set[str]] = {}
+    for file in FILES:
+        for node in nodes(file):
+            if isinstance(node, ast.ClassDef):
+                named.setdefault(node.name, set()).add(inside(file))
+    assert {name: files for name, files in named.items() if len(files) > 1} == {}

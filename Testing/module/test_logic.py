@@ -185,7 +185,7 @@ def test_an_export_that_nobody_waits_for_tells_how_far_it_is(
     assert [fraction for fraction, _text in told[:-1]] == sorted(fraction for fraction, _text in told[:-1])
 
 
-def test_without_matplotlib_all_but_the_picture_is_exported_and_a_sentence_says_so(
+def test_without_matplotlib_all_but_the_picture_is_exported_and_a_message_says_so(
     logic: Any, a_volume: Any, a_model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     heatmap = logic.explain(a_volume, a_model, "tumour")
@@ -194,8 +194,8 @@ def test_without_matplotlib_all_but_the_picture_is_exported_and_a_sentence_says_
     exported = logic.explainer.wait(job)
     assert {"explanation.json", "heatmap.nrrd", "signed-map.nrrd"} <= {file.name for file in exported.files}
     assert not (tmp_path / "out/overlay.png").exists()
-    (sentence,) = exported.left_out
-    assert sentence.startswith("Figures need matplotlib")
+    (message,) = exported.left_out
+    assert message.startswith("Figures need matplotlib")
 
 
 def test_a_sheared_grid_is_not_forced_into_nifti(logic: Any, a_volume: Any, a_model: str, tmp_path: Path) -> None:
@@ -254,7 +254,7 @@ def test_without_waiting_callbacks_come_from_the_poll(logic: Any, a_volume: Any,
     assert told[:-1] == sorted(told[:-1])
 
 
-def test_what_cannot_be_done_is_a_sentence_and_the_scene_stays(
+def test_what_cannot_be_done_is_a_message_and_the_scene_stays(
     logic: Any, scene: Any, a_volume: Any, a_model: str
 ) -> None:
     before = nodes(scene)
@@ -324,7 +324,7 @@ def test_a_volume_that_was_removed_meanwhile_gets_no_result(
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")
-def test_a_killed_worker_is_a_sentence_the_scene_is_unharmed_and_the_next_call_works(
+def test_a_killed_worker_is_a_message_the_scene_is_unharmed_and_the_next_call_works(
     logic: Any, scene: Any, a_volume: Any, a_model: str
 ) -> None:
     logic.segment(a_volume, a_model)

@@ -1,4 +1,4 @@
-"""Every sentence that docs/troubleshooting.md explains is one that the program can say."""
+"""Every message that docs/troubleshooting.md explains is one that the program can say."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ def templates() -> str:
 SAID = templates()
 
 
-@pytest.mark.parametrize("sentence", QUOTED)
-def test_a_quoted_sentence_is_one_that_the_program_says(sentence: str) -> None:
-    assert len(sentence) > 30
-    assert sentence.strip("… ") in SAID
+@pytest.mark.parametrize("message", QUOTED)
+def test_a_quoted_message_is_one_that_the_program_says(message: str) -> None:
+    assert len(message) > 30
+    assert message.strip("… ") in SAID
 
 
 def test_every_problem_has_an_explanation_and_a_solution() -> None:

@@ -194,7 +194,7 @@ def test_a_cancelled_download_leaves_nothing(
     assert "Tiny network" in desktop.ui.modelFacts.text
 
 
-def test_without_network_a_sentence_says_so(
+def test_without_network_a_message_says_so(
     desktop: Desktop, a_catalogue: Callable[..., None], answers: dict[str, Any], server: Server, folder: Path
 ) -> None:
     a_catalogue()

@@ -1,4 +1,4 @@
-"""What a user does while something runs: it ends in a sentence, the scene is unharmed, and files are there whole or not at all."""
+"""What a user does while something runs: it ends in a message, the scene is unharmed, and files are there whole or not at all."""
 
 from __future__ import annotations
 
@@ -162,7 +162,7 @@ def test_a_scene_that_is_closed_while_it_is_exported_is_written_but_for_the_pict
     assert sorted(file.name for file in tmp_path.iterdir()) == ["explanation.json", "heatmap.nrrd", "signed-map.nrrd"]
 
 
-def test_a_folder_that_cannot_be_written_to_is_a_sentence(
+def test_a_folder_that_cannot_be_written_to_is_a_message(
     desktop: Desktop, a_large_heatmap: Any, tmp_path: Path
 ) -> None:
     (tmp_path / "file").touch()

@@ -96,7 +96,7 @@ def test_a_volume_that_is_loaded_while_the_panel_is_open_is_chosen(
 
 
 @pytest.mark.engine
-def test_a_model_that_cannot_be_opened_is_a_sentence(
+def test_a_model_that_cannot_be_opened_is_a_message(
     desktop: Desktop, a_volume: Any, parameters: Any, tmp_path: Path
 ) -> None:
     choose_model(desktop, tmp_path)
@@ -162,7 +162,7 @@ def test_a_place_that_the_user_chooses_is_explained(
     assert count == expected[pixel_set]
 
 
-def test_a_point_list_without_points_is_a_sentence(
+def test_a_point_list_without_points_is_a_message(
     desktop: Desktop, scene: Any, a_volume: Any, a_model: Path, parameters: Any
 ) -> None:
     choose_model(desktop, a_model)
@@ -430,7 +430,7 @@ def test_cancelled_means_nothing_is_added_and_the_button_is_back(
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")
-def test_a_killed_worker_is_a_sentence_and_the_next_click_works(
+def test_a_killed_worker_is_a_message_and_the_next_click_works(
     desktop: Desktop, scene: Any, a_volume: Any, a_model: Path, parameters: Any
 ) -> None:
     choose_model(desktop, a_model)

@@ -124,7 +124,7 @@ def test_other_nodes_are_left_alone(desktop: Desktop, scene: Any, before: dict[s
     assert all(node.GetScene() is scene and node.GetAttribute(METHOD) for node in heatmaps)
 
 
-def test_a_heat_map_whose_file_is_lost_is_a_sentence(desktop: Desktop, scene: Any) -> None:
+def test_a_heat_map_whose_file_is_lost_is_a_message(desktop: Desktop, scene: Any) -> None:
     lost = scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "Lost")
     lost.SetAttribute(METHOD, "Seg-Grad CAM")
     desktop.widget.panel.state.parameters.heatmap = lost

@@ -114,7 +114,7 @@ def test_a_scene_that_was_saved_side_by_side_opens_so(scene: Any) -> None:
     assert all(composite_of(scene, name) is not None for name in VIEWS)
 
 
-def test_without_views_a_sentence_says_so(scene: Any) -> None:
+def test_without_views_a_message_says_so(scene: Any) -> None:
     if scene.GetFirstNodeByClass("vtkMRMLLayoutNode") is not None:
         scene.RemoveNode(scene.GetFirstNodeByClass("vtkMRMLLayoutNode"))
     offer_layout(scene)

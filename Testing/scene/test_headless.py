@@ -43,21 +43,21 @@ def test_the_folder_goes_and_the_error_stays_when_the_block_fails(monkeypatch, t
     assert list(tmp_path.iterdir()) == []
 
 
-def _sentence_with(first_on_path: Path, before: str = "") -> str:
+def _message_with(first_on_path: Path, before: str = "") -> str:
     """Start an application in a fresh interpreter that finds other packages first, and return what it says."""
     code = (
         f"import sys; sys.path.insert(0, {str(first_on_path)!r}); {before}\n"
         "from SegHiResCAMLib.scene.errors import SceneError\n"
         "from SegHiResCAMLib.scene.headless import headless_application\n"
-        "try:\n    headless_application().__enter__()\nexcept SceneError as error:\n    print(error.sentence)"
+        "try:\n    headless_application().__enter__()\nexcept SceneError as error:\n    print(error.message)"
     )
     return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
 
 
-def test_another_package_named_slicer_is_told_in_a_sentence(tmp_path):
+def test_another_package_named_slicer_is_told_in_a_message(tmp_path):
     (tmp_path / "slicer.py").write_text("class Slicer: pass\n")
-    assert "not slicer-core but another of the same name" in _sentence_with(tmp_path)
+    assert "not slicer-core but another of the same name" in _message_with(tmp_path)
 
 
-def test_a_missing_slicer_core_is_told_in_a_sentence(tmp_path):
-    assert "need the package slicer-core" in _sentence_with(tmp_path, "sys.modules['slicer'] = None")
+def test_a_missing_slicer_core_is_told_in_a_message(tmp_path):
+    assert "need the package slicer-core" in _message_with(tmp_path, "sys.modules['slicer'] = None")

@@ -129,7 +129,7 @@ def test_an_unknown_segment_is_told_and_leaves_no_file(nodes, tmp_path):
 
 
 @pytest.mark.parametrize("affine", ["identity"], indirect=True)
-def test_a_missing_matplotlib_is_told_in_a_sentence(nodes, tmp_path, monkeypatch):
+def test_a_missing_matplotlib_is_told_in_a_message(nodes, tmp_path, monkeypatch):
     volume, segmentation, maps = nodes
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     with pytest.raises(SceneError, match="Figures need matplotlib"):

@@ -61,7 +61,7 @@ def test_a_box_keeps_its_corners(scene: Any, volume: Any) -> None:
 
 
 @pytest.mark.usefixtures("_markups")
-def test_a_point_list_without_points_is_a_sentence(scene: Any) -> None:
+def test_a_point_list_without_points_is_a_message(scene: Any) -> None:
     points = scene.AddNewNodeByClass("vtkMRMLMarkupsFiducialNode", "Points")
     with pytest.raises(SceneError, match="Points has no points"):
         control_points(points)
@@ -69,7 +69,7 @@ def test_a_point_list_without_points_is_a_sentence(scene: Any) -> None:
     np.testing.assert_array_equal(control_points(points), [[1, 2, 3]])
 
 
-def test_without_views_there_is_no_crosshair_and_a_sentence_says_so(scene: Any) -> None:
+def test_without_views_there_is_no_crosshair_and_a_message_says_so(scene: Any) -> None:
     if scene.GetFirstNodeByClass("vtkMRMLCrosshairNode") is None:
         with pytest.raises(SceneError, match="no crosshair"):
             crosshair_position(scene)

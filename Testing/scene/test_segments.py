@@ -135,7 +135,7 @@ def test_a_segmentation_refers_to_its_volume_and_lies_beside_it(scene):
 
 
 @pytest.mark.parametrize(
-    ("labels", "segments", "sentence"),
+    ("labels", "segments", "message"),
     [
         (LABELS.astype(float), SEGMENTS, "integers"),
         (LABELS[0], SEGMENTS, "three axes"),
@@ -143,9 +143,9 @@ def test_a_segmentation_refers_to_its_volume_and_lies_beside_it(scene):
         (LABELS, [Segment("background", 0, (0, 0, 0))], "background"),
     ],
 )
-def test_labels_and_segments_that_cannot_be_are_refused(scene, labels, segments, sentence):
+def test_labels_and_segments_that_cannot_be_are_refused(scene, labels, segments, message):
     volume = _volume(scene)
-    with pytest.raises(SceneError, match=sentence):
+    with pytest.raises(SceneError, match=message):
         add_segmentation(scene, labels, np.eye(4), segments, volume)
     assert scene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode") == 0
 

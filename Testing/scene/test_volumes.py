@@ -39,7 +39,7 @@ def test_a_view_of_the_voxels_cannot_be_written_to(scene):
 
 
 @pytest.mark.parametrize(
-    ("array", "affine", "sentence"),
+    ("array", "affine", "message"),
     [
         (np.zeros((2, 3)), np.eye(4), "three axes"),
         (np.zeros((2, 3, 0)), np.eye(4), "at least one voxel"),
@@ -49,9 +49,9 @@ def test_a_view_of_the_voxels_cannot_be_written_to(scene):
         (np.zeros((2, 2, 2)), np.eye(3), "invertible"),
     ],
 )
-def test_what_is_no_volume_is_refused_and_leaves_no_node(scene, array, affine, sentence):
+def test_what_is_no_volume_is_refused_and_leaves_no_node(scene, array, affine, message):
     before = scene.GetNumberOfNodes()
-    with pytest.raises(SceneError, match=sentence):
+    with pytest.raises(SceneError, match=message):
         add_volume(scene, array, affine, "volume")
     assert scene.GetNumberOfNodes() == before
 

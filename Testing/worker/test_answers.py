@@ -20,7 +20,7 @@ from SegHiResCAMLib.engine.models import open_model
 from SegHiResCAMLib.records.models import MethodOption
 from SegHiResCAMLib.records.question import Question, SegmentOptions
 from SegHiResCAMLib.worker.client import Client
-from SegHiResCAMLib.worker.protocol import Error, Explain, Layers, OpenModel, Progress, Result, Segment, Voxels
+from SegHiResCAMLib.worker.protocol import Error, Explain, Layers, OpenModel, Progress, Result, SegmentVolume, Voxels
 
 TUMOUR = Question(segment="tumour")
 
@@ -54,7 +54,7 @@ def test_a_model_tells_its_labels_and_the_methods(client: Client, a_model: str) 
 
 
 def test_labels_are_those_of_the_engine_on_the_volumes_own_grid(client: Client, a_model: str, a_volume: Voxels) -> None:
-    labels = ask(client, Segment(a_model, a_volume)).arrays["labels"]
+    labels = ask(client, SegmentVolume(a_model, a_volume)).arrays["labels"]
     here = segment(open_model(a_model), volume_from_array(a_volume.array, np.array(a_volume.affine)))
     assert np.array_equal(labels, here.labels.numpy()[0])
     assert set(np.unique(labels)) == {0, 1, 2}
@@ -80,12 +80,12 @@ def test_a_mask_replaces_the_predicted_segment(client: Client, a_model: str, a_v
 def test_arrays_in_either_memory_order_arrive_the_same(client: Client, a_model: str) -> None:
     array = noise()
     rows, columns = (Voxels.of(order(array), np.eye(4)) for order in (np.ascontiguousarray, np.asfortranarray))
-    first, second = (ask(client, Segment(a_model, volume)).arrays["labels"] for volume in (rows, columns))
+    first, second = (ask(client, SegmentVolume(a_model, volume)).arrays["labels"] for volume in (rows, columns))
     assert np.array_equal(first, second)
 
 
 def test_a_second_explanation_loads_and_segments_nothing(client: Client, a_model: str, a_volume: Voxels) -> None:
-    ask(client, Segment(a_model, Voxels.of(noise(seed=3), np.eye(4))))
+    ask(client, SegmentVolume(a_model, Voxels.of(noise(seed=3), np.eye(4))))
     first = ask(client, Explain(a_model, a_volume, TUMOUR))
     second = ask(client, Explain(a_model, a_volume, Question(segment="kidney")))
     assert first.reused == ("model",)
@@ -93,16 +93,16 @@ def test_a_second_explanation_loads_and_segments_nothing(client: Client, a_model
 
 
 def test_equal_voxels_elsewhere_are_another_volume(client: Client, a_model: str, a_volume: Voxels) -> None:
-    ask(client, Segment(a_model, a_volume))
+    ask(client, SegmentVolume(a_model, a_volume))
     moved = Voxels.of(a_volume.array, np.diag([1.0, 1, 4, 1]))
-    assert ask(client, Segment(a_model, moved)).reused == ("model",)
+    assert ask(client, SegmentVolume(a_model, moved)).reused == ("model",)
 
 
 def test_a_model_whose_file_has_changed_is_read_again(client: Client, tmp_path: Path, a_volume: Voxels) -> None:
     bundle = write_tiny_bundle(tmp_path / "model")
-    before = ask(client, Segment(str(bundle), a_volume)).answer.model.sha256
+    before = ask(client, SegmentVolume(str(bundle), a_volume)).answer.model.sha256
     torch.save(UNet(spatial_dims=3, **NETWORK).state_dict(), bundle / "models/model.pt")
-    after = ask(client, Segment(str(bundle), a_volume))
+    after = ask(client, SegmentVolume(str(bundle), a_volume))
     assert after.answer.model.sha256 != before
     assert after.reused == ("volume",)
 
@@ -138,24 +138,24 @@ def test_progress_rises_to_one(client: Client, a_model: str) -> None:
         ({"model": "/nowhere/at/all"}, "model-absent", "/nowhere/at/all"),
     ],
 )
-def test_what_the_engine_refuses_arrives_as_its_sentence(
+def test_what_the_engine_refuses_arrives_as_its_message(
     change: dict[str, str], code: str, said: str, client: Client, a_model: str, a_volume: Voxels
 ) -> None:
     asked = {"model": a_model, "segment": "tumour", **change}
     error = refused(client, Explain(asked.pop("model"), a_volume, Question(**asked)))
     assert error.code == code
-    assert said in error.sentence
+    assert said in error.message
     assert error.trace == ""
 
 
-def test_a_mistake_in_the_program_gives_a_sentence_and_a_trace_for_the_log(
+def test_a_mistake_in_the_program_gives_a_message_and_a_trace_for_the_log(
     client: Client, a_flat_model: str, a_volume: Voxels
 ) -> None:
     upside_down = SegmentOptions()
     object.__setattr__(upside_down, "axis", "upside down")
-    error = refused(client, Segment(a_flat_model, a_volume, upside_down))
+    error = refused(client, SegmentVolume(a_flat_model, a_volume, upside_down))
     assert error.code == "internal"
-    assert "\n" not in error.sentence
+    assert "\n" not in error.message
     assert "Traceback" in error.trace
     assert "Traceback" in client.log_tail()
     assert ask(client, OpenModel(a_flat_model))
@@ -170,7 +170,7 @@ def test_requests_wait_in_line_and_are_answered_in_order(client: Client, a_model
 
 def test_only_the_present_volume_stays_in_the_private_folder(client: Client, a_model: str) -> None:
     for seed in (1, 2):
-        ask(client, Segment(a_model, Voxels.of(noise(seed=seed), np.eye(4))))
+        ask(client, SegmentVolume(a_model, Voxels.of(noise(seed=seed), np.eye(4))))
     files = [file.name for file in client.folder.iterdir()]
     assert len(files) == 1
     assert files[0].startswith("volume-")
@@ -179,7 +179,7 @@ def test_only_the_present_volume_stays_in_the_private_folder(client: Client, a_m
 def test_a_model_that_is_taken_up_again_after_another_explains_what_it_did_before(
     client: Client, a_model: str, a_volume: Voxels, tmp_path: Path
 ) -> None:
-    ask(client, Segment(a_model, a_volume))
+    ask(client, SegmentVolume(a_model, a_volume))
     question = Explain(a_model, a_volume, TUMOUR)
     before = ask(client, question).arrays["signed_map"]
     ask(client, OpenModel(str(write_tiny_bundle(tmp_path / "another"))))

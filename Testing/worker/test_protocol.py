@@ -34,8 +34,8 @@ from SegHiResCAMLib.worker.protocol import (
     Progress,
     Ready,
     Result,
-    Segment,
     Segmented,
+    SegmentVolume,
     Shutdown,
     Voxels,
     decode,
@@ -56,7 +56,7 @@ LINES = [
     (OpenModel("m"), "open_model", {"model": "m"}),
     (Layers("m", STORED), "layers", {"model": "m", "volume": VOXELS, "axis": "auto", "extent_mm": None}),
     (
-        Segment("m", STORED, SegmentOptions(mode="slice-wise", device="cpu")),
+        SegmentVolume("m", STORED, SegmentOptions(mode="slice-wise", device="cpu")),
         "segment",
         {"model": "m", "volume": VOXELS, "options": {"mode": "slice-wise", "axis": "auto", "device": "cpu"}},
     ),
@@ -81,7 +81,7 @@ LINES = [
     (
         Error("disk", "No space.\nNone.", "Traceback"),
         "error",
-        {"code": "disk", "sentence": "No space.\nNone.", "trace": "Traceback"},
+        {"code": "disk", "message": "No space.\nNone.", "trace": "Traceback"},
     ),
 ]
 ANSWERS = [

@@ -20,7 +20,7 @@ from SegHiResCAMLib.records.question import Question
 from SegHiResCAMLib.records.regions import Points
 from SegHiResCAMLib.worker.arrays import DiskFull, digest, load_array, save_array
 from SegHiResCAMLib.worker.client import Client
-from SegHiResCAMLib.worker.protocol import Error, Explain, OpenModel, Progress, Segment, Voxels
+from SegHiResCAMLib.worker.protocol import Error, Explain, OpenModel, Progress, SegmentVolume, Voxels
 
 MakeClient = Callable[..., Client]
 
@@ -169,14 +169,14 @@ def test_a_worker_that_dies_in_the_middle_of_a_line_has_died(a_client: MakeClien
     client = a_client(saying("print(chr(123), end=str(), flush=True); os._exit(3)"))
     error = ends(client, client.submit(OpenModel("any")), 10)
     assert error.code == "worker-died"
-    assert "exit code 3" in error.sentence
+    assert "exit code 3" in error.message
     assert list(temporary.iterdir()) == []
 
 
 @pytest.mark.parametrize("end", ["cancel", "close"])
 def test_storing_an_endless_volume_is_stopped_in_time(end: str, a_client: MakeClient, temporary: Path) -> None:
     client = a_client(saying("time.sleep(600)"))
-    request = client.submit(Segment("any", ENDLESS))
+    request = client.submit(SegmentVolume("any", ENDLESS))
     heard(client, lambda: client.worker_pid is not None)
     time.sleep(1.0)  # it is ready, and the volume is being read
     with within(AT_ONCE if end == "cancel" else 2.0):

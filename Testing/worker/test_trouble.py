@@ -1,4 +1,4 @@
-"""Whatever happens to the worker: a sentence, nothing left behind, and the next request works."""
+"""Whatever happens to the worker: a message, nothing left behind, and the next request works."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tiny_bundle import noise
 from SegHiResCAMLib.worker.client import Client
 from SegHiResCAMLib.worker.folder import make_private_folder, remove_stale_folders
 from SegHiResCAMLib.worker.process import WorkerProcess
-from SegHiResCAMLib.worker.protocol import Error, OpenModel, Progress, Result, Segment, Voxels
+from SegHiResCAMLib.worker.protocol import Error, OpenModel, Progress, Result, SegmentVolume, Voxels
 
 MakeClient = Callable[..., Client]
 
@@ -28,7 +28,7 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals and /pr
 
 def segmenting(client: Client, model: str, volume: Voxels) -> int:
     """A request that has come so far that windows are being predicted."""
-    request = client.submit(Segment(model, volume))
+    request = client.submit(SegmentVolume(model, volume))
     give_up = time.monotonic() + 60
     while time.monotonic() < give_up:
         for _, event in client.poll():
@@ -74,13 +74,13 @@ def test_a_worker_is_cancelled_killed_asked_again_and_closed(
     assert isinstance(client.wait(running), Result)
     assert client.wait(waiting).code == "cancelled"
 
-    # Killed in the middle: a sentence, and the next request starts another worker.
+    # Killed in the middle: a message, and the next request starts another worker.
     request = segmenting(client, a_slow_model, a_large_volume)
     os.kill(first_worker, signal.SIGKILL)
     error = client.wait(request)
     assert error.code == "worker-died"
-    assert "signal 9" in error.sentence
-    assert "memory" in error.sentence
+    assert "signal 9" in error.message
+    assert "memory" in error.message
     assert list(temporary.iterdir()) == []
     assert client.wait(client.submit(OpenModel(a_model))).answer.model.name == "Tiny network"
     second_worker = client.worker_pid
@@ -88,9 +88,9 @@ def test_a_worker_is_cancelled_killed_asked_again_and_closed(
 
     # The private folder fails. As on a full disk nothing can be written there; permissions would not stop an administrator.
     shutil.rmtree(client.folder)
-    error = client.wait(client.submit(Segment(a_model, a_large_volume)))
+    error = client.wait(client.submit(SegmentVolume(a_model, a_large_volume)))
     assert error.code == "disk"
-    assert "cannot be used (No such file or directory)" in error.sentence
+    assert "cannot be used (No such file or directory)" in error.message
 
     # Closed in the middle: no process, no folder, and whoever still waits is told.
     request = segmenting(client, a_slow_model, a_large_volume)
@@ -153,7 +153,7 @@ def test_what_libraries_print_never_gets_between_the_messages(a_client: MakeClie
         "server.main()"
     )
     client = a_client([sys.executable, "-c", code])
-    answer = client.wait(client.submit(Segment(a_model, Voxels.of(noise(), __import__("numpy").eye(4)))))
+    answer = client.wait(client.submit(SegmentVolume(a_model, Voxels.of(noise(), __import__("numpy").eye(4)))))
     assert isinstance(answer, Result)
     for line in ("before:", "printed", "from C", "from a child"):
         assert line in client.log_tail()
@@ -164,7 +164,7 @@ def test_a_worker_of_another_version_is_refused(a_client: MakeClient, temporary:
     client = a_client([sys.executable, "-c", f"import time; print('{ready}', flush=True); time.sleep(600)"])
     error = client.wait(client.submit(OpenModel("any")))
     assert error.code == "worker-version"
-    assert "999" in error.sentence
+    assert "999" in error.message
     assert list(temporary.iterdir()) == []
 
 
@@ -175,13 +175,13 @@ def test_a_worker_of_another_version_is_refused(a_client: MakeClient, temporary:
         ([sys.executable, "-c", "raise SystemExit('No module named anything')"], "exit code 1"),
     ],
 )
-def test_a_worker_that_cannot_start_is_told_in_a_sentence(
+def test_a_worker_that_cannot_start_is_told_in_a_message(
     command: list[str], said: str, a_client: MakeClient, temporary: Path
 ) -> None:
     client = a_client(command)
     error = client.wait(client.submit(OpenModel("any")))
     assert error.code == "worker-missing"
-    assert said in error.sentence
+    assert said in error.message
     assert list(temporary.iterdir()) == []
 
 
@@ -190,8 +190,8 @@ def test_a_python_without_torch_is_told_what_to_install(a_client: MakeClient) ->
     code = "import sys; sys.modules['torch'] = None; from SegHiResCAMLib.worker.server import main; main()"
     error = (client := a_client([sys.executable, "-c", code])).wait(client.submit(OpenModel("any")))
     assert error.code == "engine-missing"
-    assert "'torch' cannot be imported" in error.sentence
-    assert "Install PyTorch and MONAI" in error.sentence
+    assert "'torch' cannot be imported" in error.message
+    assert "Install PyTorch and MONAI" in error.message
 
 
 def test_the_worker_and_its_folder_go_with_a_program_that_is_killed(tmp_path: Path) -> None:

@@ -9,14 +9,14 @@ import pytest
 
 from SegHiResCAMLib.writing.errors import WritingError
 from SegHiResCAMLib.writing.inputs import check_outputs
-from SegHiResCAMLib.writing.result import Result
+from SegHiResCAMLib.writing.result import ResultFolder
 
 
 def refused(outputs: list[Path], inputs: list[Path], folders: list[Path] | None = None) -> None:
     with pytest.raises(WritingError) as caught:
         check_outputs(outputs, inputs, folders or [])
     assert caught.value.code == "output-is-input"
-    assert "another" in caught.value.sentence
+    assert "another" in caught.value.message
 
 
 def file(path: Path, text: str = "voxels") -> Path:
@@ -87,7 +87,7 @@ def test_a_file_of_the_old_result_that_is_read_is_neither_replaced_nor_removed(t
     file(tmp_path / "explanation.json", '{"provenance": {}}')
     given = file(tmp_path / name)
     with pytest.raises(WritingError, match="would overwrite an input"):
-        Result(tmp_path, ["explanation.json"], [given])
+        ResultFolder(tmp_path, ["explanation.json"], [given])
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(
         ["explanation.json", name.split("/", maxsplit=1)[0]]
     )

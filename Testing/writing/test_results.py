@@ -18,7 +18,7 @@ from SegHiResCAMLib.writing import commit
 from SegHiResCAMLib.writing.errors import WritingError, check_name
 from SegHiResCAMLib.writing.owners import NEW as NEW_FOLDER
 from SegHiResCAMLib.writing.owners import is_left_behind, own_name, start_of, this_process
-from SegHiResCAMLib.writing.result import Result
+from SegHiResCAMLib.writing.result import ResultFolder
 from SegHiResCAMLib.writing.sweeping import remove_all, sweep, sweep_folder
 from SegHiResCAMLib.writing.temporary import make_folder_in, remove, temporary_folder
 from SegHiResCAMLib.writing.whole_file import whole_file, write_text
@@ -41,7 +41,7 @@ def temporary(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monk
 
 
 def write(folder: Path, files: dict[str, str], inputs: tuple[Path, ...] = ()) -> list[Path]:
-    with closing(Result(folder, files, inputs)) as result:
+    with closing(ResultFolder(folder, files, inputs)) as result:
         for name, text in files.items():
             path = result.beside / name
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -170,10 +170,10 @@ def test_what_an_interruption_meets_after_the_result_is_complete_is_put_in_place
 def test_a_result_that_fails_leaves_all_as_it_was(tmp_path: Path, temporary: Path) -> None:
     folder = tmp_path / "why"
     write(folder, OLD)
-    with closing(Result(folder, NEW, ())) as result:
+    with closing(ResultFolder(folder, NEW, ())) as result:
         (result.beside / "heatmap.nrrd").write_text("half")
     assert content(folder) == OLD
-    with closing(Result(tmp_path / "not" / "there", NEW, ())):
+    with closing(ResultFolder(tmp_path / "not" / "there", NEW, ())):
         pass
     assert [*tmp_path.iterdir(), *temporary.iterdir()] == [folder]
 
@@ -195,11 +195,11 @@ def test_files_of_the_user_stay_whatever_a_list_of_an_old_result_says(tmp_path: 
 
 
 def test_only_one_run_writes_to_a_folder_at_a_time(tmp_path: Path) -> None:
-    with closing(Result(tmp_path / "why", NEW, ())):
+    with closing(ResultFolder(tmp_path / "why", NEW, ())):
         with pytest.raises(WritingError, match="Another run is writing to") as caught:
-            Result(tmp_path / "why", NEW, ())
+            ResultFolder(tmp_path / "why", NEW, ())
         assert caught.value.code == "folder-busy"
-        with closing(Result(tmp_path / "other", NEW, ())):
+        with closing(ResultFolder(tmp_path / "other", NEW, ())):
             pass
     write(tmp_path / "why", NEW)
     assert content(tmp_path / "why") == NEW
@@ -297,14 +297,14 @@ def test_a_full_disk_is_told_with_the_path_and_the_free_bytes_and_the_old_file_s
 
     with pytest.raises(WritingError, match="are free on its disk") as caught:
         fill()
-    assert (caught.value.code, str(path) in caught.value.sentence) == ("disk-full", True)
+    assert (caught.value.code, str(path) in caught.value.message) == ("disk-full", True)
     assert path.read_text() == "old"
     assert [*tmp_path.iterdir(), *temporary.iterdir()] == [path]
 
 
 def test_a_result_without_room_is_refused_before_it_is_made(tmp_path: Path) -> None:
     with pytest.raises(WritingError, match=r"1125899\.9 GB are needed"):
-        Result(tmp_path / "why", NEW, (), needed=2**50)
+        ResultFolder(tmp_path / "why", NEW, (), needed=2**50)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -318,6 +318,6 @@ def test_the_private_folder_is_private(tmp_path: Path) -> None:
 def test_a_name_that_is_not_utf_8_is_refused_before_a_writer_sees_it(tmp_path: Path) -> None:
     folder = Path(os.fsdecode(os.fsencode(tmp_path) + b"/no\xffsuch"))
     with pytest.raises(WritingError) as caught:
-        Result(folder, ["heatmap.nrrd"], [])
+        ResultFolder(folder, ["heatmap.nrrd"], [])
     assert caught.value.code == "name-not-utf-8"
     check_name(tmp_path / "Niere 腎.nrrd")

@@ -1,4 +1,4 @@
-"""What a command shows: progress, answers, and one sentence for whatever goes wrong."""
+"""What a command shows: progress, answers, and one message for whatever goes wrong."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from SegHiResCAMLib.cli.plain_console import PlainConsole, styled
 from SegHiResCAMLib.cli.progress_report import Report, progress_on
 from SegHiResCAMLib.out_of_memory import is_out_of_memory, out_of_memory_message
 from SegHiResCAMLib.patient_places import place
+from SegHiResCAMLib.user_error import UserError
 from SegHiResCAMLib.writing.sweeping import sweep
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ answer = PlainConsole()
 
 @contextmanager
 def job() -> Iterator[Report]:
-    """A report of progress, and one sentence with exit code 1 for whatever goes wrong."""
+    """A report of progress, and one message with exit code 1 for whatever goes wrong."""
     # Libraries warn developers; what this program has to say to users comes from its own modules.
     warnings.simplefilter("ignore")
     warnings.filterwarnings("always", module="SegHiResCAMLib")
@@ -61,13 +62,15 @@ def job() -> Iterator[Report]:
             fail(CANCELLED, cancelled.exit_code)
         if os.environ.get(DEBUG):
             raise
-        sentence = getattr(error, "sentence", None)
-        if sentence is None and is_out_of_memory(error):
-            sentence = out_of_memory_message(error)
-        if sentence is None:
-            kind = type(error).__name__
-            sentence = f"An unexpected error occurred ({kind}: {error}). Set {DEBUG}=1 in the environment to see the traceback."
-        fail(sentence)
+        fail(_message_of(error))
+
+
+def _message_of(error: Exception) -> str:
+    if isinstance(error, UserError):
+        return error.message
+    if is_out_of_memory(error):
+        return out_of_memory_message(error)
+    return f"An unexpected error occurred ({type(error).__name__}: {error}). Set {DEBUG}=1 in the environment to see the traceback."
 
 
 @contextmanager
@@ -84,9 +87,9 @@ def open_scene() -> Iterator[Any]:
         yield application.scene
 
 
-def fail(sentence: str, code: int = 1) -> None:
+def fail(message: str, code: int = 1) -> None:
     """Say what is wrong and end."""
-    told.print(sentence, style="red")
+    told.print(message, style="red")
     raise typer.Exit(code)
 
 
@@ -95,9 +98,9 @@ def lost(reason: str) -> None:
     told.print(f"The answer could not be written to standard output ({reason}).", style="red")
 
 
-def note(title: str, sentence: str, console: PlainConsole = answer) -> None:
-    """Print a sentence under a title that stands out."""
-    console.print_titled(f"{title}:", sentence)
+def note(title: str, message: str, console: PlainConsole = answer) -> None:
+    """Print a message under a title that stands out."""
+    console.print_titled(f"{title}:", message)
 
 
 def print_json(facts: Any) -> None:

@@ -143,8 +143,8 @@ def _mask_of(
     from SegHiResCAMLib.engine.errors import EngineError
 
     if mask is None and (value is not None or segment is not None or weighted):
-        sentence = "--mask-value, --mask-segment and --weighted say how a mask is read, and there is none: give it with --mask, too."
-        raise EngineError("mask-missing", sentence)
+        message = "--mask-value, --mask-segment and --weighted say how a mask is read, and there is none: give it with --mask, too."
+        raise EngineError("mask-missing", message)
     if mask is not None and not isinstance(question.region, Mask | None):
         raise EngineError(
             "mask-and-region", "--mask and --region both say which voxels are explained: give one of them."

@@ -145,7 +145,7 @@ def info(model: ModelArgument, as_json: JsonOption = False) -> None:
                 why = f"{layers.reason}, in an image of {size} voxels; another size may suggest another layer"
                 layers = replace(layers, reason=why)
         except EngineError as problem:  # of a model whose layers cannot be explained there is as much to know
-            layers = LayerList(reason=problem.sentence)
+            layers = LayerList(reason=problem.message)
     if as_json:
         print_json({"model": to_json(summary), "layers": to_json(layers)})
         return

@@ -2,22 +2,11 @@
 
 from __future__ import annotations
 
-from SegHiResCAMLib.plain_text import plain
+from SegHiResCAMLib.user_error import UserError
 
 
-class EngineError(Exception):
-    """Something the user can understand and mend.
-
-    Args:
-        code: A stable identifier in kebab-case, for programs (`volume-empty`, `segment-unknown`).
-        sentence: For the user: what is wrong, where, and what to do.
-    """
-
-    def __init__(self, code: str, sentence: str) -> None:
-        sentence = plain(sentence)  # it quotes names out of files
-        super().__init__(sentence)
-        self.code = code
-        self.sentence = sentence
+class EngineError(UserError):
+    """What the engine cannot do, with a code for programs and a message for the user."""
 
 
 class Cancelled(Exception):  # noqa: N818 - not an error: the user asked for it

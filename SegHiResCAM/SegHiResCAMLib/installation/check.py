@@ -18,7 +18,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from SegHiResCAMLib.installation.packages import Finding, Package, installed_version, judge, packages
+from SegHiResCAMLib.installation.packages import Package, PackageState, installed_version, judge, packages
 
 
 @dataclass(frozen=True)
@@ -28,17 +28,17 @@ class Report:
     Attributes:
         findings: Of each package.
         facts: Of the machine, by name: Python, system, GPU, driver. Nothing of users or patients.
-        advice: Sentences on what works but could work better.
+        advice: Messages on what works but could work better.
         offline: pip is told to ask no index, so that packages can only come from a folder, the wheelhouse.
     """
 
-    findings: tuple[Finding, ...]
+    findings: tuple[PackageState, ...]
     facts: dict[str, str]
     advice: tuple[str, ...] = ()
     offline: bool = False
 
     @property
-    def missing(self) -> list[Finding]:
+    def missing(self) -> list[PackageState]:
         """What is not as it should be."""
         return [finding for finding in self.findings if finding.problem]
 
@@ -75,10 +75,10 @@ def read_report(lines: Iterable[str], ended: str = "") -> Report:
     for package in packages():
         message, version = found.get(package.name), versions[package.name]
         if message is not None:
-            findings.append(Finding(package, message["version"], message["problem"], message["broken"]))
+            findings.append(PackageState(package, message["version"], message["problem"], message["broken"]))
         elif announced and package.name == announced[-1]:
             problem = f"cannot be imported: Python ended ({ended or 'without a message'})"
-            findings.append(Finding(package, version, problem, broken=True))
+            findings.append(PackageState(package, version, problem, broken=True))
         else:  # never reached: what its metadata says must do
             findings.append(judge(package, version, importable=package.bundled))
     offline = any(message.get("offline", False) for message in said)
@@ -112,18 +112,18 @@ def _versions() -> dict[str, str | None]:
     return {package.name: installed_version(package) for package in packages()}
 
 
-def _try(package: Package) -> Finding:
+def _try(package: Package) -> PackageState:
     version = installed_version(package)
     try:
         module = importlib.import_module(package.module)
     except ModuleNotFoundError as problem:
         if problem.name == package.module and version is None:
             return judge(package, None)
-        return Finding(package, version, f"cannot be imported: {_first_line(problem)}", broken=True)
+        return PackageState(package, version, f"cannot be imported: {_first_line(problem)}", broken=True)
     except BaseException as problem:  # noqa: BLE001 - a library may raise anything at import, or exit
-        return Finding(package, version, f"cannot be imported: {_first_line(problem)}", broken=True)
+        return PackageState(package, version, f"cannot be imported: {_first_line(problem)}", broken=True)
     if getattr(module, "__file__", None) is None:  # what an uninstalled package leaves behind: a folder without code
-        return Finding(
+        return PackageState(
             package,
             version,
             "is not installed" if version is None else "is installed, but its files are missing",
@@ -171,11 +171,11 @@ def _add_device(facts: dict[str, str]) -> list[str]:
             if torch.version.cuda
             else "the PyTorch that is installed was built without CUDA"
         )
-        sentence = (
+        message = (
             f"There is an NVIDIA GPU, but {reason}, so everything is computed on the CPU. "
             "Install the extension PyTorch in 3D Slicer: it chooses the build that fits the driver."
         )
-        return [sentence]
+        return [message]
     return []
 
 

@@ -42,7 +42,7 @@ class Package:
 
 
 @dataclass(frozen=True)
-class Finding:
+class PackageState:
     """What was found of a package.
 
     Attributes:
@@ -67,7 +67,7 @@ def packages() -> list[Package]:
     ]
 
 
-def look() -> list[Finding]:
+def look() -> list[PackageState]:
     """What the metadata says: quick, and blind to packages that are there but broken."""
     return [
         judge(package, installed_version(package), importable=package.bundled and find_spec(package.module) is not None)
@@ -75,13 +75,13 @@ def look() -> list[Finding]:
     ]
 
 
-def judge(package: Package, version: str | None, *, importable: bool = False) -> Finding:
+def judge(package: Package, version: str | None, *, importable: bool = False) -> PackageState:
     """Whether a version will do; `importable` says that there is one though its metadata is lost."""
     if version is None and not importable:
-        return Finding(package, None, "is not installed")
+        return PackageState(package, None, "is not installed")
     if version is not None and _numbers(version) < _numbers(package.minimum):
-        return Finding(package, version, f"is {version}, and {package.minimum} or newer is needed")
-    return Finding(package, version)
+        return PackageState(package, version, f"is {version}, and {package.minimum} or newer is needed")
+    return PackageState(package, version)
 
 
 def installed_version(package: Package) -> str | None:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 
 from SegHiResCAMLib.installation.check import Report
-from SegHiResCAMLib.installation.packages import Finding
+from SegHiResCAMLib.installation.packages import PackageState
 
 WITHOUT_DEPENDENCIES = {"monai"}
 """It needs torch and numpy only, which are there by then; left to itself, pip might replace torch by another build."""
@@ -62,7 +62,7 @@ def pip_steps(report: Report, *, torch: bool = True) -> list[list[str]]:
     return [*steps, _install(others)] if others else steps
 
 
-def not_installable(report: Report) -> list[Finding]:
+def not_installable(report: Report) -> list[PackageState]:
     """What comes with 3D Slicer, and pip must not touch."""
     return [finding for finding in report.missing if finding.package.bundled]
 
@@ -70,10 +70,10 @@ def not_installable(report: Report) -> list[Finding]:
 def why_pip_failed(log: Sequence[str]) -> str:
     """What went wrong and what to do, from what pip printed."""
     text = "\n".join(log)
-    for pattern, sentence in FAILURES.items():
+    for pattern, message in FAILURES.items():
         found = re.search(pattern, text)
         if found:
-            return sentence.format(**found.groupdict())
+            return message.format(**found.groupdict())
     last = next((line for line in reversed(log) if line.startswith("ERROR")), "")
     return f"pip failed: {last.removeprefix('ERROR: ')}" if last else "pip failed; its messages are below."
 

@@ -107,7 +107,7 @@ class Explainer:
         Raises:
             SceneError: A volume has no voxels, or they do not lie on one grid.
         """
-        request = protocol.Segment(model, voxels_of(volume, further), options or SegmentOptions())
+        request = protocol.SegmentVolume(model, voxels_of(volume, further), options or SegmentOptions())
         affine = np.array(request.volume.affine)
 
         def finish(result: Result, _report: Report) -> Steps:
@@ -151,8 +151,8 @@ class Explainer:
         mask = None
         if drawn_segment is not None:
             if segmentation is None:
-                sentence = f"The segment '{drawn_segment}' is to be explained, but no segmentation was given. Give the segmentation that contains it."
-                raise SceneError(sentence)
+                message = f"The segment '{drawn_segment}' is to be explained, but no segmentation was given. Give the segmentation that contains it."
+                raise SceneError(message)
             mask = Voxels(voxels.affine, segment_reader(segmentation, drawn_segment, volume))
 
         def finish(result: Result, _report: Report) -> Steps:
@@ -296,6 +296,6 @@ def _layers(result: Result, _report: Report) -> Steps:
 def _scene_of(volume: vtkMRMLScalarVolumeNode) -> Any:
     scene = volume.GetScene()
     if scene is None:
-        sentence = f"'{volume.GetName()}' was deleted while it was being processed, so the result was discarded. Load it again."
-        raise SceneError(sentence)
+        message = f"'{volume.GetName()}' was deleted while it was being processed, so the result was discarded. Load it again."
+        raise SceneError(message)
     return scene

@@ -32,7 +32,7 @@ from SegHiResCAMLib.scene.volumes import volume_array
 from SegHiResCAMLib.turns import Steps
 from SegHiResCAMLib.writing.commit import FACTS
 from SegHiResCAMLib.writing.errors import WritingError, cannot_write
-from SegHiResCAMLib.writing.result import Result
+from SegHiResCAMLib.writing.result import ResultFolder
 
 if TYPE_CHECKING:
     from slicer import vtkMRMLScalarVolumeNode, vtkMRMLScene
@@ -44,7 +44,7 @@ MAPS, SEGMENTS, PICTURE = 0.75, 0.85, 1.0
 
 
 class Exported(NamedTuple):
-    """The files, and sentences about what was left out."""
+    """The files, and messages about what was left out."""
 
     files: list[Path]
     left_out: list[str]
@@ -57,14 +57,14 @@ def check_export(heatmap: vtkMRMLScalarVolumeNode, file_format: str) -> None:
         SceneError: The node is no heat map, or the format cannot hold it.
     """
     if explanation_of(heatmap) is None:
-        sentence = f"'{heatmap.GetName()}' is not a heat map of SegHiResCAM. Choose one that Explain has made."
-        raise SceneError(sentence)
+        message = f"'{heatmap.GetName()}' is not a heat map of SegHiResCAM. Choose one that Explain has made."
+        raise SceneError(message)
     if file_format not in FORMATS:
-        sentence = f"There is no format {file_format}: choose one of {', '.join(FORMATS)}."
-        raise SceneError(sentence)
+        message = f"There is no format {file_format}: choose one of {', '.join(FORMATS)}."
+        raise SceneError(message)
     if file_format == "nii.gz" and is_sheared(volume_array(heatmap)[1]):
-        sentence = f"{heatmap.GetName()} lies on a sheared grid, which NIfTI cannot hold: export it as NRRD."
-        raise SceneError(sentence)
+        message = f"{heatmap.GetName()} lies on a sheared grid, which NIfTI cannot hold: export it as NRRD."
+        raise SceneError(message)
     if file_format == "nii.gz" and find_spec("nibabel") is None:
         raise SceneError("NIfTI files need nibabel, which is not installed: open Set up, or export as NRRD.")
 
@@ -101,7 +101,7 @@ def export_steps(
         except SceneError as problem:  # matplotlib is not part of 3D Slicer, and a picture not worth failing for
             if isinstance(problem.__cause__, WritingError):
                 raise
-            left_out.append(problem.sentence)
+            left_out.append(problem.message)
         return Exported((yield export.write_rest), left_out)
     finally:
         export.close()
@@ -123,7 +123,7 @@ class _Export:
         self._segments = segmentation_file(self._segmentation) if self._segmentation is not None else None
         self._maps = (f"heatmap.{file_format}", f"signed-map.{file_format}")
         self._inputs = _files_of(heatmap.GetScene())
-        self._result: Result | None = None
+        self._result: ResultFolder | None = None
 
     @property
     def _beside(self) -> Path:
@@ -133,8 +133,8 @@ class _Export:
 
     def write_maps(self) -> None:
         names = [*self._maps, SEGMENTS_FILE, PICTURE_FILE, TABLE_FILE, FACTS]
-        self._result = Result(self._folder, names, self._inputs, needed=self._signed.nbytes)
-        with _sentences(self._folder):
+        self._result = ResultFolder(self._folder, names, self._inputs, needed=self._signed.nbytes)
+        with _messages(self._folder):
             for index, (file, array) in enumerate(
                 zip(self._maps, (np.maximum(self._signed, 0), self._signed), strict=True)
             ):
@@ -150,7 +150,7 @@ class _Export:
             save_segmentation(self._segmentation, self._beside / SEGMENTS_FILE)
 
     def _write_segmentation(self, taken: SegmentationFile) -> None:
-        with _sentences(self._folder):
+        with _messages(self._folder):
             write_nrrd(
                 self._beside / SEGMENTS_FILE, layer_array(taken), taken.affine, taken.header, first_axis="list",
                 written=lambda share: self._report(MAPS + (SEGMENTS - MAPS) * share, f"Writing {SEGMENTS_FILE}"),
@@ -165,7 +165,7 @@ class _Export:
         return _while_there(drawn, picture)
 
     def write_rest(self) -> list[Path]:
-        with _sentences(self._folder):
+        with _messages(self._folder):
             if self._rows is not None:
                 with (self._beside / TABLE_FILE).open("w", encoding="utf-8", newline="") as file:
                     csv.writer(file).writerows(self._rows)
@@ -186,8 +186,8 @@ def _while_there(nodes: list[Any], steps: Steps) -> Steps:
         for node in nodes:
             if node.GetScene() is None:
                 steps.close()
-                sentence = f"'{node.GetName()}' was deleted while it was being exported."
-                raise SceneError(sentence)
+                message = f"'{node.GetName()}' was deleted while it was being exported."
+                raise SceneError(message)
         try:
             work = steps.send(given)
         except StopIteration as end:
@@ -196,7 +196,7 @@ def _while_there(nodes: list[Any], steps: Steps) -> Steps:
 
 
 @contextmanager
-def _sentences(folder: Path) -> Iterator[None]:
+def _messages(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as problem:

@@ -30,10 +30,10 @@ def voxels_of(volume: vtkMRMLScalarVolumeNode, further: Sequence[vtkMRMLScalarVo
         other, where = volume_array(node)
         aligned = other.shape == array.shape and distance(where, affine, array.shape) < SAME_PLACE
         if not aligned or node.GetTransformNodeID() != volume.GetTransformNodeID():
-            sentence = (
+            message = (
                 f"'{node.GetName()}' lies on another grid than '{volume.GetName()}'. Resample it to that volume with the module Resample "
                 "Scalar/Vector/DWI Volume, then choose the result."
             )
-            raise SceneError(sentence)
+            raise SceneError(message)
         channels.append(other)
     return Voxels.of(lambda: np.stack(channels), affine)

@@ -8,19 +8,18 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from SegHiResCAMLib.turns import Steps, resume
+from SegHiResCAMLib.user_error import UserError
 from SegHiResCAMLib.worker.protocol import Error, Progress, Result, unexpected
 
 Report = Callable[[float, str], None]
 """Report how far a job is: fraction and a short text. It may be called in any thread, and raises `GivenUp` once the job is cancelled."""
 
 
-class ExplainerError(Exception):
-    """Something the user can understand and mend: a code for programs, a message for the user."""
+class ExplainerError(UserError):
+    """A request has failed, with a code for programs, a message for the user, and the trace for the log."""
 
     def __init__(self, error: Error) -> None:
-        super().__init__(error.sentence)
-        self.code = error.code
-        self.sentence = error.sentence
+        super().__init__(error.code, error.message)
         self.trace = error.trace
 
 
@@ -140,5 +139,4 @@ class Job:
 
 
 def _failed(problem: Exception) -> Error:
-    sentence = getattr(problem, "sentence", None)
-    return Error("scene", sentence) if sentence else unexpected(problem)
+    return Error("scene", problem.message) if isinstance(problem, UserError) else unexpected(problem)

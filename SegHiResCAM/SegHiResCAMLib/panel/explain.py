@@ -93,7 +93,7 @@ class ExplainSection:
         try:
             point = mouse_position(slicer.mrmlScene)
         except SceneError as problem:
-            point, reason = None, problem.sentence
+            point, reason = None, problem.message
         if point is None or reason:
             state.work.say(reason or _("Point at a place in a slice view."))
             return
@@ -108,7 +108,7 @@ class ExplainSection:
         try:
             region, drawn = chosen_region(state), drawn_segment(state)
         except SceneError as problem:
-            state.work.say(problem.sentence)
+            state.work.say(problem.message)
             return
         methods = dict.fromkeys(filter(None, [state.parameters.method, state.parameters.compareWith]))
         first, *second = [self._question(method, region, drawn) for method in methods]

@@ -64,5 +64,5 @@ class ExportSection:
 
     def _exported(self, folder: Path, exported: Any) -> None:
         names = ", ".join(file.name for file in exported.files)
-        sentence = _("Written into {folder}: {names}.").format(folder=folder, names=names)
-        self._state.work.say(" ".join([sentence, *exported.left_out]))
+        message = _("Written into {folder}: {names}.").format(folder=folder, names=names)
+        self._state.work.say(" ".join([message, *exported.left_out]))

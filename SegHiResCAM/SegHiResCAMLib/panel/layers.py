@@ -53,7 +53,7 @@ class LayerTable:
             else:
                 ui.layerTable.clearSelection()
         ui.layerLabel.text = self._title(chosen)
-        ui.layerLabel.toolTip = ui.layerFacts.text = self._sentences(chosen)
+        ui.layerLabel.toolTip = ui.layerFacts.text = self._messages(chosen)
 
     def _ask(self, volume_ml: float | None) -> None:
         state, parameters = self._state, self._state.parameters
@@ -122,7 +122,7 @@ class LayerTable:
             return _("suggested when the model is open")
         return _("{layer} (suggested)").format(layer=chosen) if chosen == self._state.layers.suggested else chosen
 
-    def _sentences(self, chosen: str) -> str:
+    def _messages(self, chosen: str) -> str:
         """What is to be known of a layer: why it is suggested, and its caveats."""
         listed = self._state.layers
         if listed is None:

@@ -145,7 +145,7 @@ class ReadSection:
             show()
             qt.QTimer.singleShot(0, show)  # once more when the new views are there
         except SceneError as problem:
-            self._state.work.say(problem.sentence)
+            self._state.work.say(problem.message)
 
     def _look(self, node: Any) -> Appearance:
         parameters = self._state.parameters

@@ -1,4 +1,4 @@
-"""Why a button is disabled, as a sentence that the user always sees; empty where it is enabled."""
+"""Why a button is disabled, as a message that the user always sees; empty where it is enabled."""
 
 from __future__ import annotations
 

@@ -180,7 +180,7 @@ class SetUpSection:
     def _show(self) -> None:
         # Not the widget itself: while it has no parent yet, it would open as a window.
         self.ui.setUpCollapsibleButton.visible = self.is_needed or bool(self._to_reload)
-        self.ui.setUpLabel.text = "\n".join(self._sentences())
+        self.ui.setUpLabel.text = "\n".join(self._messages())
         self.ui.setUpProgress.visible = self.is_busy
         self.ui.checkButton.enabled = not self.is_busy
         self.ui.installButton.text = _("Cancel") if self._installing else _("Install what is missing")
@@ -200,7 +200,7 @@ class SetUpSection:
         """What 3D Slicer had loaded and was then installed anew."""
         return sorted(self._replaced - {finding.package.module for finding in self.report.missing})
 
-    def _sentences(self) -> list[str]:
+    def _messages(self) -> list[str]:
         said = [self._said] if self._said else []
         if self.is_busy:
             busy = (

@@ -21,7 +21,7 @@ class Work:
 
     Args:
         logic: A SegHiResCAMLogic.
-        ui: The panel's widgets; shows progress, sentences and the log.
+        ui: The panel's widgets; shows progress, messages and the log.
         changed: Called whenever a job has begun or ended.
 
     Attributes:
@@ -46,7 +46,7 @@ class Work:
                 on_progress=self._progressed, on_done=lambda result: self._ended(done, result), on_error=self._erred
             )
         except SceneError as problem:
-            self.say(problem.sentence)
+            self.say(problem.message)
             return
         self.name = name
         self._ui.progressBar.value = 0
@@ -63,9 +63,9 @@ class Work:
         if self._job is not None:
             self._logic.explainer.cancel(self._job)
 
-    def say(self, sentence: str) -> None:
-        """Show a sentence."""
-        self._ui.statusLabel.text = sentence
+    def say(self, message: str) -> None:
+        """Show a message."""
+        self._ui.statusLabel.text = message
 
     def stop(self) -> None:
         """Look at jobs no more."""
@@ -89,7 +89,7 @@ class Work:
     def _erred(self, error: Any) -> None:
         self.failed = error.code
         self._let_go()
-        self.say(error.sentence)
+        self.say(error.message)
         self._changed()
 
     def _let_go(self) -> None:

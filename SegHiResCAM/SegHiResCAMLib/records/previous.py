@@ -121,7 +121,7 @@ def _measurements(facts: Any) -> Measurements | None:
 
 
 def _findings(listed: Any) -> tuple[Finding, ...]:
-    """Messages, or objects of a code and a sentence."""
+    """Messages, or objects of a code and a message."""
     found = []
     for one in listed if isinstance(listed, list) else []:
         code, message = (one.get("code"), one.get("sentence")) if isinstance(one, Mapping) else ("", one)

@@ -107,11 +107,11 @@ def import_matplotlib() -> None:
         import matplotlib.figure
         import matplotlib.patheffects  # noqa: F401
     except ImportError as problem:
-        sentence = (
+        message = (
             "Figures need matplotlib, which is not installed. In 3D Slicer, press *Install what is missing* in Set up; "
             "elsewhere, run `pip install matplotlib`."
         )
-        raise SceneError(sentence) from problem
+        raise SceneError(message) from problem
 
 
 def number(value: float) -> str:

@@ -62,8 +62,8 @@ def show_comparison(
     """
     layout = _layout(scene)
     if layout is None:
-        sentence = "There are no views to arrange. Open 3D Slicer's main window."
-        raise SceneError(sentence)
+        message = "There are no views to arrange. Open 3D Slicer's main window."
+        raise SceneError(message)
     if layout.GetViewArrangement() != LAYOUT:
         layout.SetAttribute(_BEFORE, str(layout.GetViewArrangement()))
         offer_layout(scene)

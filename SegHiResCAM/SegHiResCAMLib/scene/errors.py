@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from SegHiResCAMLib.plain_text import plain
+from SegHiResCAMLib.user_error import UserError
 
 
-class SceneError(Exception):
-    """Something the user can understand and mend, as one sentence: what is wrong, where, and what to do."""
+class SceneError(UserError):
+    """What cannot be done with the nodes of a scene, with a message for the user."""
 
-    def __init__(self, sentence: str) -> None:
-        sentence = plain(sentence)  # it quotes names out of files
-        super().__init__(sentence)
-        self.sentence = sentence
+    def __init__(self, message: str) -> None:
+        super().__init__("scene", message)

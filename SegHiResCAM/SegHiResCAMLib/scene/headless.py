@@ -1,7 +1,7 @@
 """The MRML application outside 3D Slicer: what Slicer's own start-up sets up, on the slicer-core wheel, without Qt or OpenGL.
 
 This is the one module of the room that imports `slicer` only when called, so that a missing or wrong package is told in
-a sentence. Import the other modules inside the `with` block.
+a message. Import the other modules inside the `with` block.
 """
 
 from __future__ import annotations
@@ -73,12 +73,12 @@ def headless_application() -> Iterator[HeadlessApplication]:
 
 
 def missing_packages() -> str:
-    """Why there can be no scene here, as a sentence; empty where there can be one."""
+    """Why there can be no scene here, as a message; empty where there can be one."""
     try:
         _slicer_core()
         _color_maps()
     except SceneError as problem:
-        return problem.sentence
+        return problem.message
     return ""
 
 
@@ -87,17 +87,17 @@ def _slicer_core() -> ModuleType:
     try:
         import slicer
     except ImportError as problem:
-        sentence = (
+        message = (
             "Scenes and figures need the package slicer-core, which cannot be imported "
             f"({problem}). Install it with `pip install slicer-core matplotlib` in an environment of its own."
         )
-        raise SceneError(sentence) from problem
+        raise SceneError(message) from problem
     if not hasattr(slicer, "vtkMRMLScene"):
-        sentence = (
+        message = (
             "The installed package `slicer` is not slicer-core but another of the same name (the package shap has one). "
             "Make a new environment without it, and run `pip install slicer-core matplotlib` there."
         )
-        raise SceneError(sentence)
+        raise SceneError(message)
     return slicer
 
 
@@ -116,10 +116,10 @@ def _color_maps() -> ColormapRegistry:
     try:
         from matplotlib import colormaps
     except ImportError as problem:
-        sentence = (
+        message = (
             "Colour tables outside 3D Slicer need matplotlib. Install it with `pip install slicer-core matplotlib`."
         )
-        raise SceneError(sentence) from problem
+        raise SceneError(message) from problem
     return colormaps
 
 

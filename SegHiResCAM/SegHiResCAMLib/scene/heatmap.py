@@ -59,8 +59,8 @@ def prepare_map(array: Array) -> PreparedMap:
     values = np.asarray(array, dtype=np.float32)
     highest, lowest = float(values.max()), float(values.min())
     if not np.isfinite([highest, lowest]).all():  # no number, and no infinity, gets past both
-        sentence = "The heat map has NaN or infinite values. Compute it again in full precision (float32)."
-        raise SceneError(sentence)
+        message = "The heat map has NaN or infinite values. Compute it again in full precision (float32)."
+        raise SceneError(message)
     return PreparedMap(image_of(values), max(highest, 0.0))
 
 

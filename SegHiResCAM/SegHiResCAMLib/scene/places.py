@@ -48,8 +48,8 @@ def box_of(volume: vtkMRMLScalarVolumeNode, roi: vtkMRMLMarkupsROINode) -> Box:
         halves.append(from_world(volume, centre + way * length / 2) - middle)
     lengths = np.linalg.norm(halves, axis=1)
     if not lengths.all():
-        sentence = f"The box {roi.GetName()} is empty. Give it a size."
-        raise SceneError(sentence)
+        message = f"The box {roi.GetName()} is empty. Give it a size."
+        raise SceneError(message)
     first, second, third = np.array(halves) / lengths[:, None]
     return Box(_point(middle), _point(2 * lengths), (_point(first), _point(second), _point(third)))
 
@@ -72,8 +72,8 @@ def control_points(markups: vtkMRMLMarkupsFiducialNode) -> list[Array]:
             markups.GetNthControlPointPositionWorld(index, position)
             points.append(np.array(position))
     if not points:
-        sentence = f"{markups.GetName()} has no points. Place one in a slice view."
-        raise SceneError(sentence)
+        message = f"{markups.GetName()} has no points. Place one in a slice view."
+        raise SceneError(message)
     return points
 
 
@@ -98,6 +98,6 @@ def mouse_position(scene: vtkMRMLScene) -> Array | None:
 def _crosshair(scene: vtkMRMLScene) -> vtkMRMLCrosshairNode:
     node: vtkMRMLCrosshairNode | None = scene.GetFirstNodeByClass("vtkMRMLCrosshairNode")
     if node is None:
-        sentence = "There is no crosshair without slice views. Open 3D Slicer's main window."
-        raise SceneError(sentence)
+        message = "There is no crosshair without slice views. Open 3D Slicer's main window."
+        raise SceneError(message)
     return node

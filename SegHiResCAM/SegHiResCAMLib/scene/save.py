@@ -58,10 +58,10 @@ def written_beside(path: Path) -> Iterator[Path]:
         with whole_file(path) as beside:
             yield beside
     except WritingError as problem:
-        raise SceneError(problem.sentence) from problem
+        raise SceneError(problem.message) from problem
 
 
 def _check_ending(path: Path, ending: str, what: str) -> None:
     if not path.name.lower().endswith(ending):
-        sentence = f"A {what} is saved as {ending}, but {path} has another ending. Choose another name."
-        raise SceneError(sentence)
+        message = f"A {what} is saved as {ending}, but {path} has another ending. Choose another name."
+        raise SceneError(message)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from slicer import vtkMRMLSegmentationNode, vtkOrientedImageData
 
 
-class Layer(NamedTuple):
+class LabelLayer(NamedTuple):
     """Segments that do not overlap: (i, j, k) labels, and the index of the first voxel on the segmentation's grid."""
 
     labels: Array
@@ -38,7 +38,7 @@ class SegmentationFile(NamedTuple):
         header: Key-value pairs.
     """
 
-    layers: list[Layer]
+    layers: list[LabelLayer]
     shape: tuple[int, ...]
     affine: Array
     header: dict[str, str]
@@ -78,10 +78,10 @@ def _is_drawn(image: vtkOrientedImageData) -> bool:
     return image is not None and bool(image.GetNumberOfPoints())
 
 
-def _layer(image: vtkOrientedImageData, start: Array) -> Layer:
+def _layer(image: vtkOrientedImageData, start: Array) -> LabelLayer:
     if not _is_drawn(image):
-        return Layer(np.zeros((1, 1, 1), np.uint8), np.zeros(3, int))
-    return Layer(image_voxels(image), np.array(image.GetExtent()[::2]) - start)
+        return LabelLayer(np.zeros((1, 1, 1), np.uint8), np.zeros(3, int))
+    return LabelLayer(image_voxels(image), np.array(image.GetExtent()[::2]) - start)
 
 
 def _reference(node: vtkMRMLSegmentationNode) -> list[Any]:

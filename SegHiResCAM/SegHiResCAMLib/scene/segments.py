@@ -156,8 +156,8 @@ def segment_reader(
     """What gives a `segment_array`, which takes time; it may be called in any thread, and touches no scene."""
     segment = node.GetSegmentation().GetSegment(segment_id)
     if segment is None:
-        sentence = f"The segmentation {node.GetName()} has no segment {segment_id}. Choose one of {segment_ids(node)}."
-        raise SceneError(sentence)
+        message = f"The segmentation {node.GetName()} has no segment {segment_id}. Choose one of {segment_ids(node)}."
+        raise SceneError(message)
     array, affine = volume_array(reference_volume)
     stored, value, shape = segment.GetRepresentation(BINARY_LABELMAP), segment.GetLabelValue(), array.shape
     if stored is None or not stored.GetNumberOfPoints():
@@ -234,17 +234,15 @@ def image_affine(image: vtkOrientedImageData) -> Array:
 
 def _check(labels: Array, segments: Sequence[Segment]) -> None:
     if labels.ndim != 3 or labels.dtype.kind not in "iu":
-        sentence = (
-            f"A label map holds integers in three axes, but this array is {labels.dtype} of shape {labels.shape}."
-        )
-        raise SceneError(sentence)
+        message = f"A label map holds integers in three axes, but this array is {labels.dtype} of shape {labels.shape}."
+        raise SceneError(message)
     values = [segment.value for segment in segments]
     if len(set(values)) < len(values):
-        sentence = f"Two segments have the same value ({values}). Give each its own."
-        raise SceneError(sentence)
+        message = f"Two segments have the same value ({values}). Give each its own."
+        raise SceneError(message)
     if any(segment.value < 1 for segment in segments):
-        sentence = "A segment has a value of 0 or less, which means background. Number segments from 1."
-        raise SceneError(sentence)
+        message = "A segment has a value of 0 or less, which means background. Number segments from 1."
+        raise SceneError(message)
 
 
 def _between(source: vtkMRMLTransformableNode, target: vtkMRMLTransformableNode) -> vtkAbstractTransform:

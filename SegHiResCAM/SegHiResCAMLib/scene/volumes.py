@@ -84,15 +84,15 @@ def volume_array(node: vtkMRMLNode) -> tuple[Array, Array]:
         SceneError: The node is no volume, or has no voxels, or several values in each.
     """
     if not isinstance(node, slicer.vtkMRMLScalarVolumeNode):
-        sentence = f"{node!r} is not a volume. Give a vtkMRMLScalarVolumeNode."
-        raise SceneError(sentence)
+        message = f"{node!r} is not a volume. Give a vtkMRMLScalarVolumeNode."
+        raise SceneError(message)
     if node.GetImageData() is None or node.GetImageData().GetNumberOfPoints() == 0:
-        sentence = f"The volume {node.GetName()} has no voxels. Load it again."
-        raise SceneError(sentence)
+        message = f"The volume {node.GetName()} has no voxels. Load it again."
+        raise SceneError(message)
     values = node.GetImageData().GetNumberOfScalarComponents()
     if values != 1:
-        sentence = f"The volume {node.GetName()} has {values} values in each voxel. Convert it with the module Vector to Scalar Volume."
-        raise SceneError(sentence)
+        message = f"The volume {node.GetName()} has {values} values in each voxel. Convert it with the module Vector to Scalar Volume."
+        raise SceneError(message)
     voxels = slicer.util.arrayFromVolume(node).transpose(2, 1, 0)
     voxels.flags.writeable = False
     matrix = vtk.vtkMatrix4x4()
@@ -156,25 +156,25 @@ def set_image(node: vtkMRMLScalarVolumeNode, image: vtkImageData, affine: Array)
 
 
 def _voxels(array: Array) -> Array:
-    """Give the array a type that VTK has, or a sentence."""
+    """Give the array a type that VTK has, or a message."""
     array = np.asarray(array)
     if array.ndim != 3 or array.size == 0:
-        sentence = f"A volume has three axes and at least one voxel, but this array has the shape {array.shape}."
-        raise SceneError(sentence)
+        message = f"A volume has three axes and at least one voxel, but this array has the shape {array.shape}."
+        raise SceneError(message)
     stand_in = _STAND_INS.get(array.dtype.name)
     if stand_in is None:
         return array
     narrow = array.astype(stand_in)
     if array.dtype.kind in "iu" and not np.array_equal(narrow, array):
-        sentence = f"The volume's values, {array.min()} to {array.max()}, do not fit into 32 bits. Rescale them."
-        raise SceneError(sentence)
+        message = f"The volume's values, {array.min()} to {array.max()}, do not fit into 32 bits. Rescale them."
+        raise SceneError(message)
     return narrow
 
 
 def _matrix(affine: Array) -> Array:
-    """Check the affine, or give a sentence."""
+    """Check the affine, or give a message."""
     matrix = np.asarray(affine, dtype=np.float64)
     if matrix.shape != (4, 4) or not np.isfinite(matrix).all() or abs(np.linalg.det(matrix)) < 1e-12:
-        sentence = "The volume's affine is not an invertible 4x4 matrix. Check the file's orientation and spacing."
-        raise SceneError(sentence)
+        message = "The volume's affine is not an invertible 4x4 matrix. Check the file's orientation and spacing."
+        raise SceneError(message)
     return matrix

@@ -33,8 +33,8 @@ from SegHiResCAMLib.worker.protocol import (
     ModelOpened,
     ModelPath,
     OpenModel,
-    Segment,
     Segmented,
+    SegmentVolume,
     Voxels,
 )
 
@@ -119,7 +119,7 @@ def _layers(request: Layers, kept: Kept, progress: Progress) -> tuple[LayersList
     return LayersListed(layers_of(model, layers, request.extent_mm)), {}
 
 
-def _segment(request: Segment, kept: Kept, progress: Progress) -> tuple[Segmented, Arrays]:
+def _segment(request: SegmentVolume, kept: Kept, progress: Progress) -> tuple[Segmented, Arrays]:
     model = _model(request.model, kept)
     found = _segmentation(request, model, kept, progress)
     progress(1.0, "Segmented")
@@ -144,7 +144,7 @@ ANSWERS: dict[type, Callable[[Any, Kept, Progress], tuple[Answer, Arrays]]] = {
     GetModel: _get_model,
     OpenModel: _open_model,
     Layers: _layers,
-    Segment: _segment,
+    SegmentVolume: _segment,
     Explain: _explain,
 }
 
@@ -173,7 +173,7 @@ def _load(voxels: Voxels, folder: Path, name: str, progress: Progress) -> MetaTe
     return volume_from_array(array, np.array(voxels.affine), name)
 
 
-def _segmentation(request: Segment, model: SegmentationModel, kept: Kept, progress: Progress) -> Segmentation:
+def _segmentation(request: SegmentVolume, model: SegmentationModel, kept: Kept, progress: Progress) -> Segmentation:
     volume = _volume(request.volume, kept, progress)
     how = request.options
 

@@ -80,10 +80,10 @@ def error_of(problem: Exception) -> Error:
     if isinstance(problem, Cancelled):
         return Error("cancelled", "Cancelled.")
     if isinstance(problem, EngineError):
-        return Error(problem.code, problem.sentence, trace if problem.__cause__ else "")
+        return Error(problem.code, problem.message, trace if problem.__cause__ else "")
     if isinstance(problem, DiskFull):
         return Error("disk", str(problem.strerror), trace)
     if isinstance(problem, OSError | EOFError) and not is_out_of_memory(problem):
-        sentence = f"A temporary file could not be written or read ({getattr(problem, 'strerror', None) or problem}). Free some disk space, then try again."
-        return Error("disk", sentence, trace)
+        message = f"A temporary file could not be written or read ({getattr(problem, 'strerror', None) or problem}). Free some disk space, then try again."
+        return Error("disk", message, trace)
     return unexpected(problem)

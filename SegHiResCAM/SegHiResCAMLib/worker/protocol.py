@@ -91,7 +91,7 @@ class Layers:
 
 
 @dataclass(frozen=True)
-class Segment:
+class SegmentVolume:
     """Segment the volume with the model; answered by a `Segmented`, with the array "labels"."""
 
     model: str
@@ -203,23 +203,23 @@ class Error:
     Attributes:
         code: For programs: the engine's codes, or "cancelled", "engine-missing", "memory", "disk", "internal" (a mistake in the program),
             "worker-missing", "worker-version", "worker-died", or "closed" (the client was, before the request was done).
-        sentence: For the user: what is wrong, where, and what to do.
-        trace: For the log; empty where the sentence says it all.
+        message: For the user: what is wrong, where, and what to do.
+        trace: For the log; empty where the message says it all.
     """
 
     code: str
-    sentence: str
+    message: str
     trace: str = ""
 
 
-Request = GetModel | OpenModel | Layers | Segment | Explain | Cancel | Shutdown
+Request = GetModel | OpenModel | Layers | SegmentVolume | Explain | Cancel | Shutdown
 Event = Ready | Progress | Result | Error
 
 KINDS: dict[str, type[Any]] = {
     "get_model": GetModel,
     "open_model": OpenModel,
     "layers": Layers,
-    "segment": Segment,
+    "segment": SegmentVolume,
     "explain": Explain,
     "cancel": Cancel,
     "shutdown": Shutdown,

@@ -37,7 +37,7 @@ def missing_engine(problem: Exception) -> Error:
     if is_out_of_memory(problem):
         return unexpected(problem)
     what = getattr(problem, "name", None) or "PyTorch or MONAI"
-    sentence = f"'{what}' cannot be imported by '{sys.executable}'. Install PyTorch and MONAI there, then try again."
+    message = f"'{what}' cannot be imported by '{sys.executable}'. Install PyTorch and MONAI there, then try again."
     if what.startswith("SegHiResCAMLib"):
-        sentence = f"The installation of SegHiResCAM is incomplete ({problem}). Install it again."
-    return Error("engine-missing", sentence, "".join(traceback.format_exception(problem)))
+        message = f"The installation of SegHiResCAM is incomplete ({problem}). Install it again."
+    return Error("engine-missing", message, "".join(traceback.format_exception(problem)))

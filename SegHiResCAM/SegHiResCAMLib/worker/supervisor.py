@@ -27,14 +27,14 @@ from SegHiResCAMLib.worker.protocol import (
     Progress,
     Ready,
     Result,
-    Segment,
+    SegmentVolume,
     Voxels,
     unexpected,
 )
 
 LOG_LINES = 400
 
-Task = GetModel | OpenModel | Layers | Segment | Explain
+Task = GetModel | OpenModel | Layers | SegmentVolume | Explain
 Reply = Progress | Result | Error
 
 
@@ -45,9 +45,9 @@ class _Job:
 
 
 class _Failure(Exception):  # noqa: N818 - carries what is reported to the client
-    def __init__(self, code: str, sentence: str, trace: str = "") -> None:
-        super().__init__(sentence)
-        self.error = Error(code, sentence, trace)
+    def __init__(self, code: str, message: str, trace: str = "") -> None:
+        super().__init__(message)
+        self.error = Error(code, message, trace)
 
 
 _CLOSED = ("closed", "The program is closing.")
@@ -171,8 +171,8 @@ class Supervisor:
             self._dispose()  # the next request gets a new folder
             self._check()
             reason = getattr(problem, "strerror", None) or "a file in it is not whole"
-            sentence = f"The temporary folder '{worker.folder.parent}' cannot be used ({reason}). Check that it can be written to, then try again."
-            raise _Failure("disk", sentence) from problem
+            message = f"The temporary folder '{worker.folder.parent}' cannot be used ({reason}). Check that it can be written to, then try again."
+            raise _Failure("disk", message) from problem
         raise self._died()
 
     def _check(self) -> None:
@@ -191,31 +191,31 @@ class Supervisor:
         try:
             worker = WorkerProcess(self._command, self.log)
         except OSError as problem:
-            sentence = (
+            message = (
                 f"'{self._command[0]}' cannot be started ({problem.strerror}). Check that the installation is complete."
             )
-            raise _Failure("worker-missing", sentence) from problem
+            raise _Failure("worker-missing", message) from problem
         with self._lock:
             self.worker = worker
             unwanted = self._closing or self._given_up  # while it was started, nobody could kill it
         if unwanted:
             self._dispose()
             self._check()
-        for _, message in worker.messages():
-            if not isinstance(message, Ready):
+        for _, event in worker.messages():
+            if not isinstance(event, Ready):
                 continue
-            if message.version == VERSION:
+            if event.version == VERSION:
                 return worker
             self._dispose()
-            sentence = (
-                f"The computing process speaks version {message.version} of the protocol, this program version {VERSION}. "
+            message = (
+                f"The computing process speaks version {event.version} of the protocol, this program version {VERSION}. "
                 "Restart the program, and install it again if that does not help."
             )
-            raise _Failure("worker-version", sentence)
+            raise _Failure("worker-version", message)
         code = self._dispose()
         self._check()
-        sentence = f"'{self._command[0]}' ended before it was ready ({_how(code)}). The log says why. Check that the installation is complete."
-        raise _Failure("worker-missing", sentence)
+        message = f"'{self._command[0]}' ended before it was ready ({_how(code)}). The log says why. Check that the installation is complete."
+        raise _Failure("worker-missing", message)
 
     def _stored(self, request: Task, folder: Path) -> Task:
         """The request with its arrays in files; files of earlier requests are deleted."""

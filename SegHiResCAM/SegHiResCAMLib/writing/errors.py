@@ -7,23 +7,14 @@ import os
 import shutil
 from pathlib import Path
 
+from SegHiResCAMLib.user_error import UserError
 from SegHiResCAMLib.writing.owners import place_of
 
 _FULL = {errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)}
 
 
-class WritingError(Exception):
-    """Something the user can understand and mend.
-
-    Args:
-        code: A stable identifier in kebab-case, for programs.
-        sentence: What happened, to which file or folder, and what to do next.
-    """
-
-    def __init__(self, code: str, sentence: str) -> None:
-        super().__init__(sentence)
-        self.code = code
-        self.sentence = sentence
+class WritingError(UserError):
+    """What cannot be written, with a code for programs and a message for the user."""
 
 
 def cannot_write(path: Path, problem: OSError, needed: int = 0) -> WritingError:

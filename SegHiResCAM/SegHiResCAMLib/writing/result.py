@@ -24,7 +24,7 @@ LARGEST_FACTS = 2**24
 """Bytes; an explanation.json has some thousand."""
 
 
-class Result:
+class ResultFolder:
     """A result that is being made: `put_in_place` it, and `close` it in any case.
 
     Args:

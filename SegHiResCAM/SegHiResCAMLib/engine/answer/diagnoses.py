@@ -78,7 +78,7 @@ def _found(facts: Facts) -> Iterator[Finding]:
         )
     if facts.extent_mm == 0:
         yield Finding(
-            "pixel-set-empty",
+            "region-empty",
             "The pixel set is empty, so there is nothing to explain. A map that is not blank would not depend on the pixel set.",
         )
     for layer, balance in zip(facts.layers, facts.balances, strict=True):

@@ -211,7 +211,7 @@ def _compute(
             workplace,
             stack,
             [
-                passes.Question(target, pixel_set, model.activation)
+                passes.ScoreQuestion(target, pixel_set, model.activation)
                 for target, pixel_set in zip(setting.targets, pixel_sets, strict=True)
             ],
             [layer.name for layer in setting.layers],

@@ -43,11 +43,11 @@ def measure(heatmap: MetaTensor, segment_mask: torch.Tensor, progress: Progress 
     mask = segment_mask.detach().cpu().numpy().astype(bool)
     mask = mask[0] if mask.ndim == 4 else mask
     if mask.shape != values.shape:
-        sentence = (
+        message = (
             f"The segment has {_times(mask.shape)} voxels and the heat map {_times(values.shape)}, "
             "so one cannot be measured in the other. Bring both to one grid."
         )
-        raise EngineError("measure-shape", sentence)
+        raise EngineError("measure-shape", message)
     values = np.maximum(values, 0)
     affine = heatmap.affine.cpu().numpy()
     voxel_ml = abs(float(np.linalg.det(affine[:3, :3]))) * ML_PER_MM3

@@ -44,7 +44,7 @@ def pixel_set_of(
     """How much each position counts, arranged as the stack is: (B, *spatial).
 
     Raises:
-        EngineError: `pixel-set-empty`, or what a pixel set cannot be found for.
+        EngineError: `region-empty`, or what a pixel set cannot be found for.
     """
     model = request.model
 
@@ -61,24 +61,24 @@ def refuse_empty(request: ExplainRequest, label: Label, pixel_set: torch.Tensor)
     """Refuse where there is nothing to explain.
 
     Raises:
-        EngineError: `pixel-set-empty`.
+        EngineError: `region-empty`.
     """
     chosen, model = request.region, request.model
     if pixel_set.any() or isinstance(chosen, Empty):
         return
     if isinstance(chosen, PredictedSegment):
-        sentence = (
+        message = (
             f"'{model.name}' found no '{label.name}' in this volume, so there is no segment to explain. "
             "Explain another segment, or give the voxels to explain as a mask."
         )
     elif isinstance(chosen, Mask):
-        sentence = "The mask has no voxel inside the part of the volume that the model processes. Check that it belongs to this volume."
+        message = "The mask has no voxel inside the part of the volume that the model processes. Check that it belongs to this volume."
     else:
-        sentence = (
+        message = (
             f"The pixel set ({chosen.title}) has no voxel inside the part of the volume that the model processes. "
             "Make it larger, or move it."
         )
-    raise EngineError("pixel-set-empty", sentence)
+    raise EngineError("region-empty", message)
 
 
 @dataclass(frozen=True)

@@ -237,11 +237,11 @@ def scores(logit: torch.Tensor, cotangent: torch.Tensor) -> torch.Tensor:
     """S = sum(cotangent * logit) of each item (B).
 
     Raises:
-        EngineError: `pixel-set-shape`.
+        EngineError: `region-shape`.
     """
     if logit.shape[1:] != cotangent.shape[1:]:
         raise EngineError(
-            "pixel-set-shape",
+            "region-shape",
             f"The pixel set is {tuple(cotangent.shape[1:])}, the network's output {tuple(logit.shape[1:])}. "
             "Give the pixel set on the grid of the output.",
         )

@@ -30,7 +30,7 @@ Form = Callable[[Evidence], torch.Tensor]
 
 
 @dataclass(frozen=True)
-class Question:
+class ScoreQuestion:
     """What is explained of a stack of images.
 
     Attributes:
@@ -81,7 +81,7 @@ class Asked:
 
     workplace: Workplace
     images: torch.Tensor
-    questions: Sequence[Question]
+    questions: Sequence[ScoreQuestion]
     windows: Windows
     placements: Sequence[Placement] | None = None
     mixed: torch.dtype | None = None
@@ -101,7 +101,7 @@ class Asked:
         """Sums of the pixel sets, once they are known; 1 for an empty one."""
         return [_total(question.pixel_set) or 1.0 for question in self.questions]
 
-    def touches(self, question: Question, place: Place) -> bool:
+    def touches(self, question: ScoreQuestion, place: Place) -> bool:
         """Whether a pixel set touches a window."""
         image, box = place
         return bool(question.pixel_set[at(image, *self.windows.source(box))].any())
@@ -300,7 +300,7 @@ class _Kept:
         ]
 
 
-def _probability(question: Question, windows: Windows) -> MeanProbability | None:
+def _probability(question: ScoreQuestion, windows: Windows) -> MeanProbability | None:
     if question.activation is None:
         return None
     return MeanProbability(question.pixel_set, question.target.channel, question.activation, windows)

@@ -19,8 +19,8 @@ def check_combination(combination: str) -> None:
     """
     known = get_args(Combination)
     if combination not in known:
-        sentence = f"Layers cannot be combined by '{combination}'. Choose one of: {', '.join(known)}."
-        raise EngineError("combination-unknown", sentence)
+        message = f"Layers cannot be combined by '{combination}'. Choose one of: {', '.join(known)}."
+        raise EngineError("combination-unknown", message)
 
 
 def refined(maps: Sequence[torch.Tensor], combination: Combination) -> torch.Tensor:

@@ -17,7 +17,7 @@ from SegHiResCAMLib.engine.cam.batch import collect
 from SegHiResCAMLib.engine.cam.leaf import Leaf, leaves_at
 from SegHiResCAMLib.engine.cam.methods import Method
 from SegHiResCAMLib.engine.cam.methods.steps import Gather, HeadWeights, Map, Step
-from SegHiResCAMLib.engine.cam.passes import Asked, Form, Passes, Place, Question, Reveal
+from SegHiResCAMLib.engine.cam.passes import Asked, Form, Passes, Place, Reveal, ScoreQuestion
 from SegHiResCAMLib.engine.cam.positions import Placement
 from SegHiResCAMLib.engine.cam.tail import head_weights
 from SegHiResCAMLib.engine.inference.memory import Workplace
@@ -52,7 +52,7 @@ class StitchedMap:
 def stitched_maps(
     workplace: Workplace,
     images: torch.Tensor,
-    questions: Sequence[Question],
+    questions: Sequence[ScoreQuestion],
     layers: Sequence[str],
     method: Method,
     windows: Windows,

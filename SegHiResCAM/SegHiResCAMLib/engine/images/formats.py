@@ -44,7 +44,7 @@ def kind_of(path: Path, name: str) -> str:
 
     Args:
         path: A file that exists.
-        name: The file as the user gave it, for sentences.
+        name: The file as the user gave it, for messages.
 
     Raises:
         EngineError: `file-empty`, `file-unreadable`, `file-not-regular`, `file-damaged` (a gzip stream that breaks off at
@@ -55,9 +55,9 @@ def kind_of(path: Path, name: str) -> str:
         # Only NIfTI is read through gzip: the others compress inside their own container.
         if signature.match(head) and (not zipped or kind in ("nifti", "nifti-pair")):
             return kind
-    for signature, (code, sentence) in NOT_IMAGES.items():
+    for signature, (code, message) in NOT_IMAGES.items():
         if signature.match(head):
-            raise EngineError(code, f"{name} {sentence}")
+            raise EngineError(code, f"{name} {message}")
     raise EngineError(
         "file-kind-unknown",
         f"{name} is not an image in a supported format. Give NIfTI, NRRD, MetaImage (.mha, .mhd), DICOM (a folder or "

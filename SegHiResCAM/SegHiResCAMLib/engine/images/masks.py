@@ -22,7 +22,7 @@ LISTED = 20
 """Names or values that a message gives at most."""
 
 
-class Segment(NamedTuple):
+class MaskSegment(NamedTuple):
     """A segment of a .seg.nrrd file.
 
     Attributes:
@@ -80,7 +80,7 @@ def read_mask(
     return _from_labels(read_volume(path, progress=progress), value, weighted, name)
 
 
-def segments_of(path: str | os.PathLike[str]) -> tuple[Segment, ...]:
+def segments_of(path: str | os.PathLike[str]) -> tuple[MaskSegment, ...]:
     """The segments of a .seg.nrrd file, in its order; none where it is another kind of file.
 
     Raises:
@@ -96,7 +96,7 @@ def segments_of(path: str | os.PathLike[str]) -> tuple[Segment, ...]:
     return tuple(_segment(header.pairs, number, number if layers else 0) for number in numbers)
 
 
-def _segment(pairs: dict[str, str], number: int, layer: int) -> Segment:
+def _segment(pairs: dict[str, str], number: int, layer: int) -> MaskSegment:
     def entry(key: str, default: str) -> str:
         return pairs.get(f"Segment{number}_{key}", default).strip()
 
@@ -105,10 +105,10 @@ def _segment(pairs: dict[str, str], number: int, layer: int) -> Segment:
         return int(text) if re.fullmatch(r"[0-9]{1,9}", text) else default
 
     identifier = entry("ID", "")
-    return Segment(identifier, entry("Name", "") or identifier, whole("LabelValue", 1), whole("Layer", layer))
+    return MaskSegment(identifier, entry("Name", "") or identifier, whole("LabelValue", 1), whole("Layer", layer))
 
 
-def _chosen(segments: tuple[Segment, ...], wanted: str | None, value: int | None, name: str) -> Segment:
+def _chosen(segments: tuple[MaskSegment, ...], wanted: str | None, value: int | None, name: str) -> MaskSegment:
     """The one segment that is meant."""
     found = [one for one in segments if value is None or one.value == value]
     if wanted is not None:

@@ -103,8 +103,8 @@ def read_volume(path: str | os.PathLike[str], *, series: str | None = None, prog
         ) from error
     except Exception as error:  # a parser may raise anything at bytes it did not expect
         refuse_out_of_memory(error, name)
-        sentence = f"{name} cannot be read: it is damaged or incomplete, or a rare variant of its format. Copy or export it again."
-        raise EngineError("file-damaged", sentence) from error
+        message = f"{name} cannot be read: it is damaged or incomplete, or a rare variant of its format. Copy or export it again."
+        raise EngineError("file-damaged", message) from error
     volume.meta["filename_or_obj"] = name
     if not read.is_placed:
         report(volume, Finding("orientation-guessed", ORIENTATION_GUESSED.format(name=name)))
@@ -160,11 +160,11 @@ def write_volume(volume: MetaTensor, path: str | os.PathLike[str], header: Mappi
         with whole_file(path) as beside:
             WRITERS[extension](beside, array, volume.affine.numpy(), header or {})
     except WritingError as error:
-        raise EngineError("file-not-written", error.sentence) from error
+        raise EngineError("file-not-written", error.message) from error
     except Exception as error:  # a writer may raise anything
         refuse_out_of_memory(error, name)
-        sentence = f"{name} could not be written. Check that there is space on the disk and that you may write there."
-        raise EngineError("file-not-written", sentence) from error
+        message = f"{name} could not be written. Check that there is space on the disk and that you may write there."
+        raise EngineError("file-not-written", message) from error
 
 
 def volume_from_array(array: npt.NDArray[Any], affine: npt.NDArray[np.float64], name: str = "The volume") -> MetaTensor:
@@ -173,7 +173,7 @@ def volume_from_array(array: npt.NDArray[Any], affine: npt.NDArray[np.float64], 
     Args:
         array: Real numbers of any type.
         affine: From voxel indices to RAS millimetres.
-        name: What sentences call it.
+        name: What messages call it.
 
     Raises:
         EngineError: `volume-empty`, `volume-affine-singular`, `volume-not-finite`.

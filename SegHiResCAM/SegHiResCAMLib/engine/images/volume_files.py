@@ -18,10 +18,10 @@ MAX_VALUES = 2**31
 def check_size(count: int, name: str) -> None:
     """Refuse what would not fit in memory, before memory is asked for. `count`: values over all channels."""
     if count > MAX_VALUES:
-        sentence = (
+        message = (
             f"{name} claims {count:.3g} values, more than the {MAX_VALUES:.3g} that are read. Crop or resample it."
         )
-        raise EngineError("volume-too-large", sentence)
+        raise EngineError("volume-too-large", message)
 
 
 def check_affine(affine: FloatArray, name: str) -> None:
@@ -43,22 +43,22 @@ def data_file(header: Path, reference: str, name: str) -> Path:
         return referred_to(header, reference, name)
     except EngineError as error:
         if error.code == "file-missing":
-            raise EngineError("file-damaged", error.sentence) from error
+            raise EngineError("file-damaged", error.message) from error
         raise
 
 
 def no_place(name: str) -> EngineError:
     """Where an affine is singular."""
-    sentence = f"{name} does not say where its voxels lie: its affine is singular. Set voxel size and axes."
-    return EngineError("volume-affine-singular", sentence)
+    message = f"{name} does not say where its voxels lie: its affine is singular. Set voxel size and axes."
+    return EngineError("volume-affine-singular", message)
 
 
 def time_points(name: str, count: int) -> EngineError:
     """Where one volume is needed."""
-    sentence = (
+    message = (
         f"{name} holds {count} volumes (time points or echoes), and one is needed. Save one of them as its own file."
     )
-    return EngineError("volume-has-time-points", sentence)
+    return EngineError("volume-has-time-points", message)
 
 
 def complex_numbers(name: str) -> EngineError:

@@ -121,16 +121,16 @@ def onto_model_grid(mask: MetaTensor, prepared: PreparedVolume) -> torch.Tensor:
 
 def _channels_differ(model: SegmentationModel, given: int) -> EngineError:
     if model.in_channels == 1:
-        sentence = f"'{model.name}' takes one grey volume, but was given {given} channels. Give one of them alone."
+        message = f"'{model.name}' takes one grey volume, but was given {given} channels. Give one of them alone."
     elif is_colour(model):
-        sentence = (
+        message = (
             f"'{model.name}' takes colour images (red, green and blue), but was given {given} channel(s). Give a colour image, "
             "or choose another model."
         )
     else:
         names = f": {', '.join(model.inputs)}" if model.inputs else ""
-        sentence = f"'{model.name}' needs {model.in_channels} volumes of one patient{names}; it was given {given}. Give them all, in this order."
-    return EngineError("channels-differ", sentence)
+        message = f"'{model.name}' needs {model.in_channels} volumes of one patient{names}; it was given {given}. Give them all, in this order."
+    return EngineError("channels-differ", message)
 
 
 def is_colour(model: SegmentationModel) -> bool:

@@ -41,7 +41,7 @@ from SegHiResCAMLib.engine.models.nominal_spacing import nominal_spacing
 from SegHiResCAMLib.engine.models.untrusted.archive import files_in, is_zip, unpacked
 from SegHiResCAMLib.engine.models.untrusted.checkpoint import read_checkpoint, sha256
 from SegHiResCAMLib.engine.models.untrusted.config_file import read_config
-from SegHiResCAMLib.engine.models.untrusted.resolver import Component, Config, Unsupported
+from SegHiResCAMLib.engine.models.untrusted.resolver import Config, ConfigComponent, Unsupported
 from SegHiResCAMLib.engine.models.untrusted.script import is_script, read_script
 
 _NETWORK_KEYS = ("network_def", "network", "net_def", "net", "model_def", "model")
@@ -145,7 +145,9 @@ def described_model(inference: Path, metadata_file: Path, found: BundleWeights, 
     )
 
 
-def _built(definition: Component, config: Config, found: BundleWeights) -> tuple[torch.nn.Module, tuple[str, ...]]:
+def _built(
+    definition: ConfigComponent, config: Config, found: BundleWeights
+) -> tuple[torch.nn.Module, tuple[str, ...]]:
     """The network with its weights, and what was decided about them."""
     if is_script(found.file):
         return read_script(found.file), ()
@@ -154,7 +156,7 @@ def _built(definition: Component, config: Config, found: BundleWeights) -> tuple
     return build_network(definition, read_checkpoint(found.file), config.file, str(found.file), found.key)
 
 
-def _sizes(definition: Component, config: Config) -> tuple[Literal[2, 3], int, int]:
+def _sizes(definition: ConfigComponent, config: Config) -> tuple[Literal[2, 3], int, int]:
     """Spatial dimensions, channels in and channels out of the network."""
     spatial_dims, in_channels, out_channels = (
         _number(definition, name, config) for name in ("spatial_dims", "in_channels", "out_channels")
@@ -195,7 +197,7 @@ def _hidden(weights: Path) -> str:
     )
 
 
-def _network_definition(config: Config) -> Component:
+def _network_definition(config: Config) -> ConfigComponent:
     """The component that describes the network: `network_def`, which MONAI's bundles move to the device as `network`, or another name.
 
     Raises:
@@ -204,7 +206,7 @@ def _network_definition(config: Config) -> Component:
     key = next((key for key in _NETWORK_KEYS if key in config), None)
     if key is None:
         others = (config.resolve(name) for name in config.content if name.endswith(("_def", "_network", "net")))
-        other = next((one for one in others if isinstance(one, Component)), None)
+        other = next((one for one in others if isinstance(one, ConfigComponent)), None)
         if other is not None:
             raise network_not_supported(other.target, other.where, config.file)
         raise EngineError(
@@ -215,13 +217,13 @@ def _network_definition(config: Config) -> Component:
     definition = config.resolve(key)
     called = _CALL.match(definition.text) if isinstance(definition, Unsupported) else None
     if called:
-        network_class(Component(called.group(1), {}, key), config.file)
+        network_class(ConfigComponent(called.group(1), {}, key), config.file)
         raise EngineError(
             "bundle-expression",
             f"'{config.file}' builds the network in '{key}' by the expression '{definition.text[:120]}', and nothing in a model's files is ever "
             f"run. Write it as a '_target_', '{called.group(1)}', with its arguments beside it, as MONAI's bundles do.",
         )
-    if not isinstance(definition, Component):
+    if not isinstance(definition, ConfigComponent):
         config.need(definition)
         raise EngineError(
             "bundle-network",
@@ -236,7 +238,7 @@ def _labels_in(config: Config) -> list[Any]:
     return [config.resolve(key) for key in _LABEL_KEYS if key in config]
 
 
-def _number(definition: Component, name: str, config: Config) -> int:
+def _number(definition: ConfigComponent, name: str, config: Config) -> int:
     value = argument(definition, name)
     if not isinstance(value, int) or value < 1:
         raise EngineError(

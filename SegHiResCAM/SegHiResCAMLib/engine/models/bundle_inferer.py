@@ -9,7 +9,7 @@ from typing import Any, Literal, NoReturn, cast
 from SegHiResCAMLib.engine.errors import EngineError
 from SegHiResCAMLib.engine.models.bundle_parts import place_of
 from SegHiResCAMLib.engine.models.transforms import array_name
-from SegHiResCAMLib.engine.models.untrusted.resolver import Component, Config
+from SegHiResCAMLib.engine.models.untrusted.resolver import Config, ConfigComponent
 from SegHiResCAMLib.engine.window_settings import WindowSettings
 from SegHiResCAMLib.records.models import Label
 
@@ -140,7 +140,7 @@ def left_out(config: Config, labels: tuple[Label, ...]) -> list[str]:
     return [step.name for step in steps if not _keeps_largest(step, labels)]
 
 
-def _keeps_largest(step: Component, labels: tuple[Label, ...]) -> bool:
+def _keeps_largest(step: ConfigComponent, labels: tuple[Label, ...]) -> bool:
     if array_name(step) != "KeepLargestConnectedComponent":
         return False
     values = step.arguments.get("applied_labels")
@@ -149,12 +149,12 @@ def _keeps_largest(step: Component, labels: tuple[Label, ...]) -> bool:
     return each and (values is None or all(label.value in applied for label in labels))
 
 
-def _inferer(config: Config) -> Component | None:
+def _inferer(config: Config) -> ConfigComponent | None:
     place = place_of(config, "inferer")
     if place is None:
         return None
     inferer = config.resolve(place)
-    if not isinstance(inferer, Component):
+    if not isinstance(inferer, ConfigComponent):
         config.need(inferer)
         _refuse(config, f"does not name a class in '{place}'")
     if not inferer.is_from("monai.inferers"):
@@ -203,18 +203,18 @@ def _decision(config: Config) -> dict[str, Any]:
     }
 
 
-def _postprocessing(config: Config) -> list[Component]:
+def _postprocessing(config: Config) -> list[ConfigComponent]:
     place = place_of(config, "postprocessing")
     steps = config.steps(place) if place is not None else []
     return [step for step in steps if "pred" in _keys(step)]
 
 
-def _keys(step: Component) -> list[Any]:
+def _keys(step: ConfigComponent) -> list[Any]:
     keys = step.arguments.get("keys", "pred")
     return keys if isinstance(keys, list) else [keys]
 
 
-def _for_prediction(value: Any, step: Component) -> Any:
+def _for_prediction(value: Any, step: ConfigComponent) -> Any:
     """An argument's value for the key "pred", where it has one for each key."""
     if isinstance(value, list) and len(value) == len(_keys(step)):
         return value[_keys(step).index("pred")]

@@ -11,7 +11,7 @@ from typing import Any
 
 from SegHiResCAMLib.engine.errors import EngineError
 from SegHiResCAMLib.engine.models.transforms import array_name
-from SegHiResCAMLib.engine.models.untrusted.resolver import Component, Config, Unsupported
+from SegHiResCAMLib.engine.models.untrusted.resolver import Config, ConfigComponent, Unsupported
 
 # From an evaluator, argument by argument, to each part.
 _WAYS: dict[str, tuple[str, ...]] = {
@@ -42,17 +42,17 @@ def place_of(config: Config, part: str) -> str | None:
     return next(iter(found), None)
 
 
-def _followed(config: Config, component: Component, way: tuple[str, ...]) -> str | None:
+def _followed(config: Config, component: ConfigComponent, way: tuple[str, ...]) -> str | None:
     """The place that arguments of arguments lead to."""
     value: Any = component
     where = component.where
     for argument in way:
-        if not isinstance(value, Component) or value.arguments.get(argument) is None:
+        if not isinstance(value, ConfigComponent) or value.arguments.get(argument) is None:
             return None
         where, value = f"{value.where}::{argument}", value.arguments[argument]
     if isinstance(value, Unsupported):
         config.need(value)
-    return value.where if isinstance(value, Component) else where
+    return value.where if isinstance(value, ConfigComponent) else where
 
 
 def _by_kind(config: Config, part: str) -> Iterator[str]:
@@ -68,14 +68,14 @@ def _by_kind(config: Config, part: str) -> Iterator[str]:
     for one in _components(config, lambda name: name == "Compose"):
         steps = one.arguments.get("transforms")
         parts = steps if isinstance(steps, list) else []
-        if any(array_name(step) in marks for step in parts if isinstance(step, Component)):
+        if any(array_name(step) in marks for step in parts if isinstance(step, ConfigComponent)):
             yield one.where
 
 
-def _components(config: Config, is_wanted: Callable[[str], bool]) -> list[Component]:
+def _components(config: Config, is_wanted: Callable[[str], bool]) -> list[ConfigComponent]:
     """What the configuration builds of the classes whose short names are wanted."""
     found = [config.resolve(where) for where, name in _targets(config.content) if is_wanted(name)]
-    return [one for one in found if isinstance(one, Component)]
+    return [one for one in found if isinstance(one, ConfigComponent)]
 
 
 def _targets(content: dict[str, Any]) -> Iterator[tuple[str, str]]:

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from SegHiResCAMLib.engine.models.untrusted.resolver import Component, Config
+from SegHiResCAMLib.engine.models.untrusted.resolver import Config, ConfigComponent
 
 # The transform that appends the channels, and those that only move or make clicks: by MONAI's names, wherever the class comes from.
 _SIGNAL = "AddGuidanceSignal"
@@ -24,12 +24,12 @@ NEEDS_CLICKS = "cuts pieces out of the image around a person's clicks: without c
 """Of transforms as in NuClick; completes "which ..."."""
 
 
-def needs_clicks(component: Component) -> bool:
+def needs_clicks(component: ConfigComponent) -> bool:
     """Whether a transform makes its image out of clicks."""
     return component.name.startswith(("AddClickSignals", "AddPointGuidanceSignal"))
 
 
-def is_about_clicks(component: Component) -> bool:
+def is_about_clicks(component: ConfigComponent) -> bool:
     """Whether a transform treats clicks alone, so that without clicks it does nothing to the image."""
     return component.name.startswith(_ONLY_CLICKS)
 

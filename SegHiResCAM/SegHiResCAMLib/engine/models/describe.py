@@ -20,7 +20,7 @@ from SegHiResCAMLib.engine.models.describe_networks import RECOGNISERS, Shapes, 
 from SegHiResCAMLib.engine.models.networks import build_network
 from SegHiResCAMLib.engine.models.plain import description_of
 from SegHiResCAMLib.engine.models.untrusted.checkpoint import read_checkpoint, weights_in
-from SegHiResCAMLib.engine.models.untrusted.resolver import Component
+from SegHiResCAMLib.engine.models.untrusted.resolver import ConfigComponent
 from SegHiResCAMLib.engine.models.weights_matching import named_tensors
 from SegHiResCAMLib.writing.errors import WritingError
 from SegHiResCAMLib.writing.whole_file import write_text
@@ -95,10 +95,10 @@ def write_draft(draft: Draft, path: Path, *, replace: bool = False) -> None:
     try:
         write_text(path, json.dumps(draft.content, indent=4, ensure_ascii=False) + "\n")
     except WritingError as error:
-        raise EngineError("file-unwritable", error.sentence) from error
+        raise EngineError("file-unwritable", error.message) from error
 
 
-def recognise(checkpoint: Any, file: str) -> tuple[Component, torch.nn.Module]:
+def recognise(checkpoint: Any, file: str) -> tuple[ConfigComponent, torch.nn.Module]:
     """The network whose weights are in a checkpoint by name and shape: what describes it, and itself with these weights.
 
     Args:
@@ -111,7 +111,7 @@ def recognise(checkpoint: Any, file: str) -> tuple[Component, torch.nn.Module]:
     return _recognised(checkpoint, file)[:2]
 
 
-def _recognised(checkpoint: Any, file: str) -> tuple[Component, torch.nn.Module, tuple[str, ...]]:
+def _recognised(checkpoint: Any, file: str) -> tuple[ConfigComponent, torch.nn.Module, tuple[str, ...]]:
     """The same, and notes on the weights."""
     places = named_tensors(checkpoint) or [("", weights_in(checkpoint, file))]
     for _, weights in places:
@@ -140,9 +140,9 @@ def _views(weights: Mapping[str, torch.Tensor]) -> Iterator[Shapes]:
         }
 
 
-def _candidates(shapes: Shapes) -> Iterator[Component]:
+def _candidates(shapes: Shapes) -> Iterator[ConfigComponent]:
     for name, recogniser in RECOGNISERS.items():
         try:
-            yield from (Component(name, arguments, "network") for arguments in recogniser(shapes))
+            yield from (ConfigComponent(name, arguments, "network") for arguments in recogniser(shapes))
         except (ArithmeticError, IndexError, StopIteration, TypeError, ValueError):
             continue  # the names are there, but of tensors with other axes

@@ -107,7 +107,7 @@ def described_labels(
             be the background: then channels count from 0, and it gives no label.
         out_channels: The network's.
         activation: With softmax and no background among them, channel 0 is the background and counting starts after it.
-        file: The description's name for error sentences.
+        file: The description's name for error messages.
 
     Raises:
         EngineError: `description-wrong`, for a channel that the network does not have, or names, channels or values given twice.

@@ -33,7 +33,7 @@ class SegmentationModel:
         inputs: What each of the C input channels is ("T1", "FLAIR"; "R", "G", "B"), in order; empty when unknown.
         slice_axis: The axis of the model's own grid (0, 1 or 2) along which a 2D network's slices follow one another, where its
             description says so.
-        layers_hidden: Why there is no looking into the network's layers, as a sentence; empty where there is.
+        layers_hidden: Why there is no looking into the network's layers, as a message; empty where there is.
         threshold: The probability above which a "sigmoid" channel is outlined.
         painted: Whether overlapping "sigmoid" labels are painted one over another in the order of their channels, the last one on top, as
             suits regions that hold one another (kidney with tumour, then tumour); otherwise the strongest one stands.

@@ -16,7 +16,7 @@ from torch.overrides import TorchFunctionMode
 from SegHiResCAMLib.engine.errors import EngineError
 from SegHiResCAMLib.engine.free_memory import refuse_out_of_memory
 from SegHiResCAMLib.engine.models.authors_unet import AuthorsUNet
-from SegHiResCAMLib.engine.models.untrusted.resolver import Component
+from SegHiResCAMLib.engine.models.untrusted.resolver import ConfigComponent
 from SegHiResCAMLib.engine.models.weights_matching import match_weights, named_tensors
 
 # Segmentation networks of MONAI that answer an image (B, C, *spatial) with logits on the same grid. MONAI has more names for some.
@@ -37,7 +37,7 @@ MAX_NUMBER = 10_000
 
 
 def build_network(
-    component: Component, checkpoint: Any, file: str, weights_file: str, key: str = ""
+    component: ConfigComponent, checkpoint: Any, file: str, weights_file: str, key: str = ""
 ) -> tuple[torch.nn.Module, tuple[str, ...]]:
     """The network that a description names, with its weights, in eval mode and frozen; and notes on how the two were brought together.
 
@@ -74,7 +74,7 @@ def build_network(
     return network.float().eval().requires_grad_(False), (*notes, *matched.notes)
 
 
-def network_class(component: Component, file: str) -> Callable[..., torch.nn.Module]:
+def network_class(component: ConfigComponent, file: str) -> Callable[..., torch.nn.Module]:
     """The class that a description names.
 
     Raises:
@@ -97,7 +97,7 @@ def network_not_supported(target: str, where: str, file: str) -> EngineError:
     )
 
 
-def argument(component: Component, name: str) -> Any:
+def argument(component: ConfigComponent, name: str) -> Any:
     """An argument of a network as it will be used: the description's, or the class's default (None where it has none)."""
     arguments = _under_new_names(component, _named(component))
     if name in arguments:
@@ -106,13 +106,13 @@ def argument(component: Component, name: str) -> Any:
     return None if parameter is None or parameter.default is parameter.empty else parameter.default
 
 
-def required_multiple(component: Component, file: str) -> int:
+def required_multiple(component: ConfigComponent, file: str) -> int:
     """What every axis of the input must be a multiple of, so that the ways down and up of the network meet.
 
     Raises:
         EngineError: `bundle-network`, where arguments are of a wrong type that building the network did not notice.
     """
-    rule: Callable[[Component], int] = _MULTIPLES.get(component.name.casefold(), lambda _: 1)
+    rule: Callable[[ConfigComponent], int] = _MULTIPLES.get(component.name.casefold(), lambda _: 1)
     try:
         multiple = math.lcm(rule(component))
         if not multiple:
@@ -122,7 +122,7 @@ def required_multiple(component: Component, file: str) -> int:
     return multiple
 
 
-def _named(component: Component) -> Callable[..., torch.nn.Module]:
+def _named(component: ConfigComponent) -> Callable[..., torch.nn.Module]:
     """The class of an allowed name."""
     built: Callable[..., torch.nn.Module] = OWN_NETWORKS.get(component.target) or getattr(
         monai.networks.nets, component.name
@@ -130,7 +130,7 @@ def _named(component: Component) -> Callable[..., torch.nn.Module]:
     return built
 
 
-def _under_new_names(component: Component, build: Callable[..., torch.nn.Module]) -> dict[str, Any]:
+def _under_new_names(component: ConfigComponent, build: Callable[..., torch.nn.Module]) -> dict[str, Any]:
     known = inspect.signature(build).parameters
     return {name if name in known else _NEW_NAMES.get(name, name): one for name, one in component.arguments.items()}
 
@@ -141,7 +141,7 @@ def _is_allowed(name: str) -> bool:
     return any(named is getattr(monai.networks.nets, known) for known in NETWORKS)
 
 
-def _used(network: torch.nn.Module, component: Component) -> frozenset[str]:
+def _used(network: torch.nn.Module, component: ConfigComponent) -> frozenset[str]:
     """The names of the parameters and buffers that a forward pass in eval mode uses, found on the meta device; all where that fails."""
     network = copy.deepcopy(network).to("meta").eval()
     named = network.state_dict(keep_vars=True)
@@ -158,11 +158,11 @@ def _used(network: torch.nn.Module, component: Component) -> frozenset[str]:
 
 
 def _arguments(
-    component: Component, build: Callable[..., torch.nn.Module], file: str
+    component: ConfigComponent, build: Callable[..., torch.nn.Module], file: str
 ) -> tuple[dict[str, Any], tuple[str, ...]]:
     """The arguments as the installed MONAI takes them, and notes on those that it has dropped."""
     for value in _leaves(component.arguments):
-        if isinstance(value, Component):
+        if isinstance(value, ConfigComponent):
             raise EngineError(
                 "bundle-network",
                 f"'{file}' builds the network from another part, '{value.target[:100]}' at '{value.where}', which is not supported. "
@@ -235,7 +235,7 @@ def _leaves(value: Any) -> Iterator[Any]:
         yield value
 
 
-def _refused(component: Component, file: str, error: Exception) -> EngineError:
+def _refused(component: ConfigComponent, file: str, error: Exception) -> EngineError:
     reason = " ".join(str(error).split())[:300]
     return EngineError(
         "bundle-network",
@@ -244,7 +244,7 @@ def _refused(component: Component, file: str, error: Exception) -> EngineError:
     )
 
 
-def _strides(component: Component) -> int:
+def _strides(component: ConfigComponent) -> int:
     """The product of the strides; UNet and AttentionUnet use one fewer than there are channels."""
     strides = argument(component, "strides") or []
     if component.name.casefold() in ("unet", "attentionunet"):
@@ -252,12 +252,12 @@ def _strides(component: Component) -> int:
     return math.prod(max(stride) if isinstance(stride, list | tuple) else stride for stride in strides)
 
 
-def _halvings(component: Component) -> int:
+def _halvings(component: ConfigComponent) -> int:
     """SegResNet halves before every block on the way down but the first."""
     return int(2 ** (len(argument(component, "blocks_down")) - 1))
 
 
-_MULTIPLES: dict[str, Callable[[Component], int]] = {
+_MULTIPLES: dict[str, Callable[[ConfigComponent], int]] = {
     "unet": _strides,
     "attentionunet": _strides,
     "dynunet": _strides,

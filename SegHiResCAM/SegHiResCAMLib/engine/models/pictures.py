@@ -9,7 +9,7 @@ from monai.transforms import Compose
 
 from SegHiResCAMLib.engine.errors import EngineError
 from SegHiResCAMLib.engine.models.transforms import GEOMETRY, IMAGE, array_name, compose, image_steps
-from SegHiResCAMLib.engine.models.untrusted.resolver import Component, Config
+from SegHiResCAMLib.engine.models.untrusted.resolver import Config, ConfigComponent
 
 # The argument that has one value for each axis, and the value that leaves the third axis as it is.
 _SIZES: dict[str, tuple[str, int | float]] = {
@@ -43,7 +43,7 @@ def build_picture_preprocessing(
     return volume, lambda image: slices({IMAGE: image})[IMAGE]
 
 
-def _for_volumes(part: Component, config: Config) -> Component:
+def _for_volumes(part: ConfigComponent, config: Config) -> ConfigComponent:
     """The same transform with a third axis that it leaves alone."""
     name = array_name(part)
     if name in _WITHOUT_AXES:
@@ -58,4 +58,4 @@ def _for_volumes(part: Component, config: Config) -> Component:
             f"'{config.file}' prepares single images with '{part.name}' at '{part.where}', which cannot be applied to the slices of a volume. Ask "
             "the model's author for one that resizes its images before it changes their intensities, or that prepares a whole volume.",
         )
-    return Component(part.target, {**part.arguments, argument: [*axes, keeps]}, part.where)
+    return ConfigComponent(part.target, {**part.arguments, argument: [*axes, keeps]}, part.where)

@@ -18,7 +18,7 @@ from SegHiResCAMLib.engine.models.plain_preprocessing import preprocessing_of
 from SegHiResCAMLib.engine.models.schemas import check, wrong
 from SegHiResCAMLib.engine.models.untrusted.checkpoint import read_checkpoint, sha256, weights_in
 from SegHiResCAMLib.engine.models.untrusted.config_file import read_config
-from SegHiResCAMLib.engine.models.untrusted.resolver import Component
+from SegHiResCAMLib.engine.models.untrusted.resolver import ConfigComponent
 from SegHiResCAMLib.engine.models.weights_matching import WEIGHTS, has_weights_name, named_tensors
 from SegHiResCAMLib.engine.regular_files import is_plain_name
 from SegHiResCAMLib.engine.window_settings import WindowSettings
@@ -120,11 +120,11 @@ def _checkpoint_and_description(path: Path) -> tuple[Path, Path]:
     return path, description
 
 
-def _network(content: dict[str, Any]) -> Component:
-    return Component(content["network"]["class"], content["network"]["arguments"], "network")
+def _network(content: dict[str, Any]) -> ConfigComponent:
+    return ConfigComponent(content["network"]["class"], content["network"]["arguments"], "network")
 
 
-def _sizes(network: Component, file: str) -> tuple[Literal[2, 3], int, int]:
+def _sizes(network: ConfigComponent, file: str) -> tuple[Literal[2, 3], int, int]:
     """Dimensions, input channels and output channels."""
     network_class(network, file)
     if network.target == "Vanilla_UNet_2d":
@@ -140,7 +140,7 @@ def _sizes(network: Component, file: str) -> tuple[Literal[2, 3], int, int]:
     return (2 if dims == 2 else 3), in_channels, out_channels
 
 
-def _end(network: Component, name: str, end: int) -> Any:
+def _end(network: ConfigComponent, name: str, end: int) -> Any:
     channels = argument(network, name)
     return channels[end] if isinstance(channels, list | tuple) and channels else None
 

@@ -32,7 +32,7 @@ def preprocessing_of(
     Args:
         content: As the schema has it.
         spatial_dims: The network's.
-        file: The description's name for error sentences.
+        file: The description's name for error messages.
 
     Raises:
         EngineError: `description-wrong`, for a range upside down, or slices where there are none, or before the whole volume's steps.

@@ -1,4 +1,4 @@
-"""Holds what strangers wrote against the JSON Schemas that document it (`Resources/Schemas`), and says in a sentence what is wrong."""
+"""Holds what strangers wrote against the JSON Schemas that document it (`Resources/Schemas`), and says in a message what is wrong."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def check(content: Any, schema: str, file: str) -> None:
     Args:
         content: As `read_config` gives it.
         schema: "model" or "catalogue".
-        file: The file's name for the sentence.
+        file: The file's name for the message.
 
     Raises:
         EngineError: Naming the first field, in the order of the file, that is not as the schema has it.

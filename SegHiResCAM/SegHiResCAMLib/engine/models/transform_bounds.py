@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from SegHiResCAMLib.engine.errors import EngineError
-from SegHiResCAMLib.engine.models.untrusted.resolver import Component
+from SegHiResCAMLib.engine.models.untrusted.resolver import ConfigComponent
 
 MAX_STEPS = 100
 MAX_RESAMPLINGS = 16
@@ -37,7 +37,7 @@ MIN_SPACING = 0.05
 """In mm. Clinical images are not finer."""
 
 
-def check_transforms(steps: Sequence[Component], file: str) -> None:
+def check_transforms(steps: Sequence[ConfigComponent], file: str) -> None:
     """Refuse preprocessing that is out of all proportion.
 
     Args:
@@ -68,7 +68,7 @@ def check_transforms(steps: Sequence[Component], file: str) -> None:
             raise _refused(file, step, "resamples the image more often, or to far more voxels, than any model needs")
 
 
-def _growth(step: Component) -> float:
+def _growth(step: ConfigComponent) -> float:
     """How many times as many voxels a zoom makes; with one factor for all axes, of three."""
     zoom = step.arguments.get("zoom")
     factors = list(_numbers(zoom))
@@ -83,7 +83,7 @@ def _numbers(value: Any) -> Iterator[float]:
         yield value
 
 
-def _refused(file: str, step: Component, problem: str) -> EngineError:
+def _refused(file: str, step: ConfigComponent, problem: str) -> EngineError:
     return EngineError(
         "bundle-transform",
         f"'{file}' has a {step.name} at '{step.where}' that {problem}. Ask the model's author for preprocessing within these limits.",

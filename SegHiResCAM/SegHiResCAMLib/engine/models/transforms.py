@@ -15,7 +15,7 @@ from SegHiResCAMLib.engine.free_memory import refuse_out_of_memory
 from SegHiResCAMLib.engine.models.clicks import NEEDS_CLICKS, is_about_clicks, needs_clicks
 from SegHiResCAMLib.engine.models.placed import Resized, Spacingd, Zoomd
 from SegHiResCAMLib.engine.models.transform_bounds import check_transforms
-from SegHiResCAMLib.engine.models.untrusted.resolver import Component, Config
+from SegHiResCAMLib.engine.models.untrusted.resolver import Config, ConfigComponent
 
 IMAGE = "image"
 
@@ -57,7 +57,7 @@ def build_preprocessing(config: Config, key: str) -> Compose:
     return compose(image_steps(config, key), config, key)
 
 
-def image_steps(config: Config, key: str) -> list[Component]:
+def image_steps(config: Config, key: str) -> list[ConfigComponent]:
     """The dictionary transforms under `key` that are left when loading and all keys but the image's are left out.
 
     Raises:
@@ -74,7 +74,7 @@ def image_steps(config: Config, key: str) -> list[Component]:
     return [_for_image(part, image, config) for part in ours]
 
 
-def compose(steps: list[Component], config: Config, key: str) -> Compose:
+def compose(steps: list[ConfigComponent], config: Config, key: str) -> Compose:
     """The transforms of `steps`, composed as the description has it, lazy or not.
 
     Raises:
@@ -82,7 +82,7 @@ def compose(steps: list[Component], config: Config, key: str) -> Compose:
     """
     check_transforms(steps, config.file)
     value = config.resolve(key)
-    arguments = value.arguments if isinstance(value, Component) else {}
+    arguments = value.arguments if isinstance(value, ConfigComponent) else {}
     kept = {name: config.need(arguments[name]) for name in ("lazy", "overrides") if name in arguments}
     return Compose([_built(part, config) for part in steps], **kept)
 
@@ -118,18 +118,18 @@ def is_for_volumes(config: Config, key: str) -> bool:
     )
 
 
-def array_name(component: Component) -> str:
+def array_name(component: ConfigComponent) -> str:
     """The name of the array transform behind a dictionary one: "Resize" for "Resized", "ResizeD" and "ResizeDict"."""
     name = component.name
     suffix = next((suffix for suffix in ("Dict", "D", "d") if name.endswith(suffix)), "")
     return name if name in GEOMETRY | INTENSITY else name.removesuffix(suffix)
 
 
-def _is_done_already(component: Component) -> bool:
+def _is_done_already(component: ConfigComponent) -> bool:
     return array_name(component) in _DONE_ALREADY and component.is_from("monai.transforms")
 
 
-def _image_key(components: list[Component], config: Config) -> str:
+def _image_key(components: list[ConfigComponent], config: Config) -> str:
     """The key of the one image that is read: what LoadImage loads, or else what the transforms treat."""
     loaded = [key for part in components if array_name(part) == "LoadImage" for key in _keys(part, config)]
     keys = loaded or [key for part in components for key in _keys(part, config)]
@@ -143,14 +143,14 @@ def _image_key(components: list[Component], config: Config) -> str:
     return images[0] if images else IMAGE
 
 
-def _keys(component: Component, config: Config) -> list[str]:
+def _keys(component: ConfigComponent, config: Config) -> list[str]:
     if "keys" not in component.arguments:
         raise _not_allowed(component, config.file, "has no 'keys', so it is not a transform of a named image")
     keys = config.need(component.arguments["keys"])
     return [str(key) for key in keys] if isinstance(keys, list) else [str(keys)]
 
 
-def _for_image(component: Component, image: str, config: Config) -> Component:
+def _for_image(component: ConfigComponent, image: str, config: Config) -> ConfigComponent:
     """The same transform of the key "image" alone, on whatever device it is."""
     keys = _keys(component, config)
     arguments = {name: value for name, value in component.arguments.items() if name != "device"}
@@ -160,10 +160,10 @@ def _for_image(component: Component, image: str, config: Config) -> Component:
     arguments["keys"] = IMAGE
     if arguments.get("source_key") == image:
         arguments["source_key"] = IMAGE
-    return Component(component.target, arguments, component.where)
+    return ConfigComponent(component.target, arguments, component.where)
 
 
-def _built(component: Component, config: Config) -> Any:
+def _built(component: ConfigComponent, config: Config) -> Any:
     config.need(component)
     _check_allowed(component, config.file)
     try:
@@ -174,7 +174,7 @@ def _built(component: Component, config: Config) -> Any:
         raise _refused(component, config.file, error) from error
 
 
-def _check_allowed(component: Component, file: str) -> None:
+def _check_allowed(component: ConfigComponent, file: str) -> None:
     known = component.is_from("monai.transforms") and hasattr(monai.transforms, component.name)
     if component.name.startswith("Rand"):
         raise _not_allowed(component, file, "is random: the same volume would give another result each time")
@@ -186,7 +186,7 @@ def _check_allowed(component: Component, file: str) -> None:
         raise _not_allowed(component, file, "refers to another image than the one to segment")
 
 
-def _not_allowed(component: Component, file: str, reason: str) -> EngineError:
+def _not_allowed(component: ConfigComponent, file: str, reason: str) -> EngineError:
     return EngineError(
         "bundle-transform",
         f"'{file}' sets '{component.where}' to '{component.target[:100]}', which {reason}. "
@@ -194,7 +194,7 @@ def _not_allowed(component: Component, file: str, reason: str) -> EngineError:
     )
 
 
-def _refused(component: Component, file: str, error: Exception) -> EngineError:
+def _refused(component: ConfigComponent, file: str, error: Exception) -> EngineError:
     reason = " ".join(str(error).split())[:300]
     return EngineError(
         "bundle-transform",

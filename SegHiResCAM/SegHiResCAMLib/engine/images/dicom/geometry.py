@@ -66,11 +66,11 @@ def stack(slices: Sequence[StoredSlice], name: str) -> tuple[list[StoredSlice], 
     """
     headers = [item.header for item in slices]
     if any("MOSAIC" in (header.get("ImageType") or ()) for header in headers):
-        sentence = f"{name} holds mosaic images (many slices tiled into one). Convert them to NIfTI with dcm2niix."
-        raise EngineError("dicom-mosaic", sentence)
+        message = f"{name} holds mosaic images (many slices tiled into one). Convert them to NIfTI with dcm2niix."
+        raise EngineError("dicom-mosaic", message)
     if any(int(header.get("NumberOfFrames") or 1) > 1 for header in headers):
-        sentence = f"{name} holds frames without positions in the patient (a cine loop), which do not form a volume. Save one frame as its own file."
-        raise EngineError("dicom-no-positions", sentence)
+        message = f"{name} holds frames without positions in the patient (a cine loop), which do not form a volume. Save one frame as its own file."
+        raise EngineError("dicom-no-positions", message)
     if not all(map(has_position, headers)):
         return list(slices), _projection_affine(headers, name)
     if not all(spacing > 0 for header in headers for spacing in _pixel_spacing(header)):
@@ -210,10 +210,10 @@ def _differ(name: str, how: str) -> EngineError:
 def _projection_affine(headers: Sequence[Dataset], name: str) -> FloatArray:
     """A picture without a place in the patient lies like any picture: one axial slice, upright, 1 mm thick."""
     if len(headers) > 1:
-        sentence = (
+        message = (
             f"{name} holds images without positions in the patient, which do not form a volume. Open one of its files."
         )
-        raise EngineError("dicom-no-positions", sentence)
+        raise EngineError("dicom-no-positions", message)
     between_rows, between_columns = _pixel_spacing(headers[0])
     ras: npt.NDArray[np.float64] = orientation_ras_lps(np.diag([between_columns, between_rows, 1.0, 1.0]))
     return ras
@@ -229,8 +229,8 @@ def _check_distinct(headers: Sequence[Dataset], along: FloatArray, limit: float,
         if len(values := sorted({str(header.get(keyword, "none")) for header in headers})) > 1
     ]
     what = f"They differ in {' and '.join(differing[:3])}." if differing else "Their headers do not distinguish them."
-    sentence = f"{name} holds {len(headers)} slices at {places} positions. {what} Keep one of each in the folder."
-    raise EngineError("dicom-positions-repeat", sentence)
+    message = f"{name} holds {len(headers)} slices at {places} positions. {what} Keep one of each in the folder."
+    raise EngineError("dicom-positions-repeat", message)
 
 
 def _pixel_spacing(header: Dataset) -> tuple[float, float]:

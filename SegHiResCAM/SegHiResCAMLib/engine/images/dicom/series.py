@@ -113,10 +113,10 @@ def read_dicom_file(
     with quiet():
         slices = _slices_of(path, name)
         if not slices:
-            sentence = (
+            message = (
                 f"{name} is DICOM without an image (a report, plan, segmentation or directory). Give the image series."
             )
-            raise EngineError("dicom-no-images", sentence)
+            raise EngineError("dicom-no-images", message)
         try:
             slices, affine = stack(slices, name)
         except EngineError:
@@ -139,8 +139,8 @@ def _series_in(folder: Path, name: str, whole: bool, progress: Progress) -> list
                 seen.add(instance)
                 series.setdefault(_uid([item]), []).append(item)
     if not series:
-        sentence = f"{name} holds no DICOM images. Give the folder with the images, or an image file itself."
-        raise EngineError("dicom-no-images", sentence)
+        message = f"{name} holds no DICOM images. Give the folder with the images, or an image file itself."
+        raise EngineError("dicom-no-images", message)
     return sorted(series.values(), key=len, reverse=True)
 
 
@@ -179,8 +179,8 @@ def _choose(
     for candidates in (series, volumes):
         if len(candidates) == 1:
             return candidates[0], [slices for slices in series if slices is not candidates[0]]
-    sentence = f"{name} holds {len(series)} series. Choose one by its UID (series=, or --series): {_choices(series)}."
-    raise EngineError("series-ambiguous", sentence)
+    message = f"{name} holds {len(series)} series. Choose one by its UID (series=, or --series): {_choices(series)}."
+    raise EngineError("series-ambiguous", message)
 
 
 def _stack_of(
@@ -191,7 +191,7 @@ def _stack_of(
     except EngineError as error:
         if not aside:
             raise
-        text = f"{error.sentence} Ignored: {_listed(_images(aside, folder))}."
+        text = f"{error.message} Ignored: {_listed(_images(aside, folder))}."
         raise EngineError(error.code, text) from error
 
 

@@ -119,10 +119,8 @@ def check_source(volume: MetaTensor, source: str | os.PathLike[str], series: str
 
 def _read_source(name: str, series: str | None) -> tuple[Sequence[StoredSlice], npt.NDArray[np.float64]]:
     if not Path(name).is_dir():
-        sentence = (
-            f"{name} is not a folder. DICOM is written into the study of a series: give the folder of its images."
-        )
-        raise EngineError("dicom-source-unfit", sentence)
+        message = f"{name} is not a folder. DICOM is written into the study of a series: give the folder of its images."
+        raise EngineError("dicom-source-unfit", message)
     return read_series(Path(name), name, series, whole=True)
 
 
@@ -137,11 +135,11 @@ def _on_grid(
     header = slices[0].header
     shape = (header.Columns, header.Rows, len(slices))
     if values.shape != shape or distance(there, affine, shape) > ROUNDING_MM:
-        sentence = (
+        message = (
             f"The heat map does not lie on the grid of {name} (another series, or resampled), so it cannot be written into their "
             "study. Explain the DICOM series itself, or write NRRD."
         )
-        raise EngineError("dicom-grid-differs", sentence)
+        raise EngineError("dicom-grid-differs", message)
     turned: npt.NDArray[np.float64] = values.transpose(2, 1, 0)
     return turned
 
@@ -235,8 +233,8 @@ def _write_all(objects: Mapping[str, Dataset], folder: Path) -> None:
         for file, path in beside.items():
             path.replace(folder / file)
     except OSError as problem:
-        sentence = f"{folder} cannot be written to ({problem.strerror}). Check that there is space on the disk."
-        raise EngineError("file-not-written", sentence) from problem
+        message = f"{folder} cannot be written to ({problem.strerror}). Check that there is space on the disk."
+        raise EngineError("file-not-written", message) from problem
     finally:
         for path in beside.values():
             path.unlink(missing_ok=True)

@@ -21,7 +21,7 @@ from SegHiResCAMLib.engine.models.networks import argument, build_network, requi
 from SegHiResCAMLib.engine.models.nominal_spacing import nominal_spacing
 from SegHiResCAMLib.engine.models.untrusted.archive import files_in, is_zip, unpacked
 from SegHiResCAMLib.engine.models.untrusted.checkpoint import read_checkpoint, sha256
-from SegHiResCAMLib.engine.models.untrusted.resolver import Component, Config
+from SegHiResCAMLib.engine.models.untrusted.resolver import Config, ConfigComponent
 from SegHiResCAMLib.engine.window_settings import WindowSettings
 
 _CHECKPOINT = "model.pt"
@@ -135,9 +135,9 @@ def _content(file: Path) -> dict[str, Any]:
     except EngineError as error:
         if error.code != "weights-code":
             raise
-        what, _, _ = error.sentence.partition(" Nothing was run;")
-        sentence = f"{what} Nothing was run; ask the model's author to save it again with torch.save, with only plain values in 'config'."
-        raise EngineError(error.code, sentence) from error
+        what, _, _ = error.message.partition(" Nothing was run;")
+        message = f"{what} Nothing was run; ask the model's author to save it again with torch.save, with only plain values in 'config'."
+        raise EngineError(error.code, message) from error
     parts = [content.get(key) if isinstance(content, dict) else None for key in ("config", "state_dict")]
     if not all(isinstance(part, dict) for part in parts):
         raise EngineError(
@@ -148,9 +148,9 @@ def _content(file: Path) -> dict[str, Any]:
     return dict(content)
 
 
-def _definition(config: Config) -> Component:
+def _definition(config: Config) -> ConfigComponent:
     definition = config.need(config.resolve("network"))
-    if not isinstance(definition, Component):
+    if not isinstance(definition, ConfigComponent):
         raise EngineError(
             "auto3dseg-config",
             f"The config in '{config.file}' does not name the network's class. Ask the model's author for the file as Auto3DSeg wrote it.",

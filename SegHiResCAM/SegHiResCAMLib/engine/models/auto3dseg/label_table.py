@@ -35,7 +35,7 @@ def auto3dseg_labels(
         config: From the checkpoint.
         out_channels: Of the network.
         file: labels.csv; None where there is none.
-        checkpoint: Its name for error sentences.
+        checkpoint: Its name for error messages.
 
     Raises:
         EngineError: `auto3dseg-labels`.

@@ -57,7 +57,7 @@ def read_auto3dseg_config(content: dict[Any, Any], file: str) -> Auto3DSegConfig
 
     Args:
         content: As it was saved; of any kind.
-        file: The checkpoint's name for error sentences.
+        file: The checkpoint's name for error messages.
 
     Raises:
         EngineError: `auto3dseg-config`.

@@ -95,7 +95,7 @@ def get(name: str, progress: Progress = silent) -> Path:
     try:
         write_text(folder / RECEIPT, json.dumps(entry.content, indent=4) + "\n")
     except WritingError as error:
-        raise EngineError("download-unwritable", f"{error.sentence} {CACHE} sets another folder.") from error
+        raise EngineError("download-unwritable", f"{error.message} {CACHE} sets another folder.") from error
     for number, file in enumerate(entry.files):
         target = folder / file.name
         if target.is_file() and sha256(target) == file.sha256:
@@ -193,4 +193,4 @@ def _write(file: Path, content: dict[str, Any]) -> None:
     try:
         write_text(file, json.dumps(content, indent=4, ensure_ascii=False) + "\n")
     except WritingError as error:
-        raise EngineError("catalogue-unwritable", f"{error.sentence} {CATALOGUE} sets another file.") from error
+        raise EngineError("catalogue-unwritable", f"{error.message} {CATALOGUE} sets another file.") from error

@@ -188,7 +188,7 @@ def _content(file: Path) -> dict[str, Any]:
     except EngineError as error:
         if error.code != "weights-code":
             raise
-        wanted = re.search(r"would run '([^']*)'", error.sentence)
+        wanted = re.search(r"would run '([^']*)'", error.message)
         raise EngineError(
             "weights-code",
             f"'{file}' holds more than nnU-Net writes: opening it would run '{wanted[1] if wanted else '?'}'. Nothing was run; ask the model's author "
@@ -233,10 +233,10 @@ def _trainer_named(content: dict[str, Any]) -> Iterator[None]:
         trainer = content.get("trainer_name")
         if error.code != "weights-mismatch" or not isinstance(trainer, str) or trainer == "nnUNetTrainer":
             raise
-        sentence = (
-            f"{error.sentence} They come from '{trainer[:80]}', which may build another network than plans.json says."
+        message = (
+            f"{error.message} They come from '{trainer[:80]}', which may build another network than plans.json says."
         )
-        raise EngineError(error.code, sentence) from error
+        raise EngineError(error.code, message) from error
 
 
 def _sha256(checkpoints: list[Path]) -> str:

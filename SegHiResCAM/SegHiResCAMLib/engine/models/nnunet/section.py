@@ -1,4 +1,4 @@
-"""A part of nnU-Net's plans.json or dataset.json that says, in a sentence, what is wrong with what it holds."""
+"""A part of nnU-Net's plans.json or dataset.json that says, in a message, what is wrong with what it holds."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class Section:
 
     Attributes:
         content: As read.
-        file: Its name for error sentences.
+        file: Its name for error messages.
     """
 
     content: dict[str, Any]

@@ -40,8 +40,8 @@ def build_unet(
         in_channels: Images of a patient.
         out_channels: Classes or regions.
         weights: From `once`.
-        plans_file: The plans' name for error sentences.
-        weights_file: The weights' name for error sentences.
+        plans_file: The plans' name for error messages.
+        weights_file: The weights' name for error messages.
 
     Raises:
         EngineError: `nnunet-network`, where a part does not take the arguments that it is given; `weights-mismatch`.

@@ -35,7 +35,7 @@ _LITTER = re.compile(r"(^|/)(__MACOSX(/.*)?|\.DS_Store|\._[^/]*|Thumbs\.db|deskt
 def unpacked(source: str) -> Iterator[Path]:
     """A folder with what the zip archive `source` holds, removed afterwards; a folder is given as it is.
 
-    Folders that hold nothing but one folder are looked through, so the result is the model's own. Sentences raised inside the `with` name
+    Folders that hold nothing but one folder are looked through, so the result is the model's own. Messages raised inside the `with` name
     files as "model.zip/configs/inference.json".
 
     Args:
@@ -55,8 +55,8 @@ def unpacked(source: str) -> Iterator[Path]:
         try:
             yield folder
         except EngineError as error:
-            sentence = error.sentence.replace(str(folder), source).replace(str(root), source)
-            raise EngineError(error.code, sentence) from error
+            message = error.message.replace(str(folder), source).replace(str(root), source)
+            raise EngineError(error.code, message) from error
 
 
 def is_zip(path: Path) -> bool:

@@ -61,7 +61,7 @@ def read_checkpoint(path: str | Path) -> Any:
 
 
 def weights_in(content: Any, path: str | Path) -> dict[str, torch.Tensor]:
-    """The state dict in what `read_checkpoint` gave; `path` is for error sentences.
+    """The state dict in what `read_checkpoint` gave; `path` is for error messages.
 
     Raises:
         EngineError: `weights-unknown`, `weights-not-finite`.

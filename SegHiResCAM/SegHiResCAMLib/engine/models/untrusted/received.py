@@ -16,7 +16,7 @@ def check_received(path: Path, what: str, prefix: str) -> None:
 
     Args:
         path: As the user gave it.
-        what: What it is called in sentences: "weights file".
+        what: What it is called in messages: "weights file".
         prefix: Of the error codes: "weights".
 
     Raises:
@@ -30,7 +30,7 @@ def check_received(path: Path, what: str, prefix: str) -> None:
     except EngineError as error:
         if error.code != "file-unreadable":
             raise
-        raise EngineError(f"{prefix}-unreadable", f"{error.sentence.removesuffix('.')}. Ask its owner.") from error
+        raise EngineError(f"{prefix}-unreadable", f"{error.message.removesuffix('.')}. Ask its owner.") from error
     size = path.stat().st_size
     if not size:
         raise EngineError(f"{prefix}-empty", f"The {what} '{path}' is empty (0 bytes). Copy or download it again.")

@@ -1,7 +1,7 @@
 """Reads MONAI bundle configurations without running anything that is written in them.
 
 MONAI's own `ConfigParser` evaluates every `$` expression with `eval` and imports whatever `_target_` names. This reader does
-neither: it gives plain values, `Component` for what has a `_target_`, and `Unsupported` for what cannot be known that way. Whoever needs
+neither: it gives plain values, `ConfigComponent` for what has a `_target_`, and `Unsupported` for what cannot be known that way. Whoever needs
 an unsupported value refuses; expressions elsewhere (data lists, handlers) do no harm.
 """
 
@@ -32,12 +32,12 @@ _NO_ARGUMENTS = frozenset({"_target_", "_disabled_", "_requires_", "_desc_", "_m
 
 
 @dataclass(frozen=True)
-class Component:
+class ConfigComponent:
     """A part of a bundle that names a class to build.
 
     Attributes:
         target: The class as the configuration names it, for example "UNet" or "monai.networks.nets.UNet".
-        arguments: Its keyword arguments, resolved; values may be `Component` or `Unsupported` in turn.
+        arguments: Its keyword arguments, resolved; values may be `ConfigComponent` or `Unsupported` in turn.
         where: Its place in the configuration, for example "preprocessing::transforms::2".
     """
 
@@ -94,7 +94,7 @@ class Config:
 
     Args:
         content: As `read_config` gives it.
-        file: The file's name for error sentences.
+        file: The file's name for error messages.
     """
 
     def __init__(self, content: dict[str, Any], file: str) -> None:
@@ -121,7 +121,7 @@ class Config:
         value = self._referred(identifier, f"@{identifier}", identifier)
         return None if isinstance(value, _Disabled) else value
 
-    def steps(self, identifier: str) -> list[Component]:
+    def steps(self, identifier: str) -> list[ConfigComponent]:
         """The components in the Compose or list at `identifier`, in order, nested ones unrolled.
 
         Raises:
@@ -141,13 +141,13 @@ class Config:
                 f"'{self.file}' sets '{value.where}' to '{_short(value.text)}', which {value.reason}. "
                 "Ask the model's author to write the value itself there.",
             )
-        parts = value.arguments if isinstance(value, Component) else value
+        parts = value.arguments if isinstance(value, ConfigComponent) else value
         for part in parts.values() if isinstance(parts, dict) else parts if isinstance(parts, list) else ():
             self.need(part)
         return value
 
-    def _steps_in(self, value: Any, where: str) -> list[Component]:
-        if isinstance(value, Component):
+    def _steps_in(self, value: Any, where: str) -> list[ConfigComponent]:
+        if isinstance(value, ConfigComponent):
             unrolls = value.name == "Compose" and value.is_from("monai.transforms")
             return self._steps_in(value.arguments.get("transforms", []), where) if unrolls else [value]
         if isinstance(value, list):
@@ -211,7 +211,7 @@ class Config:
             reason = "builds something other than the component"
             return Unsupported("bundle-expression", str(node["_mode_"]), f"{where}::_mode_", reason)
         arguments = {key: item for key, item in node.items() if key not in _NO_ARGUMENTS}
-        return Component(target, self._parts(arguments, where), where)
+        return ConfigComponent(target, self._parts(arguments, where), where)
 
     def _text(self, text: str, where: str) -> Any:
         if text.startswith("$"):
