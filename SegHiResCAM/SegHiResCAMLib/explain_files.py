@@ -11,20 +11,23 @@ from typing import TYPE_CHECKING, Any
 
 from SegHiResCAMLib.engine.answer.explain import explain_segments
 from SegHiResCAMLib.engine.answer.explanation import ExplainRequest, Explanation
+from SegHiResCAMLib.engine.answer.region_shares import predicted_regions, share_by_region
 from SegHiResCAMLib.engine.cam.methods import METHODS, find_method
 from SegHiResCAMLib.engine.errors import EngineError
 from SegHiResCAMLib.engine.images.dicom.write import check_source
 from SegHiResCAMLib.engine.images.findings import ReadingWarning
 from SegHiResCAMLib.engine.images.inputs import read_inputs
 from SegHiResCAMLib.engine.images.masks import read_mask
+from SegHiResCAMLib.engine.images.region_files import Regions, read_regions
 from SegHiResCAMLib.engine.models import SegmentationModel, open_model
 from SegHiResCAMLib.engine.progress import Progress, part
-from SegHiResCAMLib.records.explain_job import EVERY, ExplainJob
+from SegHiResCAMLib.records.explain_job import EVERY, OWN_REGIONS, ExplainJob
 from SegHiResCAMLib.records.explanation import ExplanationRecord
 from SegHiResCAMLib.results import (
     DICOM,
     NIFTI,
     NIFTI_LABELS,
+    REGIONS,
     begin_result,
     check_room,
     folders_of,
@@ -89,12 +92,17 @@ def run_job(
     others = _other_methods(job)
     opened = model or open_model(job.model)
     names = [opened.label(one).name for one in job.segments]
-    beside = [None if job.mask is None else job.mask.path, job.dicom]
+    region_file = None if job.regions == OWN_REGIONS else job.regions
+    beside = [None if job.mask is None else job.mask.path, region_file, job.dicom]
     inputs = [*job.volumes, job.model, opened.source, *filter(None, beside)]
-    with closing(begin_result(folder, names, inputs, more=[NIFTI, NIFTI_LABELS] if job.nifti else [])) as result:
-        request = _request(job, opened, part(progress, 0.0, 0.05))
+    more = [NIFTI, NIFTI_LABELS] * job.nifti + [REGIONS] * (job.regions is not None)
+    with closing(begin_result(folder, names, inputs, more=more)) as result:
+        request = _request(job, opened, part(progress, 0.0, 0.04))
+        drawn = None if region_file is None else read_regions(region_file, part(progress, 0.04, 0.05))
         check_room(result, request.volume, len(names) * (1 + len(others)))
-        by_segment = _explained(request, job, others, part(progress, 0.05, 0.95), report)
+        by_segment = _explained(request, job, others, part(progress, 0.05, 0.9), report)
+        if job.regions is not None:
+            by_segment = _with_regions(by_segment, drawn, opened, part(progress, 0.9, 0.95))
         progress(0.95, "Writing")
         _write(result, names, request, by_segment, job, open_scene)
         progress(0.99, "Putting the files in place")
@@ -155,6 +163,24 @@ def _also(
     """The same by another method."""
     other = replace(request.question, method=method, method_options={})
     return explain_segments(replace(request, question=other), list(job.segments), segmentation, progress)
+
+
+def _with_regions(
+    by_segment: list[list[Explanation]], drawn: Regions | None, model: SegmentationModel, progress: Progress
+) -> list[list[Explanation]]:
+    """The explanations with how their maps are spread over regions: those that are given, or where there are none, what the model segments."""
+    done, step = 0, 1 / sum(map(len, by_segment))
+    found: list[list[Explanation]] = []
+    for explanations in by_segment:
+        segmentation = explanations[0].segmentation
+        regions = drawn if segmentation is None else drawn or predicted_regions(model, segmentation)
+        assert regions is not None  # a job always asks for the segmentation
+        found.append([])
+        for one in explanations:
+            shares = share_by_region(one.signed_map, regions, part(progress, done * step, (done + 1) * step))
+            found[-1].append(replace(one, regions=shares))
+            done += 1
+    return found
 
 
 def _write(

@@ -14,6 +14,7 @@ from SegHiResCAMLib.engine.images.dicom.write import write_dicom
 from SegHiResCAMLib.engine.images.volume import WRITERS, write_volume
 from SegHiResCAMLib.naming import folder_names
 from SegHiResCAMLib.provenance import PREFIX, header_of
+from SegHiResCAMLib.records.csv_form import records_csv
 from SegHiResCAMLib.records.files import explanation_text
 from SegHiResCAMLib.seg_nrrd import StoredSegment, write_segmentation_nrrd
 from SegHiResCAMLib.writing.commit import FACTS
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
 HEATMAP, SEGMENTATION, OVERLAY, COMPARISON = "heatmap.nrrd", "segmentation.seg.nrrd", "overlay.png", "comparison.png"
 NIFTI, NIFTI_LABELS = "heatmap.nii.gz", "segmentation.nii.gz"
+REGIONS = "regions.csv"
 SCENE, DICOM = "scene.mrb", "dicom"
 ALWAYS, PICTURES = (HEATMAP, SEGMENTATION, FACTS), (OVERLAY, COMPARISON, SCENE)
 ENDING = ".seg.nrrd"
@@ -105,6 +107,8 @@ def write_explanation(
         from SegHiResCAMLib.scene_files import write_scene_files
 
         write_scene_files(scene, folder, volume, model, explanations)
+    if first.regions:
+        write_text(folder / REGIONS, records_csv(first.regions))
     write_text(folder / FACTS, explanation_text(replace(records[0], compared_with=tuple(records[1:]))))
 
 

@@ -38,6 +38,10 @@ def fill(folder: Path) -> None:
     lesions[0, 4:8, 4:8, 4:8], lesions[1, 12:16, 10:14, 8:12] = 1, 1
     segments = [StoredSegment(f"Lesion {k + 1}", 1, (1, 0, 0), layer=k, id=f"Segment_{k + 1}") for k in range(2)]
     write_segmentation_nrrd(folder / "lesion.seg.nrrd", lesions, AFFINE, segments)
+    organs = np.zeros(SHAPE, np.uint8)
+    organs[2:12, 2:12, 2:14], organs[14:22, 2:16, 2:14] = 1, 2
+    organ_segments = [StoredSegment("liver", 1, (0.8, 0.5, 0.3)), StoredSegment("kidney", 2, (0.7, 0.3, 0.2))]
+    write_segmentation_nrrd(folder / "organs.seg.nrrd", [organs], AFFINE, organ_segments)
     a_bundle(folder)
     a_published_bundle(folder)
     checkpoints(folder)

@@ -49,6 +49,12 @@ def any_affine(draw: st.DrawFn) -> np.ndarray:
     return affine(turn @ tilt @ flip, spacing, origin)
 
 
+def points_of(matrix: np.ndarray, indices: np.ndarray) -> np.ndarray:
+    """Where the centres of voxels (n, 3) lie, in RAS millimetres."""
+    found: np.ndarray = indices @ matrix[:3, :3].T + matrix[:3, 3]
+    return found
+
+
 def point_of(matrix: np.ndarray, index: tuple[int, int, int]) -> np.ndarray:
     """Where a voxel's centre lies, in RAS millimetres."""
     return matrix[:3, :3] @ index + matrix[:3, 3]

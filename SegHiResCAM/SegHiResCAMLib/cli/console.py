@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from SegHiResCAMLib.cli.cancellation import CANCELLED, Cancellation, listening
-from SegHiResCAMLib.cli.plain_console import PlainConsole, styled
+from SegHiResCAMLib.cli.plain_console import Cell, PlainConsole, heading, styled
 from SegHiResCAMLib.cli.progress_report import Report, progress_on
 from SegHiResCAMLib.out_of_memory import is_out_of_memory, out_of_memory_message
 from SegHiResCAMLib.patient_places import place
@@ -23,6 +23,7 @@ from SegHiResCAMLib.writing.sweeping import sweep
 
 if TYPE_CHECKING:
     from SegHiResCAMLib.engine.answer.explanation import Explanation
+    from SegHiResCAMLib.records.region_shares import RegionShare
 
 DEBUG = "SEGHIRESCAM_DEBUG"
 RESEARCH_ONLY = "For research use; not for diagnostic use. A heat map shows what a network's output depended on."
@@ -131,8 +132,25 @@ def print_explanation(explanation: Explanation) -> None:
             f"  {measured.share_inside:.0%} of the map inside the explained region, {measured.share_within_10_mm:.0%} within 10 mm of it; "
             f"effective volume {measured.effective_volume_ml:.3g} ml, explained volume {measured.segment_volume_ml:.3g} ml"
         )
+    if explanation.regions:
+        answer.print_rows([heading(*REGION_TITLES), *map(_region_row, explanation.regions)])
     for finding in explanation.findings:
         note("  Note", finding.message)
+
+
+REGION_TITLES = (
+    "  region", "volume, ml", "of the volume", "positive", "negative", "enrichment", "positive within 5 mm", "10 mm"
+)  # fmt: skip
+
+
+def _region_row(one: RegionShare) -> list[Cell]:
+    def percent(share: float | None) -> str:
+        return "" if share is None else f"{100 * share:.1f} %"
+
+    enrichment = "" if one.enrichment is None else f"{one.enrichment:.3g}"
+    within = percent(one.positive_within_5_mm), percent(one.positive_within_10_mm)
+    shares = percent(one.share_of_volume), percent(one.positive), percent(one.negative)
+    return [f"  {one.name}", f"{one.volume_ml:.1f}", *shares, enrichment, *within]
 
 
 def print_files(files: list[Path]) -> None:

@@ -18,7 +18,7 @@ from SegHiResCAMLib.cli.options import (
     utf_8_only,
 )
 from SegHiResCAMLib.cli.question_options import with_options
-from SegHiResCAMLib.records.explain_job import EVERY, ExplainJob, MaskFile
+from SegHiResCAMLib.records.explain_job import EVERY, OWN_REGIONS, ExplainJob, MaskFile
 from SegHiResCAMLib.records.json_form import to_json
 from SegHiResCAMLib.records.question import HOW, WHAT, Question
 from SegHiResCAMLib.records.regions import Mask
@@ -76,6 +76,15 @@ Compare = Annotated[
         rich_help_panel=HOW,
     ),
 ]
+RegionsFile = Annotated[
+    str | None,
+    typer.Option(
+        metavar="FILE",
+        help="Measure how the map is spread over the regions of a label map or segmentation file; "
+        f"'{OWN_REGIONS}' for what the model segments.",
+        rich_help_panel=RESULTS,
+    ),
+]
 AsNifti = Annotated[
     bool, typer.Option("--nifti", help="Heat map and label map as NIfTI, too.", rich_help_panel=RESULTS)
 ]
@@ -101,6 +110,7 @@ def explain(
     mask_segment: MaskSegment = None,
     weighted: Weighted = False,
     compare: Compare = None,
+    regions: RegionsFile = None,
     series: SeriesOption = None,
     nifti: AsNifti = False,
     dicom: IntoDicom = None,
@@ -120,6 +130,7 @@ def explain(
             question=question,
             mask=_mask_of(question, mask, mask_value, mask_segment, weighted),
             compare=tuple(compare or ()),
+            regions=regions,
             series=series,
             nifti=nifti,
             dicom=dicom,

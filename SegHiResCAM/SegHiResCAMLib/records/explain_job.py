@@ -9,6 +9,9 @@ from SegHiResCAMLib.records.question import Question
 EVERY = "all"
 """Stands for every method among those that are compared with."""
 
+OWN_REGIONS = "model"
+"""Stands for the model's own segmentation where a file of regions can be given; a file of this name is given with its folder."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class MaskFile:
@@ -38,6 +41,7 @@ class ExplainJob:
         question: What is asked.
         mask: Voxels to explain in place of the predicted segment.
         compare: Further methods, by name; `EVERY` for all that suit the layer.
+        regions: A file of regions over which the maps are measured, or `OWN_REGIONS`; None for no measuring.
         series: SeriesInstanceUID, where the volume's folder holds several.
         nifti: Whether heat map and label map are written as NIfTI, too.
         dicom: The folder of the series into whose study DICOM objects are written; None for none.
@@ -49,6 +53,7 @@ class ExplainJob:
     question: Question
     mask: MaskFile | None = None
     compare: tuple[str, ...] = ()
+    regions: str | None = None
     series: str | None = None
     nifti: bool = False
     dicom: str | None = None

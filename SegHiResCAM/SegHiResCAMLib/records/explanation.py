@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from SegHiResCAMLib.records.question import Question
+from SegHiResCAMLib.records.region_shares import RegionShare
 
 SCHEMA_VERSION = 2
 """Of `ExplanationRecord`. Version 1 had no number; see `previous.py`."""
@@ -105,6 +106,7 @@ class ExplanationRecord:
         minimum: Of the signed map.
         peak_ras_mm: Where the maximum is, RAS millimetres.
         measurements: Where the map lies; None where it was not measured.
+        regions: How it is spread over anatomical regions, the shells around them, and the rest; empty where nobody asked for it.
         windows: Windows, or slices, of the whole volume.
         windows_touched: Of these, the ones that the explained voxels touch.
         findings: What to know before believing the map, the gravest first.
@@ -130,6 +132,7 @@ class ExplanationRecord:
     minimum: float
     peak_ras_mm: tuple[float, float, float]
     measurements: Measurements | None = None
+    regions: tuple[RegionShare, ...] = ()
     windows: int = 0
     windows_touched: int = 0
     findings: tuple[Finding, ...] = ()

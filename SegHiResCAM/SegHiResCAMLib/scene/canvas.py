@@ -83,6 +83,15 @@ class Canvas:
         for spine in axes.spines.values():
             spine.set_color(DIM)
 
+    def bar(self, corner: tuple[float, float], width: float, height: float, color: str) -> None:
+        """Fill a rectangle, its upper left corner at (x, y) pixels."""
+        from matplotlib.patches import Rectangle
+
+        x, y = corner
+        low = (x / self.width, 1 - (y + height) / self.height)
+        size = (width / self.width, height / self.height)
+        self._figure.add_artist(Rectangle(low, *size, transform=self._figure.transFigure, color=color, linewidth=0))
+
     def save(self, path: Path) -> None:
         """Write the page."""
         # Packed fast: Pillow keeps Python's lock while it packs.

@@ -26,6 +26,7 @@ from SegHiResCAMLib.scene.canvas import DIM, Canvas, import_matplotlib
 from SegHiResCAMLib.scene.captions import MARGIN
 from SegHiResCAMLib.scene.heatmap import explanation_of, peak_position
 from SegHiResCAMLib.scene.panels import Look, Outline, body_frame, cut_panel, draw_panel, outline_reader
+from SegHiResCAMLib.scene.region_chart import chart_height, draw_chart
 from SegHiResCAMLib.scene.slices import AXIAL, VIEWS, body_search
 from SegHiResCAMLib.turns import Steps, finish
 
@@ -67,8 +68,8 @@ def slice_picture_steps(
     for where in cuts:
         shown.append((yield from cut_panel(look, where, heatmap)))
     top, height = 88, max(where.shape[0] for where in cuts)
-    page = Canvas(2 * MARGIN + _PAGE, top + height + 148)
     record = _record(heatmap)
+    page = Canvas(2 * MARGIN + _PAGE, top + height + 148 + chart_height(record.regions))
     captions.title(
         page, [record.method, record.question.segment], [record.model.name, record.layer.name, *asked(record)]
     )
@@ -85,6 +86,7 @@ def slice_picture_steps(
             drawn.extend(draw_panel(page, look, one, (left, top + (height - rows) // 2)))
             left += columns + _GAP
         captions.names(page, drawn, page.width - MARGIN, top + height + 30)
+        draw_chart(page, record.regions, MARGIN, top + height + 118, _PAGE)
         captions.finish(page, path)
 
     yield draw

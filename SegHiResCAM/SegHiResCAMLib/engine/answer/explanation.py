@@ -26,6 +26,7 @@ from SegHiResCAMLib.records.explanation import (
 from SegHiResCAMLib.records.json_form import MalformedError
 from SegHiResCAMLib.records.models import Label
 from SegHiResCAMLib.records.question import Question
+from SegHiResCAMLib.records.region_shares import RegionShare
 from SegHiResCAMLib.records.regions import Mask, PredictedSegment, Region
 from SegHiResCAMLib.version import VERSION
 
@@ -98,6 +99,7 @@ class Explanation:
         timings: Seconds of each step.
         findings: What to know before believing the map, the gravest first.
         chosen: The explained voxels (1, i, j, k), uint8, on the volume's own grid, where they are not simply the predicted segment.
+        regions: How the map is spread over anatomical regions; see `share_by_region`. Empty where nobody asked for it.
     """
 
     signed_map: MetaTensor
@@ -117,6 +119,7 @@ class Explanation:
     timings: dict[str, float] = field(default_factory=dict)
     findings: tuple[Finding, ...] = ()
     chosen: MetaTensor | None = None
+    regions: tuple[RegionShare, ...] = ()
 
     @property
     def region(self) -> Region:
@@ -164,6 +167,7 @@ class Explanation:
             minimum=float(self.signed_map.min()),
             peak_ras_mm=position,
             measurements=self.measurements,
+            regions=self.regions,
             windows=self.windows,
             windows_touched=self.windows_touched,
             findings=self.findings,

@@ -7,6 +7,8 @@ exact on any grid, anisotropic, oblique or sheared, where distance maps know ort
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -79,8 +81,22 @@ def _sum_within(
     radius: float,
     progress: Progress,
 ) -> float:
-    """The sum of the voxels up to `radius` mm away from those of the mask; the columns of `axes` are the voxels' edges in mm."""
-    ball = _ball(axes, radius)
+    """The sum of the voxels up to `radius` mm away from those of the mask."""
+    return sum(float(values[box][grown].sum(dtype=np.float64)) for box, grown in dilated(mask, axes, radius, progress))
+
+
+def dilated(
+    mask: npt.NDArray[np.bool_], axes: npt.NDArray[np.float64], radius: float, progress: Progress
+) -> Iterator[tuple[tuple[slice, ...], npt.NDArray[np.bool_]]]:
+    """Which voxels lie up to `radius` mm away from those of a mask, some planes at a time: a box, and which of its voxels.
+
+    Args:
+        mask: (i, j, k), not empty.
+        axes: (3, 3): the columns are the voxels' edges in mm.
+        radius: In mm.
+        progress: Called before each box.
+    """
+    ball = _ball(axes, radius, mask.shape)
     margins = [length // 2 for length in ball.shape]
     low, high = [], []
     for axis, margin in enumerate(margins):
@@ -90,22 +106,20 @@ def _sum_within(
     inside = tuple(slice(*ends) for ends in zip(low[1:], high[1:], strict=True))
     plane = (high[1] - low[1]) * (high[2] - low[2])
     step = max(AT_ONCE // plane - 2 * margins[0], margins[0], 1)
-    total = 0.0
     for start in range(low[0], high[0], step):  # some planes at a time, with those around that reach into them
         progress((start - low[0]) / (high[0] - low[0]), "Measuring")
         stop = min(start + step, high[0])
         first, last = max(start - margins[0], 0), min(stop + margins[0], mask.shape[0])
         hits = fftconvolve(mask[(slice(first, last), *inside)].astype(np.float32), ball.astype(np.float32), mode="same")
-        grown = hits[start - first : stop - first] > 0.5  # whole numbers, but for rounding
-        total += float(values[(slice(start, stop), *inside)][grown].sum(dtype=np.float64))
-    return total
+        yield (slice(start, stop), *inside), hits[start - first : stop - first] > 0.5  # whole numbers, but for rounding
 
 
-def _ball(axes: npt.NDArray[np.float64], radius: float) -> npt.NDArray[np.bool_]:
-    """Which voxels a ball round the middle one holds."""
+def _ball(axes: npt.NDArray[np.float64], radius: float, shape: tuple[int, ...]) -> npt.NDArray[np.bool_]:
+    """Which voxels a ball round the middle one holds, as far as a grid of this shape has voxels so far apart."""
     reach = radius + ROUNDING_MM
     # Along index i the ball ends where its tangent plane is normal to row i of the inverse.
     margins = np.floor(reach * np.linalg.norm(np.linalg.inv(axes), axis=1)).astype(int)
+    margins = np.minimum(margins, np.array(shape) - 1)
     steps = np.stack(np.meshgrid(*(np.arange(-margin, margin + 1) for margin in margins), indexing="ij"), axis=-1)
     ball: npt.NDArray[np.bool_] = np.linalg.norm(steps @ axes.T, axis=-1) <= reach
     return ball
