@@ -5,10 +5,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: setup demo test test-fast test-pythons check format docs wheel benchmark benchmark-panel figures pictures clean
+.PHONY: setup demo test test-fast test-pythons check lock format docs wheel benchmark benchmark-panel figures pictures clean
 
 # Of SegHiResCAM; 3D Slicer's is 3.12.
 PYTHONS := 3.10 3.11 3.12 3.13
+# The oldest 3.11 that is met in the field: Debian's system Python.
+LOCKED_PYTHONS := 3.10 3.11.2 3.12 3.13
 
 setup: $(READY)
 
@@ -59,6 +61,13 @@ check: $(READY)
 	$(BIN)/check-jsonschema --builtin-schema vendor.github-issue-config .github/ISSUE_TEMPLATE/config.yml
 	$(BIN)/check-jsonschema --builtin-schema vendor.dependabot .github/dependabot.yml
 	$(BIN)/check-jsonschema --builtin-schema vendor.citation-file-format CITATION.cff
+
+# Whether the lock can be installed on every supported Python: resolved, not installed.
+lock: $(READY)
+	@for version in $(LOCKED_PYTHONS); do \
+		$(BIN)/uv pip compile --quiet pyproject.toml --extra dev -c constraints.txt --python-version $$version >/dev/null \
+		|| { echo "constraints.txt cannot be installed on Python $$version." >&2; exit 1; }; \
+	done
 
 format: $(READY)
 	$(BIN)/ruff format .

@@ -12,6 +12,7 @@ import numpy as np
 import slicer
 import vtk
 
+from SegHiResCAMLib.grids import SAME_PLACE, distance
 from SegHiResCAMLib.scene.save import save_segmentation
 from SegHiResCAMLib.scene.segments import BINARY_LABELMAP, image_affine, image_voxels, segment_ids
 from SegHiResCAMLib.scene.volumes import Array
@@ -93,7 +94,8 @@ def _reference(node: vtkMRMLSegmentationNode) -> list[Any]:
 
 
 def _on_one_grid(image: vtkOrientedImageData, other: vtkOrientedImageData) -> bool:
-    return np.allclose(image_affine(image), image_affine(other), rtol=0, atol=1e-6)
+    farthest = np.max([image.GetExtent()[1::2], other.GetExtent()[1::2]], axis=0)
+    return distance(image_affine(image), image_affine(other), farthest + 1) <= SAME_PLACE
 
 
 def _header(node: vtkMRMLSegmentationNode, start: Array, stop: Array) -> dict[str, str]:

@@ -11,6 +11,7 @@ import slicer
 import vtk
 from vtk.util.numpy_support import vtk_to_numpy
 
+from SegHiResCAMLib.grids import SAME_PLACE, distance
 from SegHiResCAMLib.naming import identifier, unique
 from SegHiResCAMLib.scene.errors import SceneError
 from SegHiResCAMLib.scene.placement import place_beside
@@ -164,7 +165,7 @@ def segment_reader(
         return lambda: np.zeros(shape, bool, order="F")
     moved = node.GetTransformNodeID() != reference_volume.GetTransformNodeID()
     same_place = stored.GetExtent() == (0, shape[0] - 1, 0, shape[1] - 1, 0, shape[2] - 1)
-    if not moved and same_place and np.allclose(image_affine(stored), affine, rtol=0, atol=1e-6):
+    if not moved and same_place and distance(image_affine(stored), affine, shape) <= SAME_PLACE:
         voxels = image_voxels(stored)
         return lambda: np.asarray(voxels == value)
     image = vtk.vtkImageData()  # the voxels alone: the reslicing below counts in indices

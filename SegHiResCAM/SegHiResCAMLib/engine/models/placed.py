@@ -20,6 +20,8 @@ import torch
 from monai import transforms
 from monai.data import MetaTensor
 
+from SegHiResCAMLib.grids import SAME_PLACE, distance
+
 Line = npt.NDArray[np.float64]
 Matrix = npt.NDArray[np.float64]
 
@@ -87,7 +89,7 @@ def _affine(image: MetaTensor) -> Matrix:
 
 
 def _is_untouched(image: MetaTensor, before: MetaTensor) -> bool:
-    return image.shape == before.shape and np.allclose(_affine(image), _affine(before))
+    return image.shape == before.shape and distance(_affine(image), _affine(before), image.shape[1:]) <= SAME_PLACE
 
 
 def _resizing(before: MetaTensor, after: MetaTensor, mode: Any, corners: bool | None) -> Matrix:
