@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from SegHiResCAMLib.engine.answer.explain import explain_segments
 from SegHiResCAMLib.engine.answer.explanation import ExplainRequest, Explanation
+from SegHiResCAMLib.engine.answer.mistakes import compare_with_reference, reference_labels
 from SegHiResCAMLib.engine.answer.region_shares import predicted_regions, share_by_region
 from SegHiResCAMLib.engine.cam.methods import METHODS, find_method
 from SegHiResCAMLib.engine.errors import EngineError
@@ -24,7 +25,9 @@ from SegHiResCAMLib.engine.progress import Progress, part
 from SegHiResCAMLib.records.explain_job import EVERY, OWN_REGIONS, ExplainJob
 from SegHiResCAMLib.records.explanation import ExplanationRecord
 from SegHiResCAMLib.results import (
+    AGREEMENT,
     DICOM,
+    MISTAKES,
     NIFTI,
     NIFTI_LABELS,
     REGIONS,
@@ -93,14 +96,17 @@ def run_job(
     opened = model or open_model(job.model)
     names = [opened.label(one).name for one in job.segments]
     region_file = None if job.regions == OWN_REGIONS else job.regions
-    beside = [None if job.mask is None else job.mask.path, region_file, job.dicom]
+    beside = [None if job.mask is None else job.mask.path, region_file, job.reference, job.dicom]
     inputs = [*job.volumes, job.model, opened.source, *filter(None, beside)]
     more = [NIFTI, NIFTI_LABELS] * job.nifti + [REGIONS] * (job.regions is not None)
+    more += [AGREEMENT, MISTAKES] * (job.reference is not None)
     with closing(begin_result(folder, names, inputs, more=more)) as result:
         request = _request(job, opened, part(progress, 0.0, 0.04))
         drawn = None if region_file is None else read_regions(region_file, part(progress, 0.04, 0.05))
         check_room(result, request.volume, len(names) * (1 + len(others)))
         by_segment = _explained(request, job, others, part(progress, 0.05, 0.9), report)
+        if request.reference is not None:
+            by_segment = _compared(by_segment, request, progress)
         if job.regions is not None:
             by_segment = _with_regions(by_segment, drawn, opened, part(progress, 0.9, 0.95))
         progress(0.95, "Writing")
@@ -125,7 +131,8 @@ def _request(job: ExplainJob, model: SegmentationModel, progress: Progress) -> E
         )
     if job.dicom is not None:
         check_source(volume, job.dicom, job.series)
-    return ExplainRequest(volume, model, job.question, marked)
+    reference = None if job.reference is None else reference_labels(read_regions(job.reference), model)
+    return ExplainRequest(volume, model, job.question, marked, reference)
 
 
 def _other_methods(job: ExplainJob) -> list[str]:
@@ -163,6 +170,17 @@ def _also(
     """The same by another method."""
     other = replace(request.question, method=method, method_options={})
     return explain_segments(replace(request, question=other), list(job.segments), segmentation, progress)
+
+
+def _compared(
+    by_segment: list[list[Explanation]], request: ExplainRequest, progress: Progress
+) -> list[list[Explanation]]:
+    """The explanations with how the segmentation differs from the reference."""
+    segmentation = by_segment[0][0].segmentation
+    assert segmentation is not None  # a job always asks for it
+    assert request.reference is not None
+    comparison = compare_with_reference(segmentation.labels, request.reference, request.model, part(progress, 0.9, 0.9))
+    return [[replace(one, comparison=comparison) for one in explanations] for explanations in by_segment]
 
 
 def _with_regions(

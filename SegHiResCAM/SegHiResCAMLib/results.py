@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 HEATMAP, SEGMENTATION, OVERLAY, COMPARISON = "heatmap.nrrd", "segmentation.seg.nrrd", "overlay.png", "comparison.png"
 NIFTI, NIFTI_LABELS = "heatmap.nii.gz", "segmentation.nii.gz"
-REGIONS = "regions.csv"
+REGIONS, AGREEMENT, MISTAKES = "regions.csv", "agreement.csv", "mistakes.csv"
 SCENE, DICOM = "scene.mrb", "dicom"
 ALWAYS, PICTURES = (HEATMAP, SEGMENTATION, FACTS), (OVERLAY, COMPARISON, SCENE)
 ENDING = ".seg.nrrd"
@@ -109,6 +109,10 @@ def write_explanation(
         write_scene_files(scene, folder, volume, model, explanations)
     if first.regions:
         write_text(folder / REGIONS, records_csv(first.regions))
+    if first.comparison:
+        write_text(folder / AGREEMENT, records_csv(first.comparison.agreements))
+        if first.comparison.mistakes:
+            write_text(folder / MISTAKES, records_csv(first.comparison.mistakes))
     write_text(folder / FACTS, explanation_text(replace(records[0], compared_with=tuple(records[1:]))))
 
 

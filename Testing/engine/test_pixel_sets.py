@@ -252,6 +252,7 @@ EXAMPLES = [
     {"kind": "component", "point": [1, 2, 3]}, {"kind": "points", "points": [[1, 2, 3], [4, 5, 6]]},
     {"kind": "sphere", "centre": [12.5, -40, 88], "radius": 15},
     {"kind": "box", "centre": [0, 0, 0], "size": [10, 20, 30], "axes": [[0, 1, 0], [-1, 0, 0], [0, 0, 1]]},
+    {"kind": "true-positive"}, {"kind": "false-positive", "point": [1, 2, 3]}, {"kind": "false-negative", "point": None}, {"kind": "rim"},
     {"kind": "image"}, {"kind": "background"}, {"kind": "empty"},
 ]  # fmt: skip
 

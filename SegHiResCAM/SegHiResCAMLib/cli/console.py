@@ -23,6 +23,7 @@ from SegHiResCAMLib.writing.sweeping import sweep
 
 if TYPE_CHECKING:
     from SegHiResCAMLib.engine.answer.explanation import Explanation
+    from SegHiResCAMLib.records.mistakes import Comparison
     from SegHiResCAMLib.records.region_shares import RegionShare
 
 DEBUG = "SEGHIRESCAM_DEBUG"
@@ -138,6 +139,9 @@ def print_explanation(explanation: Explanation) -> None:
         note("  Note", finding.message)
 
 
+MISTAKES_SHOWN = 10
+"""At most; files have more."""
+
 REGION_TITLES = (
     "  region", "volume, ml", "of the volume", "positive", "negative", "enrichment", "positive within 5 mm", "10 mm"
 )  # fmt: skip
@@ -151,6 +155,31 @@ def _region_row(one: RegionShare) -> list[Cell]:
     within = percent(one.positive_within_5_mm), percent(one.positive_within_10_mm)
     shares = percent(one.share_of_volume), percent(one.positive), percent(one.negative)
     return [f"  {one.name}", f"{one.volume_ml:.1f}", *shares, enrichment, *within]
+
+
+def print_comparison(comparison: Comparison) -> None:
+    """How the segmentation differs from the reference, the largest mistakes first."""
+    answer.print()
+    rows = [heading("segment", "Dice", "surface distance, mm", "95 % within, mm", "volume, ml", "reference, ml")]
+    for one in comparison.agreements:
+        measured = (one.dice, one.mean_surface_distance_mm, one.hausdorff_95_mm, one.volume_ml, one.reference_ml)
+        rows.append([one.segment, *("" if value is None else f"{value:.3g}" for value in measured)])
+    answer.print_rows(rows)
+    if not comparison.mistakes:
+        return
+    answer.print()
+    rows = [heading("mistake", "segment", "volume, ml", "place", "region to explain", "")]
+    for mistake in comparison.mistakes[:MISTAKES_SHOWN]:
+        where = ",".join(f"{coordinate:.1f}" for coordinate in mistake.point_ras_mm)
+        said = f"{'on its own' if mistake.is_separate else 'at the border'}; {mistake.instead} instead"
+        region = f"{mistake.mistake}:{where}"
+        rows.append(
+            [mistake.mistake, mistake.segment, f"{mistake.volume_ml:.3g}", place(mistake.point_ras_mm), region, said]
+        )
+    answer.print_rows(rows)
+    hidden = len(comparison.mistakes) + comparison.mistakes_left_out - MISTAKES_SHOWN
+    if hidden > 0:
+        answer.print(f"{hidden} smaller ones are not shown; mistakes.csv has up to 100.", style="dim")
 
 
 def print_files(files: list[Path]) -> None:

@@ -8,7 +8,16 @@ from typing import Annotated, Any
 import typer
 
 from SegHiResCAMLib.cli.application import app
-from SegHiResCAMLib.cli.console import job, note, open_scene, print_explanation, print_files, print_json, told
+from SegHiResCAMLib.cli.console import (
+    job,
+    note,
+    open_scene,
+    print_comparison,
+    print_explanation,
+    print_files,
+    print_json,
+    told,
+)
 from SegHiResCAMLib.cli.options import (
     RESULTS,
     JsonOption,
@@ -85,6 +94,15 @@ RegionsFile = Annotated[
         rich_help_panel=RESULTS,
     ),
 ]
+ReferenceFile = Annotated[
+    str | None,
+    typer.Option(
+        metavar="FILE",
+        help="What should have been segmented, as label map (matched by value) or segmentation file (by name): Dice, surface distances, volumes, "
+        "and a list of mistakes, which --region can then explain.",
+        rich_help_panel=WHAT,
+    ),
+]
 AsNifti = Annotated[
     bool, typer.Option("--nifti", help="Heat map and label map as NIfTI, too.", rich_help_panel=RESULTS)
 ]
@@ -110,6 +128,7 @@ def explain(
     mask_segment: MaskSegment = None,
     weighted: Weighted = False,
     compare: Compare = None,
+    reference: ReferenceFile = None,
     regions: RegionsFile = None,
     series: SeriesOption = None,
     nifti: AsNifti = False,
@@ -131,6 +150,7 @@ def explain(
             mask=_mask_of(question, mask, mask_value, mask_segment, weighted),
             compare=tuple(compare or ()),
             regions=regions,
+            reference=reference,
             series=series,
             nifti=nifti,
             dicom=dicom,
@@ -141,6 +161,8 @@ def explain(
         files = [str(file) for file in found.files]
         print_json((facts[0] if len(facts) == 1 else {"segments": facts}) | {"files": files})
         return
+    if found.by_segment[0][0].comparison:
+        print_comparison(found.by_segment[0][0].comparison)
     for explanations in found.by_segment:
         for explanation in explanations:
             print_explanation(explanation)

@@ -13,6 +13,7 @@ from SegHiResCAMLib.records.regions import Region, region_from_json
 
 REGION_HELP = (
     "Which voxels are explained: segment, probable:P (probability above P), component:R,A,S (the part at a point), "
+    "true-positive, false-positive and false-negative (of --reference; with :R,A,S the part at a point), rim (just inside minus just outside), "
     "points:R,A,S;R,A,S, sphere:R,A,S,RADIUS, box:R,A,S,WIDTH,DEPTH,HEIGHT, image, background, released (rule of the paper's code), empty, "
     "or an object of JSON. Millimetres, right, anterior, superior."
 )
@@ -21,6 +22,8 @@ REGION_HELP = (
 NUMBERS: dict[str, tuple[tuple[str, int], ...]] = {
     "probable": (("above", 0),),
     "component": (("point", 3),),
+    "false-positive": (("point", 3),),
+    "false-negative": (("point", 3),),
     "sphere": (("centre", 3), ("radius", 0)),
     "box": (("centre", 3), ("size", 3)),
 }

@@ -42,6 +42,7 @@ class ExplainJob:
         mask: Voxels to explain in place of the predicted segment.
         compare: Further methods, by name; `EVERY` for all that suit the layer.
         regions: A file of regions over which the maps are measured, or `OWN_REGIONS`; None for no measuring.
+        reference: A file of what should have been segmented, to compare with; None for none.
         series: SeriesInstanceUID, where the volume's folder holds several.
         nifti: Whether heat map and label map are written as NIfTI, too.
         dicom: The folder of the series into whose study DICOM objects are written; None for none.
@@ -54,6 +55,7 @@ class ExplainJob:
     mask: MaskFile | None = None
     compare: tuple[str, ...] = ()
     regions: str | None = None
+    reference: str | None = None
     series: str | None = None
     nifti: bool = False
     dicom: str | None = None

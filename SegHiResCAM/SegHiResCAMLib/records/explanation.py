@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from SegHiResCAMLib.records.mistakes import Comparison
 from SegHiResCAMLib.records.question import Question
 from SegHiResCAMLib.records.region_shares import RegionShare
 
@@ -112,6 +113,7 @@ class ExplanationRecord:
         findings: What to know before believing the map, the gravest first.
         timings_s: Seconds of each step.
         versions: Of this program, torch and MONAI.
+        comparison: Of the segmentation with a reference; None where there is none.
         compared_with: Further maps of the same segment that were computed beside this one.
         files: Names of the files beside `explanation.json` that belong to the result.
         result_folders: The folders of a result that has several segments.
@@ -138,6 +140,7 @@ class ExplanationRecord:
     findings: tuple[Finding, ...] = ()
     timings_s: Mapping[str, float] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
+    comparison: Comparison | None = None
     compared_with: tuple[ExplanationRecord, ...] = ()
     files: tuple[str, ...] = ()
     result_folders: tuple[str, ...] = ()

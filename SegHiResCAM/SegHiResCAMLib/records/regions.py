@@ -66,6 +66,40 @@ class Component:
 
 
 @dataclass(frozen=True)
+class TruePositive:
+    """What both the model and the reference segment; the reference comes with the question."""
+
+    kind: ClassVar = "true-positive"
+    title: ClassVar = "true positive"
+
+
+@dataclass(frozen=True)
+class FalsePositive:
+    """What the model segments and the reference does not: all of it, or the connected part at a point."""
+
+    kind: ClassVar = "false-positive"
+    title: ClassVar = "false positive"
+    point: Point | None = None
+
+
+@dataclass(frozen=True)
+class FalseNegative:
+    """What the reference has and the model does not segment: all of it, or the connected part at a point."""
+
+    kind: ClassVar = "false-negative"
+    title: ClassVar = "false negative"
+    point: Point | None = None
+
+
+@dataclass(frozen=True)
+class Rim:
+    """The voxels just inside the predicted segment's border minus those just outside: why does the border run here?"""
+
+    kind: ClassVar = "rim"
+    title: ClassVar = "rim (inside minus outside)"
+
+
+@dataclass(frozen=True)
 class Points:
     """The voxels nearest to some points."""
 
@@ -141,7 +175,21 @@ class Empty:
 
 
 Region = (
-    PredictedSegment | Probable | Released | Mask | Component | Points | Sphere | Box | WholeImage | Background | Empty
+    PredictedSegment
+    | Probable
+    | Released
+    | Mask
+    | Component
+    | TruePositive
+    | FalsePositive
+    | FalseNegative
+    | Rim
+    | Points
+    | Sphere
+    | Box
+    | WholeImage
+    | Background
+    | Empty
 )
 
 

@@ -13,7 +13,14 @@ from SegHiResCAMLib.engine.answer.diagnoses import Facts, diagnose, extent_of
 from SegHiResCAMLib.engine.answer.explanation import ExplainRequest, Explanation, voxels_of
 from SegHiResCAMLib.engine.answer.measurements import measure
 from SegHiResCAMLib.engine.answer.model_layers import check_layers, model_layers, stack_spacing
-from SegHiResCAMLib.engine.answer.subject import Revealed, pixel_set_of, refuse_empty, revealed_sets, target_of
+from SegHiResCAMLib.engine.answer.subject import (
+    Revealed,
+    against_winner,
+    pixel_set_of,
+    refuse_empty,
+    revealed_sets,
+    target_of,
+)
 from SegHiResCAMLib.engine.cam import passes
 from SegHiResCAMLib.engine.cam.layers import Layer, layer_named, suggest_layer
 from SegHiResCAMLib.engine.cam.leaf import Target, find_layer, true_name
@@ -33,7 +40,7 @@ from SegHiResCAMLib.engine.progress import Progress, part, silent
 from SegHiResCAMLib.records.explanation import Finding, MapLayer, ModelReference
 from SegHiResCAMLib.records.models import Label
 from SegHiResCAMLib.records.question import Axis
-from SegHiResCAMLib.records.regions import Component, PredictedSegment
+from SegHiResCAMLib.records.regions import Component, FalseNegative, PredictedSegment, Rim
 
 
 def explain(
@@ -70,6 +77,19 @@ def explain_segments(
     Raises:
         EngineError: Unknown segment, method, option or layer; an empty region; a model that does not fit the volume.
     """
+    if isinstance(request.region, FalseNegative) and request.question.contrast is None:
+        return _explain_missed(request, segments, segmentation, progress)
+    return _explain_all(request, segments, segmentation, progress, outline=outline)
+
+
+def _explain_all(
+    request: ExplainRequest,
+    segments: Sequence[str],
+    segmentation: Segmentation | None,
+    progress: Progress,
+    *,
+    outline: bool,
+) -> list[Explanation]:
     setting, stack = _set_up(request, segments, segmentation, progress)
     prediction = _Prediction(setting, segmentation, part(progress, 0.0, 0.4))
     pixel_sets, revealed = _choose_locations(setting, prediction, outline, part(progress, 0.4, 0.5))
@@ -86,6 +106,27 @@ def explain_segments(
         report = part(progress, 0.95 + step * number, 0.95 + step * (number + 1))
         explanations.append(_explanation(setting, label, pixel_set, of_layers, found, notes, report))
     progress(1.0, "Explained")
+    return explanations
+
+
+def _explain_missed(
+    request: ExplainRequest, segments: Sequence[str], segmentation: Segmentation | None, progress: Progress
+) -> list[Explanation]:
+    """False negatives, each against the class that won there."""
+    question = request.question
+    found = segmentation or segment(
+        request.model,
+        request.volume,
+        mode=question.mode,
+        axis=question.axis,
+        device=question.device,
+        progress=part(progress, 0.0, 0.4),
+    )
+    explanations = []
+    for number, name in enumerate(segments):
+        asked = against_winner(request, request.model.label(name), found)
+        share = [0.4 + 0.6 * (number + end) / len(segments) for end in (0, 1)]
+        explanations += _explain_all(asked, [name], found, part(progress, *share), outline=True)
     return explanations
 
 
@@ -211,7 +252,7 @@ def _compute(
             workplace,
             stack,
             [
-                passes.ScoreQuestion(target, pixel_set, model.activation)
+                passes.ScoreQuestion(target, pixel_set, None if isinstance(request.region, Rim) else model.activation)
                 for target, pixel_set in zip(setting.targets, pixel_sets, strict=True)
             ],
             [layer.name for layer in setting.layers],

@@ -24,6 +24,7 @@ from SegHiResCAMLib.records.explanation import (
     ModelReference,
 )
 from SegHiResCAMLib.records.json_form import MalformedError
+from SegHiResCAMLib.records.mistakes import Comparison
 from SegHiResCAMLib.records.models import Label
 from SegHiResCAMLib.records.question import Question
 from SegHiResCAMLib.records.region_shares import RegionShare
@@ -40,12 +41,14 @@ class ExplainRequest:
         model: From `open_model`.
         question: Everything that can be chosen: segment, method, layer, region, contrast class, device and so on.
         mask: Voxels to explain (1, i, j, k) in any geometry, 0 and 1 or how much each one counts.
+        reference: Label map in the model's values (1, i, j, k) in any geometry, from `reference_labels`; for regions that are mistakes.
     """
 
     volume: MetaTensor
     model: SegmentationModel
     question: Question
     mask: MetaTensor | None = None
+    reference: MetaTensor | None = None
 
     @classmethod
     def of(
@@ -100,6 +103,7 @@ class Explanation:
         findings: What to know before believing the map, the gravest first.
         chosen: The explained voxels (1, i, j, k), uint8, on the volume's own grid, where they are not simply the predicted segment.
         regions: How the map is spread over anatomical regions; see `share_by_region`. Empty where nobody asked for it.
+        comparison: Of the segmentation with a reference; None where there is none.
     """
 
     signed_map: MetaTensor
@@ -120,6 +124,7 @@ class Explanation:
     findings: tuple[Finding, ...] = ()
     chosen: MetaTensor | None = None
     regions: tuple[RegionShare, ...] = ()
+    comparison: Comparison | None = None
 
     @property
     def region(self) -> Region:
@@ -168,6 +173,7 @@ class Explanation:
             peak_ras_mm=position,
             measurements=self.measurements,
             regions=self.regions,
+            comparison=self.comparison,
             windows=self.windows,
             windows_touched=self.windows_touched,
             findings=self.findings,

@@ -26,6 +26,8 @@ from SegHiResCAMLib.records.regions import (
     Box,
     Component,
     Empty,
+    FalseNegative,
+    FalsePositive,
     Mask,
     Point,
     Points,
@@ -33,7 +35,9 @@ from SegHiResCAMLib.records.regions import (
     Probable,
     Region,
     Released,
+    Rim,
     Sphere,
+    TruePositive,
     WholeImage,
 )
 
@@ -48,6 +52,7 @@ class Surroundings:
         prepared: The volume on the model's grid.
         find_labels: Gives the label map (x, y, z) on the model's grid; called only where it is needed, since it may have to be predicted.
         mask: Given by the user, (1, i, j, k) in any geometry; None for none.
+        reference: Label map in the model's values, (1, i, j, k) in any geometry; None for none.
         predict: Logits of windows (B, K, *spatial) -> values (B, *spatial), for the whole volume: (x, y, z).
     """
 
@@ -57,6 +62,7 @@ class Surroundings:
     find_labels: Callable[[], torch.Tensor]
     mask: MetaTensor | None
     predict: Callable[[Callable[[torch.Tensor], torch.Tensor]], torch.Tensor]
+    reference: MetaTensor | None = None
 
     @property
     def affine(self) -> np.ndarray:
@@ -72,6 +78,19 @@ class Surroundings:
     def segment(self) -> torch.Tensor:
         """The positions (x, y, z) that the model gave the label."""
         return self.find_labels() == self.label.value
+
+    @property
+    def reference_segment(self) -> torch.Tensor:
+        """The positions (x, y, z) that have the label in the reference.
+
+        Raises:
+            EngineError: `reference-missing`.
+        """
+        if self.reference is None:
+            raise EngineError(
+                "reference-missing", "Mistakes are found by a reference, but none was given. Give one with --reference."
+            )
+        return onto_model_grid(self.reference, self.prepared) == self.label.value
 
 
 Rule = Callable[[torch.Tensor], torch.Tensor]
@@ -124,15 +143,55 @@ def _masked(_region: Mask, around: Surroundings) -> torch.Tensor:
 
 
 def _component(region: Component, around: Surroundings) -> torch.Tensor:
-    position = _position(region.point, around)
-    parts, _ = ndimage.label(around.segment.numpy(), np.ones((3, 3, 3)))
-    if parts[position] == 0:
+    found = _part_at(around.segment, region.point, around)
+    if found is None:
         raise EngineError(
             "point-outside-segment",
             f"The point {_written(region.point)} is not in the '{around.label.name}' that '{around.model.name}' predicts. "
             "Choose a point inside.",
         )
-    return torch.from_numpy(parts == parts[position])
+    return found
+
+
+def _part_at(mask: torch.Tensor, point: Point, around: Surroundings) -> torch.Tensor | None:
+    """The connected part of a mask at a point; None where the point lies outside the mask."""
+    position = _position(point, around)
+    parts, _ = ndimage.label(mask.numpy(), np.ones((3, 3, 3)))
+    return torch.from_numpy(parts == parts[position]) if parts[position] else None
+
+
+def _true_positive(_region: TruePositive, around: Surroundings) -> torch.Tensor:
+    return around.segment & around.reference_segment
+
+
+def _false_positive(region: FalsePositive, around: Surroundings) -> torch.Tensor:
+    return _mistake(around.segment & ~around.reference_segment, region, around)
+
+
+def _false_negative(region: FalseNegative, around: Surroundings) -> torch.Tensor:
+    return _mistake(around.reference_segment & ~around.segment, region, around)
+
+
+def _mistake(wrong: torch.Tensor, region: FalsePositive | FalseNegative, around: Surroundings) -> torch.Tensor:
+    """All that is wrong, or the part of it at the region's point."""
+    if region.point is None:
+        return wrong
+    found = _part_at(wrong, region.point, around)
+    if found is None:
+        raise EngineError(
+            "point-outside-mistake",
+            f"The point {_written(region.point)} is not in a {region.title} of the '{around.label.name}'. Choose a point of the list of mistakes.",
+        )
+    return found
+
+
+def _rim(_region: Rim, around: Surroundings) -> torch.Tensor:
+    """1 just inside; just outside, what makes both sides count the same. Neighbours share a face."""
+    segment = around.segment.numpy()
+    inside = segment & ~ndimage.binary_erosion(segment, border_value=1)
+    outside = ndimage.binary_dilation(segment) & ~segment
+    balance = inside.sum() / max(outside.sum(), 1)
+    return torch.from_numpy(inside.astype(np.float32) - balance * outside.astype(np.float32))
 
 
 def _points(region: Points, around: Surroundings) -> torch.Tensor:
@@ -179,6 +238,10 @@ WEIGHTS: dict[type[Region], Callable[[Any, Surroundings], torch.Tensor]] = {
     Released: _by_rule,
     Mask: _masked,
     Component: _component,
+    TruePositive: _true_positive,
+    FalsePositive: _false_positive,
+    FalseNegative: _false_negative,
+    Rim: _rim,
     Points: _points,
     Sphere: _sphere,
     Box: _box,

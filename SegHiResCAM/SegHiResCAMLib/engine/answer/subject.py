@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
 from SegHiResCAMLib.engine.answer.explanation import ExplainRequest
+from SegHiResCAMLib.engine.answer.mistakes import BACKGROUND, winner_of
 from SegHiResCAMLib.engine.answer.pixel_sets import Rule, Surroundings, rule_of, weights_of
 from SegHiResCAMLib.engine.cam.leaf import Target
 from SegHiResCAMLib.engine.cam.passes import Place
@@ -20,7 +21,15 @@ from SegHiResCAMLib.engine.models.model import SegmentationModel
 from SegHiResCAMLib.engine.progress import Progress
 from SegHiResCAMLib.records.models import Label
 from SegHiResCAMLib.records.question import Axis
-from SegHiResCAMLib.records.regions import Empty, Mask, PredictedSegment, Released
+from SegHiResCAMLib.records.regions import (
+    Empty,
+    FalseNegative,
+    FalsePositive,
+    Mask,
+    PredictedSegment,
+    Released,
+    TruePositive,
+)
 
 
 def target_of(request: ExplainRequest, label: Label) -> Target:
@@ -51,10 +60,34 @@ def pixel_set_of(
     def predict(form: Rule) -> torch.Tensor:
         return predict_values(model, prepared, form, axis=axis, device=request.question.device, progress=progress)
 
-    around = Surroundings(model, label, prepared, find_labels, request.mask, predict)
+    around = Surroundings(model, label, prepared, find_labels, request.mask, predict, request.reference)
     pixel_set = weights_of(request.region, around)
     refuse_empty(request, label, pixel_set)
     return per_image(model, prepared.image, axis, pixel_set)
+
+
+def against_winner(request: ExplainRequest, label: Label, segmentation: Segmentation) -> ExplainRequest:
+    """The request about a false negative, contrasted with the class that most of its voxels got: why that one and not this?
+
+    Raises:
+        EngineError: `region-empty`, or what the region cannot be found for.
+    """
+    model, asked = request.model, request.about(label.name)
+    around = Surroundings(
+        model,
+        label,
+        segmentation.prepared,
+        lambda: segmentation.model_labels,
+        request.mask,
+        lambda _rule: segmentation.model_labels,
+        request.reference,
+    )
+    missed = weights_of(request.region, around)
+    refuse_empty(request, label, missed)
+    won = winner_of(segmentation.model_labels, missed, model)
+    if won == BACKGROUND and model.background is None:  # its own logit, whose sign decides
+        return asked
+    return replace(asked, question=replace(asked.question, contrast=won))
 
 
 def refuse_empty(request: ExplainRequest, label: Label, pixel_set: torch.Tensor) -> None:
@@ -73,6 +106,8 @@ def refuse_empty(request: ExplainRequest, label: Label, pixel_set: torch.Tensor)
         )
     elif isinstance(chosen, Mask):
         message = "The mask has no voxel inside the part of the volume that the model processes. Check that it belongs to this volume."
+    elif isinstance(chosen, TruePositive | FalsePositive | FalseNegative):
+        message = f"'{model.name}' and the reference have no {chosen.title} of the '{label.name}' in this volume. Explain another segment."
     else:
         message = (
             f"The pixel set ({chosen.title}) has no voxel inside the part of the volume that the model processes. "

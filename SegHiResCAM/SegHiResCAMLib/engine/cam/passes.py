@@ -98,7 +98,7 @@ class Asked:
 
     @cached_property
     def pixels(self) -> list[float]:
-        """Sums of the pixel sets, once they are known; 1 for an empty one."""
+        """Sums of the sizes of the pixel sets' values, once they are known; 1 for an empty one."""
         return [_total(question.pixel_set) or 1.0 for question in self.questions]
 
     def touches(self, question: ScoreQuestion, place: Place) -> bool:
@@ -322,5 +322,9 @@ def _gradient_sums(gradient: torch.Tensor) -> torch.Tensor:
 
 
 def _total(values: torch.Tensor) -> float:
-    """The sum of a volume, slab by slab: adding in double precision would copy all of it at once."""
-    return sum(float(slab.sum(dtype=torch.float64)) for image in values for slab in image)
+    """The sum of a volume's sizes, slab by slab: adding in double precision would copy all of it at once."""
+    return sum(
+        float((slab if slab.dtype == torch.bool else slab.abs()).sum(dtype=torch.float64))
+        for image in values
+        for slab in image
+    )

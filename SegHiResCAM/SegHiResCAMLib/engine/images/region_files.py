@@ -32,10 +32,12 @@ class Regions:
     Attributes:
         labels: (1, i, j, k), int16, in any geometry; 0 lies in no region.
         names: What each other value is called, in the order in which regions are listed.
+        has_names: Whether the names are those of segments, and not made of the values.
     """
 
     labels: MetaTensor
     names: Mapping[int, str]
+    has_names: bool = True
 
 
 def read_regions(path: str | os.PathLike[str], progress: Progress = silent) -> Regions:
@@ -53,7 +55,7 @@ def read_regions(path: str | os.PathLike[str], progress: Progress = silent) -> R
     if not names:
         raise EngineError("regions-empty", f"{name} has no region: all its voxels are 0. Give a file with labels.")
     shown = unique(plain(text)[:LONGEST] for text in names.values())
-    return Regions(MetaTensor(labels[None], affine=drawn.affine), dict(zip(names, shown, strict=True)))
+    return Regions(MetaTensor(labels[None], affine=drawn.affine), dict(zip(names, shown, strict=True)), bool(segments))
 
 
 def _of_segments(

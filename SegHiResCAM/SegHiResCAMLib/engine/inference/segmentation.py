@@ -83,7 +83,7 @@ def predict_labels(
     labels = predict_values(
         model, prepared, lambda logits: decide(model, logits), axis=axis, device=device, progress=progress
     )
-    return _largest_components(labels, progress) if model.largest_component else labels
+    return largest_components(labels, progress) if model.largest_component else labels
 
 
 @torch.no_grad()
@@ -144,7 +144,7 @@ class _Counted:
         return main_output(self._network(images))
 
 
-def _largest_components(labels: torch.Tensor, progress: Progress) -> torch.Tensor:
+def largest_components(labels: torch.Tensor, progress: Progress) -> torch.Tensor:
     """Every label reduced to its largest connected component (neighbours share a face, an edge or a corner)."""
     kept = np.zeros(labels.shape, dtype=np.int16)
     for value in np.unique(labels.numpy()):
