@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: setup demo test test-fast test-pythons check lock format docs wheel benchmark benchmark-panel figures pictures clean
+.PHONY: setup demo test test-fast test-pythons check lock format docs wheel extension benchmark benchmark-panel figures pictures clean
 
 # Of SegHiResCAM; 3D Slicer's is 3.12.
 PYTHONS := 3.10 3.11 3.12 3.13
@@ -80,6 +80,15 @@ docs: $(READY)
 wheel: $(READY)
 	$(BIN)/python -m build --wheel --outdir dist
 
+# The package of the extension, by Slicer's own macros: SLICER_SOURCE and CTK_SOURCE are checkouts of Slicer and CTK; needs CMake 3.28.
+CMAKE ?= cmake
+extension:
+	rm -rf extension-build
+	$(CMAKE) -S . -B extension-build -DSlicer_DIR=$(CURDIR)/Testing/packaging -DSLICER_SOURCE=$(SLICER_SOURCE) -DCTK_SOURCE=$(CTK_SOURCE) -DBUILD_TESTING=OFF
+	$(CMAKE) --build extension-build
+	cd extension-build && $(dir $(shell command -v $(CMAKE)))cpack -G TGZ
+	$(PYTHON) Testing/packaging/check.py extension-build/*-SegHiResCAM-*.tar.gz
+
 benchmark: $(READY)
 	$(BIN)/python Testing/benchmarks/run.py docs/benchmarks.md
 
@@ -96,4 +105,4 @@ pictures: $(READY)
 	$(BIN)/python Testing/figures/panel.py
 
 clean:
-	rm -rf $(VENV) .venv-3.* demo-output .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) .venv-3.* demo-output extension-build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
