@@ -79,7 +79,7 @@ def _found(facts: Facts) -> Iterator[Finding]:
     if facts.extent_mm == 0:
         yield Finding(
             "region-empty",
-            "The pixel set is empty, so there is nothing to explain. A map that is not blank would not depend on the pixel set.",
+            "The explained region is empty, so there is nothing to explain: a map that is not blank does not depend on the region.",
         )
     for layer, balance in zip(facts.layers, facts.balances, strict=True):
         if facts.method.pools_gradient and balance is not None and balance < BALANCED_GRADIENT:

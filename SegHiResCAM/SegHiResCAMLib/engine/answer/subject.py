@@ -110,7 +110,7 @@ def refuse_empty(request: ExplainRequest, label: Label, pixel_set: torch.Tensor)
         message = f"'{model.name}' and the reference have no {chosen.title} of the '{label.name}' in this volume. Explain another segment."
     else:
         message = (
-            f"The pixel set ({chosen.title}) has no voxel inside the part of the volume that the model processes. "
+            f"The explained region ({chosen.title}) has no voxel inside the part of the volume that the model processes. "
             "Make it larger, or move it."
         )
     raise EngineError("region-empty", message)

@@ -216,7 +216,7 @@ def _made_by_highdicom(make: Callable[[], T], name: str) -> T:
             return make()
     except (AttributeError, KeyError, TypeError, ValueError, IndexError) as problem:
         lacking = re.search(r"Dataset' object has no attribute '(\w+)'", str(problem))
-        what = f"lack {lacking[1]}" if lacking else "are not as DICOM wants them"
+        what = f"lack {lacking[1]}" if lacking else "do not conform to DICOM"
         raise EngineError("dicom-source-unfit", _unfit(name, what)) from problem
 
 
