@@ -14,6 +14,7 @@ from SegHiResCAMLib.engine.answer.explanation import ExplainRequest
 from SegHiResCAMLib.engine.answer.model_layers import model_layers
 from SegHiResCAMLib.engine.images.volume import volume_from_array
 from SegHiResCAMLib.engine.models import open_model
+from SegHiResCAMLib.records.wording import percent
 
 
 def test_the_console_prints_the_units_that_the_files_have(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -27,3 +28,27 @@ def test_the_console_prints_the_units_that_the_files_have(tmp_path: Path, capsys
         said = " ".join(capsys.readouterr().out.split())
         assert f"peak {found.peak[0]:.4g} {units} at R" in said
         assert f"mean probability {found.mean_probability:.1%}" in said
+
+
+def test_the_console_prints_which_share_of_the_score_is_explained_or_why_there_is_none(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = open_model(str(write_tiny_bundle(tmp_path / "model")))
+    volume = volume_from_array(noise((16, 16, 16)), np.eye(4))
+
+    def printed(**options) -> str:
+        found = explain(ExplainRequest.of(volume, model, "tumour", **options))
+        print_explanation(found)
+        said = " ".join(capsys.readouterr().out.split())
+        if found.score_explained and found.score_explained.share is not None:
+            share = found.score_explained.map_sum / found.score_explained.score_change
+            assert found.record().score_explained.share == share
+            assert f"score explained by the sum of the map: {percent(share)}" in said
+        return said
+
+    assert "score explained" not in printed()
+    assert "score explained by the sum of the map" in printed(score_explained=True)
+    assert "not applicable: the values of Seg-Eigen CAM" in printed(score_explained=True, method="seg-eigen-cam")
+    integrated = printed(method="seg-integrated-hires-cam")
+    assert "score explained by the sum of the map: 10" in integrated or "map: 99 %" in integrated
+    assert "steps from the blurred baseline" in integrated

@@ -29,6 +29,7 @@ def answer(
     network: nn.Module, *, layer: str, method: str = "seg-hires-grad-cam", size: int = 16, spacing: float = 1.0,
     region: Region | None = WHOLE_IMAGE, dims: int = 3, image: torch.Tensor | None = None,
     activation: Literal["softmax", "sigmoid"] = "softmax", contrast: str | None = None,
+    method_options: dict | None = None,
 ) -> Explanation:  # fmt: skip
     model = SegmentationModel(
         name="Case", network=network.eval().requires_grad_(False), spatial_dims=dims, in_channels=1,
@@ -41,7 +42,15 @@ def answer(
     volume = MetaTensor(values, affine=affine)
     return explain(
         ExplainRequest.of(
-            volume, model, "cyst", method=method, layer=layer, device="cpu", region=region, contrast=contrast
+            volume,
+            model,
+            "cyst",
+            method=method,
+            layer=layer,
+            device="cpu",
+            region=region,
+            contrast=contrast,
+            method_options=method_options or {},
         )
     )
 
@@ -220,3 +229,25 @@ def test_diagnoses_travel_with_the_facts() -> None:
     found = answer(Strided(head=-1.0, bias=1000.0), layer="down")
     (only,) = to_json(found.record())["findings"]
     assert only == {"code": "all-negative", "message": found.findings[0].message}
+
+
+class Normalised(nn.Module):
+    """What follows the layer forgets how large its activations are."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.features, self.norm, self.head = nn.Conv3d(1, 4, 3, padding=1), nn.InstanceNorm3d(4), nn.Conv3d(4, 2, 1)
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        return self.head(self.norm(self.features(image)).relu())
+
+
+def test_a_path_from_zero_through_a_normalisation_does_not_converge_and_from_the_blurred_image_it_does() -> None:
+    """Scaling all activations changes nothing behind a normalisation, so the gradient along such a path is zero (but for its epsilon)."""
+    torch.manual_seed(0)
+    network, region = Normalised(), Sphere((8.0, 8.0, 8.0), 5.0)
+    options = {"layer": "features", "method": "seg-integrated-hires-cam", "region": region}
+    found = answer(network, **options, method_options={"baseline": "zero", "steps": 16})
+    assert "path-not-converged" in codes(found)
+    assert "use the baseline 'blurred'" in message(found, "path-not-converged")
+    assert "path-not-converged" not in codes(answer(network, **options))

@@ -23,7 +23,8 @@ from SegHiResCAMLib.engine.models.model import WindowSettings
 from SegHiResCAMLib.engine.progress import silent
 
 CPU = torch.device("cpu")
-GENERAL = [name for name in METHODS if name != "seg-cam"]  # seg-cam needs a 1x1 tail
+GENERAL = [name for name, one in METHODS.items() if name != "seg-cam" and not one.integrates]
+"""Seg-CAM needs a 1x1 tail; what integrates is held to captum in `test_integrated.py`."""
 
 
 def network(dims: int) -> nn.Module:

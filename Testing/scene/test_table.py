@@ -6,8 +6,8 @@ from typing import Any
 
 import slicer
 
-from SegHiResCAMLib.records.explanation import Measurements
-from SegHiResCAMLib.scene.table import ROWS, add_measurements_table
+from SegHiResCAMLib.records.explanation import Measurements, ScoreExplained
+from SegHiResCAMLib.scene.table import ROWS, SCORE_EXPLAINED, add_measurements_table
 
 MEASURED = Measurements(0.5, 0.625, 1.0, 12.3456789, (-31.25, 12.5, 845.125), 7.25, 0.001)
 BLANK = Measurements(None, None, None, 0.0, None, None, 0.0)
@@ -45,6 +45,14 @@ def test_what_does_not_exist_is_empty(scene: Any) -> None:
 def test_the_peak_has_the_units_of_its_map(scene: Any) -> None:
     table = add_measurements_table(scene, MEASURED, "Refined", units="share of the maximum")
     assert ("Peak", "12.3457", "share of the maximum") in _rows(table)
+
+
+def test_the_share_of_the_score_is_a_row_where_it_was_asked_for(scene: Any) -> None:
+    def last(found: ScoreExplained) -> tuple[str, ...]:
+        return _rows(add_measurements_table(scene, MEASURED, "Tumour", score_explained=found))[-1]
+
+    assert last(ScoreExplained(0.114, 11.4, 100.0)) == (SCORE_EXPLAINED, "11.4", "%")
+    assert last(ScoreExplained(None, reason="the maps were combined")) == (SCORE_EXPLAINED, "not applicable", "")
 
 
 def test_a_table_is_found_in_the_data_tree_and_saved_as_csv(scene: Any, tmp_path: Any) -> None:

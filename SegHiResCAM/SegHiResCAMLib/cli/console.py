@@ -18,6 +18,7 @@ from SegHiResCAMLib.cli.plain_console import Cell, PlainConsole, heading, styled
 from SegHiResCAMLib.cli.progress_report import Report, progress_on
 from SegHiResCAMLib.out_of_memory import is_out_of_memory, out_of_memory_message
 from SegHiResCAMLib.patient_places import place
+from SegHiResCAMLib.records.wording import integral_words, score_explained_words
 from SegHiResCAMLib.user_error import UserError
 from SegHiResCAMLib.writing.sweeping import sweep
 
@@ -135,6 +136,10 @@ def print_explanation(explanation: Explanation) -> None:
         )
     if explanation.regions:
         answer.print_rows([heading(*REGION_TITLES), *map(_region_row, explanation.regions)])
+    if explanation.score_explained is not None:
+        answer.print(f"  score explained by the sum of the map: {score_explained_words(explanation.score_explained)}")
+    if explanation.path_integral is not None:
+        answer.print(f"  integrated in {integral_words(explanation.path_integral)}")
     for finding in explanation.findings:
         note("  Note", finding.message)
 

@@ -164,7 +164,9 @@ class Explainer:
             node = add_heatmap(scene, image, np.array(voxels.affine), record, volume, segmentation=kept)
             if record.measurements is not None:
                 name = f"{node.GetName()}, measurements"
-                table = add_measurements_table(scene, record.measurements, name, units=record.units)
+                table = add_measurements_table(
+                    scene, record.measurements, name, units=record.units, score_explained=record.score_explained
+                )
                 node.SetNodeReferenceID(MEASUREMENTS, table.GetID())
             return node
 

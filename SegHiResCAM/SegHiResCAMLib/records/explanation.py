@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 from SegHiResCAMLib.records.mistakes import Comparison
 from SegHiResCAMLib.records.question import Question
@@ -13,7 +14,7 @@ from SegHiResCAMLib.records.region_shares import RegionShare
 SCHEMA_VERSION = 2
 """Of `ExplanationRecord`. Version 1 had no number; see `previous.py`."""
 
-LOGIT_UNITS, SHARE_OF_MAXIMUM = "logit units", "share of the maximum"
+LOGIT_UNITS, ARBITRARY_UNITS, SHARE_OF_MAXIMUM = "logit units", "arbitrary units", "share of the maximum"
 
 
 @dataclass(frozen=True)
@@ -87,6 +88,38 @@ class Measurements:
     segment_volume_ml: float
 
 
+@dataclass(frozen=True)
+class ScoreExplained:
+    """How much of the score a map accounts for: its sum beside S(A) - S(A0), with A0 the layer's activations for the blurred image.
+
+    Attributes:
+        share: The sum over that difference, 1 for all of it; None where the question does not apply or the difference is 0.
+        map_sum: The signed map's sum over the locations of the layer, in all windows; None where the question does not apply.
+        score_change: S(A) - S(A0): the decrease of the score with these activations; None where the question does not apply.
+        reason: Why the question does not apply; empty where it does.
+    """
+
+    share: float | None
+    map_sum: float | None = None
+    score_change: float | None = None
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class PathIntegral:
+    """How an integrated map was computed.
+
+    Attributes:
+        baseline: Where the path starts: "blurred", "zero" or "air".
+        steps: Passes along the path, in the window that took the most.
+        error: |sum of the map / (S(A) - S(A0)) - 1| with A0 of this baseline; None where the score does not change.
+    """
+
+    baseline: Literal["blurred", "zero", "air"]
+    steps: int
+    error: float | None
+
+
 @dataclass(frozen=True, kw_only=True)
 class ExplanationRecord:
     """A heat map without its voxels, and all that is needed to compute it again. Nothing of the patient is in it.
@@ -108,6 +141,8 @@ class ExplanationRecord:
         peak_ras_mm: Where the maximum is, RAS millimetres.
         measurements: Where the map lies; None where it was not measured.
         regions: How it is spread over anatomical regions, the shells around them, and the rest; empty where nobody asked for it.
+        score_explained: How much of the score it accounts for; None where it was not measured.
+        path_integral: Of integrated maps, how; None for others.
         windows: Windows, or slices, of the whole volume.
         windows_touched: Of these, the ones that the explained voxels touch.
         findings: What to know before believing the map, the gravest first.
@@ -135,6 +170,8 @@ class ExplanationRecord:
     peak_ras_mm: tuple[float, float, float]
     measurements: Measurements | None = None
     regions: tuple[RegionShare, ...] = ()
+    score_explained: ScoreExplained | None = None
+    path_integral: PathIntegral | None = None
     windows: int = 0
     windows_touched: int = 0
     findings: tuple[Finding, ...] = ()

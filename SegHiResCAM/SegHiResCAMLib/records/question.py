@@ -73,6 +73,11 @@ class Question(SegmentOptions):
         None, "Contrast with this segment, or 'background': why this class and not that one?", WHAT
     )
     contrast_weight: float = _option(1.0, "How much the contrast class counts.", WHAT, (0.0, 10.0))
+    score_explained: bool = _option(
+        False,
+        "Measure which share of the score the map's sum explains, at the cost of up to two forward passes; integrated maps always do.",
+        HOW,
+    )
     precision: Precision = _option("full", "mixed: a faster preview on a GPU, whose map differs a little.", WHERE)
     deterministic: bool = _option(
         False, "The same numbers bit for bit every time on this machine; may be slower.", WHERE

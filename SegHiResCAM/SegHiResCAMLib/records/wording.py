@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from SegHiResCAMLib.records.explanation import ExplanationRecord
+from SegHiResCAMLib.records.explanation import ExplanationRecord, PathIntegral, ScoreExplained
 from SegHiResCAMLib.records.question import Question
 
 
@@ -27,6 +27,22 @@ def asked(record: ExplanationRecord) -> tuple[str, ...]:
     return tuple(one for one in said if one)
 
 
+def score_explained_words(found: ScoreExplained) -> str:
+    """For example "11 %", or why there is no share."""
+    return f"not applicable: {found.reason}" if found.share is None else percent(found.share)
+
+
+def integral_words(found: PathIntegral) -> str:
+    """For example "8 steps from the blurred baseline, error 0.4 %"."""
+    error = "" if found.error is None else f", error {percent(found.error)}"
+    return f"{found.steps} steps from the {found.baseline} baseline{error}"
+
+
+def percent(share: float) -> str:
+    """A share for people: "11 %", "0.4 %"."""
+    return f"{100 * share:.0f} %" if abs(share) >= 0.095 else f"{100 * share:.2g} %"
+
+
 def lines_of(record: ExplanationRecord) -> Iterator[str]:
     """How a heat map was made, a line each; nothing of the patient."""
     question = record.question
@@ -40,6 +56,7 @@ def lines_of(record: ExplanationRecord) -> Iterator[str]:
         "contrast": contrast_words(question),
         "refinement": refinement_words(question),
         "method options": ", ".join(f"{name}={value}" for name, value in question.method_options.items()),
+        "integration": "" if record.path_integral is None else integral_words(record.path_integral),
         "mode": record.mode,
         "precision": "" if question.precision == "full" else question.precision,
         "units": record.units,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import vtk
 
 from SegHiResCAMLib.patient_places import coordinates
-from SegHiResCAMLib.records.explanation import Measurements
+from SegHiResCAMLib.records.explanation import Measurements, ScoreExplained
 from SegHiResCAMLib.scene.placement import add_to_hierarchy
 
 if TYPE_CHECKING:
@@ -30,6 +30,8 @@ ROWS = {
 }
 """Of each measurement: what it is called, its unit, and the factor to that. Others keep their own name."""
 
+SCORE_EXPLAINED = "Score explained by the sum of the map"
+
 
 def add_measurements_table(
     scene: vtkMRMLScene,
@@ -37,6 +39,7 @@ def add_measurements_table(
     name: str,
     *,
     units: str = "logit units",
+    score_explained: ScoreExplained | None = None,
 ) -> vtkMRMLTableNode:
     """Add a table with one row a measurement.
 
@@ -45,11 +48,14 @@ def add_measurements_table(
         measurements: Of a heat map; a point in RAS millimetres is written as a place in the patient, None leaves the value empty.
         name: Of the node.
         units: Of the heat map.
+        score_explained: Where it was measured, which share of the score the map's sum explains; a further row.
 
     Returns:
         The vtkMRMLTableNode. Values are text, so that one that does not exist is empty and not "nan".
     """
     rows = [COLUMNS, *_rows(measurements, units)]
+    if score_explained is not None:
+        rows.append(_explained(score_explained))
     table: vtkMRMLTableNode = scene.AddNewNodeByClass("vtkMRMLTableNode", name)
     for title, *texts in zip(*rows, strict=True):
         column = vtk.vtkStringArray()
@@ -74,6 +80,10 @@ def _rows(measurements: Measurements, units: str) -> Iterator[tuple[str, str, st
     for one in fields(measurements):
         title, unit, factor = ROWS[one.name]
         yield title, _text(getattr(measurements, one.name), factor), units if unit == MAP_UNITS else unit
+
+
+def _explained(found: ScoreExplained) -> tuple[str, str, str]:
+    return (SCORE_EXPLAINED, "not applicable", "") if found.reason else (SCORE_EXPLAINED, _text(found.share, 100), "%")
 
 
 def _text(measured: float | Sequence[float] | None, factor: float) -> str:

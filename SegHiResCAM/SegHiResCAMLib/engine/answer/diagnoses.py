@@ -10,7 +10,8 @@ import torch
 
 from SegHiResCAMLib.engine.cam.layers import Layer, coarser_than
 from SegHiResCAMLib.engine.cam.methods import Method
-from SegHiResCAMLib.records.explanation import Finding
+from SegHiResCAMLib.engine.cam.methods.integrated import TOLERANCE
+from SegHiResCAMLib.records.explanation import Finding, PathIntegral
 from SegHiResCAMLib.records.models import Activation
 
 BALANCED_GRADIENT = 1e-4
@@ -35,6 +36,7 @@ class Facts:
         activation: What makes probabilities of the model's logits.
         contrast: Name of the contrast class; None for none.
         is_predicted: Whether the pixel set is what the model itself predicts as the segment.
+        path_integral: How an integrated map was computed; None for others.
     """
 
     values: torch.Tensor
@@ -50,6 +52,7 @@ class Facts:
     activation: Activation
     contrast: str | None
     is_predicted: bool
+    path_integral: PathIntegral | None = None
 
 
 def diagnose(facts: Facts) -> tuple[Finding, ...]:
@@ -101,6 +104,19 @@ def _found(facts: Facts) -> Iterator[Finding]:
             )
     if facts.extent_mm:
         yield from _of_signs(facts)
+    integral = facts.path_integral
+    if integral is not None and integral.error is not None and integral.error > TOLERANCE:
+        yield Finding(
+            "path-not-converged",
+            f"With {integral.steps} steps from the baseline '{integral.baseline}', the sum of the map differs from the change of the score by "
+            f"{_percent(integral.error)}. " + _to_converge(integral),
+        )
+
+
+def _to_converge(integral: PathIntegral) -> str:
+    if integral.baseline == "zero":
+        return "Normalisation layers undo most of a path from zero: use the baseline 'blurred'."
+    return "Use more steps."
 
 
 def _of_signs(facts: Facts) -> Iterator[Finding]:

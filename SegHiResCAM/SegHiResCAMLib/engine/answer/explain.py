@@ -13,6 +13,7 @@ from SegHiResCAMLib.engine.answer.diagnoses import Facts, diagnose, extent_of
 from SegHiResCAMLib.engine.answer.explanation import ExplainRequest, Explanation, voxels_of
 from SegHiResCAMLib.engine.answer.measurements import measure
 from SegHiResCAMLib.engine.answer.model_layers import check_layers, model_layers, stack_spacing
+from SegHiResCAMLib.engine.answer.score_explained import is_measured, score_explained
 from SegHiResCAMLib.engine.answer.subject import (
     Revealed,
     against_winner,
@@ -262,6 +263,7 @@ def _compute(
             placements=_placements(request, setting.layers, setting.windows, part(progress, 0.0, 0.0)),
             reveal=revealed,
             mixed=short_type(question.precision, setting.device),
+            score_change=is_measured(setting.method, question),
         )
     return maps, workplace
 
@@ -309,6 +311,8 @@ def _explanation(
         voxel_count=int(pixel_set.count_nonzero()),
         windows=first.windows,
         windows_touched=first.touched,
+        score_explained=score_explained(setting.method, request.question, first),
+        path_integral=first.path_integral,
         measurements=measure(signed, voxels_of(voxels, segmentation, label, signed), part(progress, 0.5, 1.0)),
         timings=setting.timings,
         findings=diagnose(_facts(setting, label, pixel_set, maps, combined, not_finite)) + notes,
@@ -339,6 +343,7 @@ def _facts(
         activation=setting.request.model.activation,
         contrast=setting.request.question.contrast,
         is_predicted=isinstance(region, PredictedSegment | Component),
+        path_integral=maps[0].path_integral,
     )
 
 

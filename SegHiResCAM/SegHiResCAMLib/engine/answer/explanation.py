@@ -11,17 +11,19 @@ import numpy as np
 import torch
 from monai.data import MetaTensor
 
+from SegHiResCAMLib.engine.cam.methods import find_method
 from SegHiResCAMLib.engine.errors import EngineError
 from SegHiResCAMLib.engine.inference.segmentation import Segmentation
 from SegHiResCAMLib.engine.models.model import SegmentationModel
 from SegHiResCAMLib.records.explanation import (
-    LOGIT_UNITS,
     SHARE_OF_MAXIMUM,
     ExplanationRecord,
     Finding,
     MapLayer,
     Measurements,
     ModelReference,
+    PathIntegral,
+    ScoreExplained,
 )
 from SegHiResCAMLib.records.json_form import MalformedError
 from SegHiResCAMLib.records.mistakes import Comparison
@@ -99,6 +101,8 @@ class Explanation:
         windows: Windows of the whole volume.
         windows_touched: Windows that the explained voxels touch.
         measurements: Where the heat map lies, in and around the explained voxels.
+        score_explained: How much of the score it accounts for; None where it was not measured.
+        path_integral: Of an integrated map, how; None for others.
         timings: Seconds of each step.
         findings: What to know before believing the map, the gravest first.
         chosen: The explained voxels (1, i, j, k), uint8, on the volume's own grid, where they are not simply the predicted segment.
@@ -120,6 +124,8 @@ class Explanation:
     windows: int
     windows_touched: int
     measurements: Measurements
+    score_explained: ScoreExplained | None = None
+    path_integral: PathIntegral | None = None
     timings: dict[str, float] = field(default_factory=dict)
     findings: tuple[Finding, ...] = ()
     chosen: MetaTensor | None = None
@@ -134,7 +140,7 @@ class Explanation:
     @property
     def units(self) -> str:
         """Of the map's values."""
-        return SHARE_OF_MAXIMUM if self.question.refine_with else LOGIT_UNITS
+        return SHARE_OF_MAXIMUM if self.question.refine_with else find_method(self.question.method).units
 
     @property
     def explained_voxels(self) -> torch.Tensor:
@@ -174,6 +180,8 @@ class Explanation:
             measurements=self.measurements,
             regions=self.regions,
             comparison=self.comparison,
+            score_explained=self.score_explained,
+            path_integral=self.path_integral,
             windows=self.windows,
             windows_touched=self.windows_touched,
             findings=self.findings,

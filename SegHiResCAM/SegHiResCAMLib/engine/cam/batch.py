@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 
+from SegHiResCAMLib.engine.cam.baselines import Baseline
 from SegHiResCAMLib.engine.cam.leaf import Leaf, Target, gradients_at, recording_gradients, run_forward, scores
 from SegHiResCAMLib.engine.cam.methods.steps import Evidence, Gather
 from SegHiResCAMLib.engine.cam.positions import Placement, even_placement, to_window
-from SegHiResCAMLib.engine.cam.tail import recording, replayed
+from SegHiResCAMLib.engine.cam.tail import Tail, stopping_at
 from SegHiResCAMLib.engine.progress import Progress, silent
 
 
@@ -22,6 +24,7 @@ def explain_batch(
     cotangents: Callable[[torch.Tensor], Sequence[torch.Tensor]],
     *,
     pixels: Sequence[float],
+    without_content: Callable[[Baseline], torch.Tensor],
     gradient: bool = True,
     windows: int | None = None,
     placements: Sequence[Placement] | None = None,
@@ -38,6 +41,7 @@ def explain_batch(
         targets: What is explained.
         cotangents: Given the logits (B, K, *window), how much each position's logit counts in the S of each target: (B, *window).
         pixels: Sum of each pixel set over the whole volume.
+        without_content: The inputs of a baseline (B, C, *window).
         gradient: Whether G is needed.
         windows: Of the whole volume; None where the batch is all there is.
         placements: Where the positions of each leaf lie; None spreads them evenly over the window.
@@ -47,15 +51,13 @@ def explain_batch(
     """
     passed = _passed(network, leaves, inputs, targets, cotangents, gradient, mixed, flip)
     size = tuple(inputs.shape[2:])
+    forward = partial(run_forward, network, leaves, mixed=mixed)
+    pairs = zip(leaves, passed.activations, strict=True)
+    cuts = [_Cut(network, *pair, inputs, forward, without_content, flip) for pair in pairs]
 
     def evidence(number: int, place: int) -> Evidence:
-        leaf, activation = leaves[place], passed.activations[place]
+        about, cut, activation = (targets[number], passed.weights[number]), cuts[place], passed.activations[place]
         placement = placements[place] if placements else even_placement(size, tuple(activation.shape[2:]))
-
-        def score_of(other: torch.Tensor) -> torch.Tensor:
-            with torch.no_grad():
-                return scores(targets[number].of(run_forward(network, leaves, other, mixed)), passed.weights[number])
-
         return Evidence(
             activation=activation,
             gradient=passed.gradient(number, place),
@@ -63,13 +65,65 @@ def explain_batch(
             score=passed.totals[number],
             positions=(windows or len(inputs)) * activation[0, 0].numel(),
             pixels=pixels[number],
-            score_with=_tail(network, leaf, inputs, score_of),
-            score_of=score_of,
+            touched=bool(passed.weights[number].any()),
+            score_with=lambda other: cut.score_with(other, *about),
+            gradient_with=lambda other: cut.gradient_with(other, *about),
+            baseline=cut.baseline,
+            score_of=lambda other: cut.score_of(other, *about),
             to_window=lambda maps: to_window(maps, size, placement),
             progress=progress,
         )
 
     return [[evidence(number, place) for place in range(len(leaves))] for number in range(len(targets))]
+
+
+class _Cut:
+    """One batch of inputs and the network cut at one leaf: its parts run again."""
+
+    def __init__(
+        self,
+        network: torch.nn.Module,
+        leaf: Leaf,
+        activation: torch.Tensor,
+        inputs: torch.Tensor,
+        forward: Callable[[torch.Tensor], torch.Tensor],
+        without_content: Callable[[Baseline], torch.Tensor],
+        flip: bool,
+    ) -> None:
+        self._leaf, self._activation, self._inputs = leaf, activation, inputs
+        self._forward, self._without_content, self._flip = forward, without_content, flip
+        self._tail = Tail(network, leaf, lambda: forward(inputs))
+        self._baselines: dict[Baseline, torch.Tensor] = {}
+
+    def score_of(self, inputs: torch.Tensor, target: Target, weights: torch.Tensor) -> torch.Tensor:
+        """S (B) of other inputs."""
+        with torch.no_grad():
+            return scores(target.of(self._forward(inputs)), weights)
+
+    def score_with(self, activation: torch.Tensor, target: Target, weights: torch.Tensor) -> torch.Tensor:
+        """S (B) of another activation."""
+        with self._tail.starting_from(activation):
+            return self.score_of(self._inputs, target, weights)
+
+    def gradient_with(self, activation: torch.Tensor, target: Target, weights: torch.Tensor) -> torch.Tensor:
+        """G (B, K, *grid) at another activation."""
+        with self._tail.starting_from(activation), recording_gradients(flip=self._flip):
+            (found,) = gradients_at([self._leaf], target.of(self._forward(self._inputs)), weights)
+        return found.to(activation.dtype)
+
+    def baseline(self, which: Baseline) -> torch.Tensor:
+        """A0 (B, K, *grid), computed once for all targets."""
+        if which not in self._baselines:
+            self._baselines[which] = (
+                torch.zeros_like(self._activation) if which == "zero" else self._activation_of(which)
+            )
+        return self._baselines[which]
+
+    def _activation_of(self, which: Baseline) -> torch.Tensor:
+        inputs = self._without_content(which)
+        with torch.no_grad(), stopping_at(self._leaf):
+            self._forward(inputs)
+        return self._leaf.reached().detach().to(inputs.dtype)
 
 
 @dataclass(frozen=True)
@@ -125,21 +179,3 @@ def collect(total: torch.Tensor | None, step: Gather, own: torch.Tensor) -> torc
 def _nothing(like: torch.Tensor) -> torch.Tensor:
     """Zeros that take no memory."""
     return torch.zeros((), dtype=like.dtype, device=like.device).expand_as(like)
-
-
-def _tail(
-    network: torch.nn.Module, leaf: Leaf, inputs: torch.Tensor, score_of: Callable[[torch.Tensor], torch.Tensor]
-) -> Callable[[torch.Tensor], torch.Tensor]:
-    """S with the leaf's activation replaced; what comes before the leaf is computed once, when it is first needed."""
-    calls: list[tuple[torch.nn.Module, object]] = []
-
-    def score_with(activation: torch.Tensor) -> torch.Tensor:
-        if not calls:
-            with recording(network, leaf) as recorded:
-                score_of(inputs)
-            calls.extend(recorded)
-        module, output = calls[-1]
-        with replayed([*calls[:-1], (module, leaf.with_tensor(output, activation))]):
-            return score_of(inputs)
-
-    return score_with

@@ -6,9 +6,11 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import Generic, TypeVar
 
 import torch
 
+from SegHiResCAMLib.engine.cam.baselines import BLUR, Baseline, blurred, lowest
 from SegHiResCAMLib.engine.cam.batch import explain_batch
 from SegHiResCAMLib.engine.cam.layout import LayoutTrial
 from SegHiResCAMLib.engine.cam.leaf import Leaf, Target
@@ -26,7 +28,8 @@ Place = tuple[int, Box]
 Reveal = Callable[[Sequence[Place], torch.Tensor], None]
 """Called with some windows and their logits (B, K, *window) before their pixel sets are read."""
 
-Form = Callable[[Evidence], torch.Tensor]
+Formed = TypeVar("Formed")
+"""What a method makes of a batch of windows."""
 
 
 @dataclass(frozen=True)
@@ -111,6 +114,19 @@ class Asked:
         cut = [self.images[at(image, slice(None), *self.windows.source(box))] for image, box in places]
         return self.windows.pad_images(torch.stack(cut)).to(device)
 
+    def without_content(self, which: Baseline, places: Sequence[Place], device: torch.device) -> torch.Tensor:
+        """The same of a baseline: cut from the blurred images, or the lowest value of the stack everywhere."""
+        if which == "air":
+            inputs = self.inputs(places, device)
+            return self._air.to(inputs).view(1, -1, *[1] * len(self.windows.size)).expand_as(inputs)
+        sigma = BLUR * min(self.windows.size)
+        cut = [blurred(self.images[image], self.windows.source(box), sigma) for image, box in places]
+        return self.windows.pad_images(torch.stack(cut)).to(device)
+
+    @cached_property
+    def _air(self) -> torch.Tensor:
+        return lowest(self.images)
+
     def cotangents(self, places: Sequence[Place], device: torch.device) -> list[torch.Tensor]:
         """M g_w / sum g of each question: (B, *window)."""
         shares = [self.share(box) for _, box in places]
@@ -132,19 +148,19 @@ class Asked:
 
 
 @dataclass(frozen=True)
-class _Answer:
+class _Answer(Generic[Formed]):
     """What a batch tells of one question: forms, S, and |sum G|, sum |G| of every layer (2, K)."""
 
-    formed: list[torch.Tensor]
+    formed: list[Formed]
     score: float
     gradients: list[torch.Tensor]
 
 
 @dataclass(frozen=True)
-class _Batch:
+class _Batch(Generic[Formed]):
     """What was computed of some windows: of each question, what it tells (None where it does not count) and its part of their logits."""
 
-    found: list[_Answer | None]
+    found: list[_Answer[Formed] | None]
     cuts: list[list[torch.Tensor]]
 
 
@@ -185,11 +201,11 @@ class Passes:
         self,
         leaves: Sequence[Leaf],
         places: Sequence[Place],
-        forms: Sequence[Sequence[Form]],
+        forms: Sequence[Sequence[Callable[[Evidence], Formed]]],
         gradient: bool,
         everywhere: bool,
         progress: Progress,
-    ) -> Iterator[tuple[Sequence[Place], list[list[torch.Tensor] | None]]]:
+    ) -> Iterator[tuple[Sequence[Place], list[list[Formed] | None]]]:
         """Forms of the evidence of some windows, a batch at a time: for each question, None where its pixel set touches none of them."""
         asked, workplace, axes = self.asked, self.asked.workplace, len(self.asked.windows.size)
         trial = 0 if workplace.steady else len(places)  # the faster layout may be another one the next time
@@ -197,7 +213,7 @@ class Passes:
         done: list[Place] = []
         scores = [0.0] * len(asked.questions)
 
-        def compute(chunk: Sequence[Place], device: torch.device) -> _Batch:
+        def compute(chunk: Sequence[Place], device: torch.device) -> _Batch[Formed]:
             report = part(progress, len(done) / len(places), (len(done) + len(chunk)) / len(places))
             report(0.0, f"Explaining: window {len(done) + 1} of {len(places)}")
             evidence, cuts = self._evidence(leaves, chunk, device, gradient, layouts, report)
@@ -256,6 +272,7 @@ class Passes:
                 [question.target for question in asked.questions],
                 cotangents,
                 pixels=self._pixels,
+                without_content=lambda which: asked.without_content(which, chunk, device),
                 gradient=gradient and (known is None or any(bool(one.any()) for one in known)),
                 windows=len(asked.every),
                 placements=asked.placements,
@@ -306,7 +323,9 @@ def _probability(question: ScoreQuestion, windows: Windows) -> MeanProbability |
     return MeanProbability(question.pixel_set, question.target.channel, question.activation, windows)
 
 
-def _answer(evidence: Sequence[Evidence], forms: Sequence[Form], gradient: bool) -> _Answer:
+def _answer(
+    evidence: Sequence[Evidence], forms: Sequence[Callable[[Evidence], Formed]], gradient: bool
+) -> _Answer[Formed]:
     return _Answer(
         formed=[form(one) for form, one in zip(forms, evidence, strict=True)],
         score=float(evidence[0].score.double().sum()),

@@ -8,21 +8,22 @@ A method (`methods/steps.py`) says what to gather from the windows and how to ma
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 
 import torch
 
 from SegHiResCAMLib.engine.cam.batch import collect
 from SegHiResCAMLib.engine.cam.leaf import Leaf, leaves_at
 from SegHiResCAMLib.engine.cam.methods import Method
-from SegHiResCAMLib.engine.cam.methods.steps import Gather, HeadWeights, Map, Step
-from SegHiResCAMLib.engine.cam.passes import Asked, Form, Passes, Place, Reveal, ScoreQuestion
+from SegHiResCAMLib.engine.cam.methods.steps import AnySteps, Evidence, Gather, HeadWeights, Map, Step, wide
+from SegHiResCAMLib.engine.cam.passes import Asked, Passes, Place, Reveal, ScoreQuestion
 from SegHiResCAMLib.engine.cam.positions import Placement
 from SegHiResCAMLib.engine.cam.tail import head_weights
 from SegHiResCAMLib.engine.inference.memory import Workplace
 from SegHiResCAMLib.engine.inference.windows import Windows, at
 from SegHiResCAMLib.engine.progress import Progress, part, silent
+from SegHiResCAMLib.records.explanation import PathIntegral
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,9 @@ class StitchedMap:
         grid: Positions of the layer along each axis of one window.
         gradient_balance: |sum_u G^k| / sum_u |G^k|, averaged over channels; near zero before a normalisation, where the mean gradient
             is rounding. None where no gradient was needed.
+        sum: Of the raw map over the locations of the layer, in all windows.
+        score_change: S(A) - S(A0), with A0 the layer's activations for the blurred image; None where it was not asked for.
+        path_integral: How the method integrated, where it did.
     """
 
     values: torch.Tensor
@@ -47,6 +51,9 @@ class StitchedMap:
     touched: int
     grid: tuple[int, ...]
     gradient_balance: float | None = None
+    sum: float = 0.0
+    score_change: float | None = None
+    path_integral: PathIntegral | None = None
 
 
 def stitched_maps(
@@ -61,6 +68,7 @@ def stitched_maps(
     placements: Sequence[Placement] | None = None,
     reveal: Reveal | None = None,
     mixed: torch.dtype | None = None,
+    score_change: bool = False,
 ) -> list[list[StitchedMap]]:
     """The raw signed maps of a stack of images for several questions at several layers, all from the same passes.
 
@@ -78,6 +86,7 @@ def stitched_maps(
         reveal: For pixel sets that the prediction itself decides: fills them in, window by window, as the first pass goes over all of them.
             Only right where a window's prediction is final, which it is where one window holds a whole image.
         mixed: A shorter type of numbers for convolutions; maps and sums are made in the type of `images`.
+        score_change: Whether S(A) - S(A0) is asked for: up to a forward pass and a half more of each window that a pixel set touches.
 
     Returns:
         For every question, the map of every layer.
@@ -96,25 +105,41 @@ def stitched_maps(
                 [program.send(answer) for program, answer in zip(*pair, strict=True)]
                 for pair in zip(programs, answers, strict=True)
             ]
-        maps = _draw(passes, leaves, steps, part(progress, walked / method.walks, 1.0))
-    return [_with_facts(passes, number, row) for number, row in enumerate(maps)]
+        maps = _draw(passes, leaves, steps, score_change, part(progress, walked / method.walks, 1.0))
+    returned = [[_returned(*one) for one in zip(*pair, strict=True)] for pair in zip(programs, maps, strict=True)]
+    return [_with_facts(passes, number, *pair) for number, pair in enumerate(zip(maps, returned, strict=True))]
 
 
-def _with_facts(passes: Passes, number: int, maps: Sequence[torch.Tensor]) -> list[StitchedMap]:
+def _returned(program: AnySteps, drawn: _Drawing) -> PathIntegral | None:
+    """What a method says of itself once its map is drawn."""
+    try:
+        program.send(torch.cat(drawn.counted) if drawn.counted else None)
+    except StopIteration as end:
+        found: PathIntegral | None = end.value
+        return found
+    raise AssertionError("a method ends with its map")
+
+
+def _with_facts(
+    passes: Passes, number: int, maps: Sequence[_Drawing], returned: Sequence[PathIntegral | None]
+) -> list[StitchedMap]:
     """The maps of one question, with what the passes have learned of it."""
     tally, asked = passes.tallies[number], passes.asked
     probability = tally.probability.value() if tally.probability else None
     return [
         StitchedMap(
-            values,
+            drawn.values,
             tally.score or 0.0,
             probability,
             len(asked.every),
             len(asked.touched[number]),
             passes.grids[place],
             tally.balance(place),
+            drawn.sum,
+            drawn.score_change,
+            integral,
         )
-        for place, values in enumerate(maps)
+        for place, (drawn, integral) in enumerate(zip(maps, returned, strict=True))
     ]
 
 
@@ -147,31 +172,69 @@ def _answers(
     return [[total for total in row if total is not None] for row in totals]
 
 
+@dataclass
+class _Drawing:
+    """The map of one question at one layer: (B, *spatial), its sum over the layer's locations, and what was counted beside."""
+
+    values: torch.Tensor
+    sum: float = 0.0
+    score_change: float | None = None
+    counted: list[torch.Tensor] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class _Drawn:
+    """The same of some windows: (B, *window)."""
+
+    values: torch.Tensor
+    sum: float
+    score_change: float | None
+    counted: torch.Tensor | None
+
+
 def _draw(
-    passes: Passes, leaves: Sequence[Leaf], steps: Sequence[Sequence[Step]], progress: Progress
-) -> list[list[torch.Tensor]]:
-    """Each question's map of each layer: (B, *spatial)."""
+    passes: Passes, leaves: Sequence[Leaf], steps: Sequence[Sequence[Step]], score_change: bool, progress: Progress
+) -> list[list[_Drawing]]:
+    """Each question's map of each layer."""
     drawn = [[step for step in row if isinstance(step, Map)] for row in steps]
     added = drawn[0][0].stitching == "added"
     size = (len(passes.asked.images), *passes.asked.windows.image)
-    maps = [[passes.asked.images.new_zeros(size) for _ in row] for row in drawn]
-
-    def on_window(step: Map) -> Form:
-        return lambda evidence: evidence.to_window(step.form(evidence)).to(passes.asked.images)
-
-    forms = [[on_window(step) for step in row] for row in drawn]
+    maps = [[_Drawing(passes.asked.images.new_zeros(size)) for _ in row] for row in drawn]
+    forms = [[_on_window(step, passes.asked.images, score_change) for step in row] for row in drawn]
     for chunk, found in passes.walk(leaves, passes.places(not added), forms, added, not added, progress):
         for row, own in zip(maps, found, strict=True):
             if own is not None:
-                _add(passes.asked, row, own, chunk, blended=not added)
-    return [[step.finish(values) for step, values in zip(*pair, strict=True)] for pair in zip(drawn, maps, strict=True)]
+                for whole, one in zip(row, own, strict=True):
+                    _add(passes.asked, whole, one, chunk, blended=not added)
+    for steps_of_row, row in zip(drawn, maps, strict=True):
+        for step, whole in zip(steps_of_row, row, strict=True):
+            whole.values = step.finish(whole.values)
+    return maps
 
 
-def _add(
-    asked: Asked, maps: Sequence[torch.Tensor], drawn: Sequence[torch.Tensor], chunk: Sequence[Place], blended: bool
-) -> None:
-    """Add what was drawn on some windows (B, *window) to the maps of all layers."""
+def _on_window(step: Map, like: torch.Tensor, score_change: bool) -> Callable[[Evidence], _Drawn]:
+    """What a map is on some windows, in the type of `like`."""
+
+    def form(x: Evidence) -> _Drawn:
+        formed = step.form(x)
+        raw, counted = formed if isinstance(formed, tuple) else (formed, None)
+        change = None
+        if score_change:
+            change = float(wide(x.score - x.score_with(x.baseline("blurred"))).sum()) if x.touched else 0.0
+        return _Drawn(
+            x.to_window(raw).to(like), float(wide(raw).sum()), change, None if counted is None else counted.cpu()
+        )
+
+    return form
+
+
+def _add(asked: Asked, whole: _Drawing, drawn: _Drawn, chunk: Sequence[Place], blended: bool) -> None:
+    """Add what was drawn on some windows to a map."""
     for number, (image, box) in enumerate(chunk):
-        for values, batch in zip(maps, drawn, strict=True):
-            counted = batch[number] * asked.share(box) if blended else batch[number]
-            values[at(image, *asked.windows.source(box))] += asked.windows.crop(counted)
+        counts = drawn.values[number] * asked.share(box) if blended else drawn.values[number]
+        whole.values[at(image, *asked.windows.source(box))] += asked.windows.crop(counts)
+    whole.sum += drawn.sum
+    if drawn.score_change is not None:
+        whole.score_change = (whole.score_change or 0.0) + drawn.score_change
+    if drawn.counted is not None:
+        whole.counted.append(drawn.counted)

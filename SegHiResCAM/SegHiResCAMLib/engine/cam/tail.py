@@ -1,4 +1,4 @@
-"""The part of a network after a layer, by itself: run again from another activation, or found to be one 1x1 convolution."""
+"""A network cut at a layer: what comes before it run by itself, what follows run again from another activation, or found to be one 1x1 convolution."""
 
 from __future__ import annotations
 
@@ -18,12 +18,66 @@ HARMLESS = ("CloneBackward0", "AliasBackward0", "torch::autograd::AccumulateGrad
 """Nodes of a graph that only hand values on (the last chooses the class)."""
 
 
+class Tail:
+    """What follows a leaf in one batch of inputs, run again from other activations; what comes before is computed once, when first needed.
+
+    Args:
+        network: Inside `leaves_at`, after a forward pass, so that it is known which call of the layer is the last.
+        leaf: Where it is cut.
+        run: One forward pass of the batch.
+    """
+
+    def __init__(self, network: nn.Module, leaf: Leaf, run: Callable[[], object]) -> None:
+        self._network, self._leaf, self._run = network, leaf, run
+        self._calls: list[tuple[nn.Module, Any]] = []
+
+    @contextmanager
+    def starting_from(self, activation: torch.Tensor) -> Iterator[None]:
+        """While open, a forward pass of the batch begins with this output of the leaf (B, K, *grid)."""
+        leaf = self._leaf
+        if not self._calls:
+            with torch.no_grad(), _recording(self._network, leaf) as recorded, stopping_at(leaf):
+                self._run()
+            self._calls = recorded
+        module, output = self._calls[-1]
+        call, leaf.call = leaf.call, sum(one is module for one, _ in self._calls)  # others do not run again
+        try:
+            with _replayed([*self._calls[:-1], (module, leaf.with_tensor(output, activation))]):
+                yield
+        finally:
+            leaf.call = call
+
+
 @contextmanager
-def recording(network: nn.Module, leaf: Leaf) -> Iterator[list[tuple[nn.Module, Any]]]:
+def stopping_at(leaf: Leaf) -> Iterator[None]:
+    """While open, a forward pass ends when the leaf has its activation, and so does the block: nothing that follows is computed.
+
+    A forward pass must have gone before, so that it is known which call of the layer is the last.
+    """
+    call = leaf.call or leaf.calls
+
+    def stop(_module: nn.Module, _inputs: Any, _output: Any) -> None:
+        if leaf.calls == call:
+            raise _ReachedError
+
+    handle = leaf.module.register_forward_hook(stop)
+    try:
+        yield
+    except _ReachedError:
+        pass
+    finally:
+        handle.remove()
+
+
+class _ReachedError(Exception):
+    """A forward pass has come to where it shall end."""
+
+
+@contextmanager
+def _recording(network: nn.Module, leaf: Leaf) -> Iterator[list[tuple[nn.Module, Any]]]:
     """While open, one forward pass is recorded up to the leaf: the outermost modules that are done by then, and what they returned.
 
-    That is what the tail needs to run again (`replayed`): the skip connections, and the leaf itself as the last entry. A forward pass
-    must have gone before, so that it is known which call of the layer is the last.
+    That is what the tail needs to run again (`_replayed`): the skip connections, and the leaf itself as the last entry.
     """
     calls: list[tuple[nn.Module, Any]] = []
     opened: list[int] = []
@@ -53,7 +107,7 @@ def recording(network: nn.Module, leaf: Leaf) -> Iterator[list[tuple[nn.Module, 
 
 
 @contextmanager
-def replayed(calls: list[tuple[nn.Module, Any]]) -> Iterator[None]:
+def _replayed(calls: list[tuple[nn.Module, Any]]) -> Iterator[None]:
     """While open, a forward pass takes the recorded outputs, in their order, in place of computing them."""
     queues: dict[nn.Module, deque[Any]] = {}
     for module, output in calls:

@@ -21,8 +21,10 @@ from SegHiResCAMLib.engine.cam.methods.gradient import (
     seg_xgrad_cam,
     seg_xres_cam,
 )
-from SegHiResCAMLib.engine.cam.methods.steps import Steps
+from SegHiResCAMLib.engine.cam.methods.integrated import seg_integrated_hires_cam
+from SegHiResCAMLib.engine.cam.methods.steps import AnySteps
 from SegHiResCAMLib.engine.errors import EngineError
+from SegHiResCAMLib.records.explanation import ARBITRARY_UNITS, LOGIT_UNITS
 from SegHiResCAMLib.records.models import MethodOption, MethodSummary
 
 
@@ -38,15 +40,25 @@ class Method:
         walks: How often it goes over the windows.
         pools_gradient: Whether its weights are means of gradients, which are zero before a normalisation.
         ignores_class: Whether it looks at activations alone, so that neither the class nor the contrast class has any influence.
+        values: What its values are: contributions to the score, whose sum can be compared with it; logits; or numbers of which only the
+            pattern has a meaning.
+        integrates: Whether it integrates the gradient along a path.
     """
 
     title: str
     summary: str
     source: str
-    steps: Callable[..., Steps]
+    steps: Callable[..., AnySteps]
     walks: int
     pools_gradient: bool = False
     ignores_class: bool = False
+    values: Literal["contributions", "logits", "pattern"] = "contributions"
+    integrates: bool = False
+
+    @property
+    def units(self) -> str:
+        """Of the map's values."""
+        return ARBITRARY_UNITS if self.values == "pattern" else LOGIT_UNITS
 
     @property
     def options(self) -> dict[str, Any]:
@@ -89,21 +101,30 @@ class Method:
 
 
 METHODS: dict[str, Method] = {
-    "seg-cam": Method("Seg-CAM", "weights of the 1x1 convolution after the layer", "Zhou et al., CVPR 2016", seg_cam, 1),
+    "seg-cam": Method(
+        "Seg-CAM", "weights of the 1x1 convolution after the layer", "Zhou et al., CVPR 2016", seg_cam, 1,
+        values="logits",
+    ),
     "seg-grad-cam": Method(
         "Seg-Grad CAM", "mean gradient of each channel", "Vinogradova et al., AAAI 2020", seg_grad_cam, 2, True
     ),
     "seg-grad-cam-pp": Method(
-        "Seg-Grad CAM++", "positive gradients, weighted as in the paper", "Chattopadhay et al., WACV 2018", seg_grad_cam_pp, 3
+        "Seg-Grad CAM++", "positive gradients, weighted as in the paper", "Chattopadhay et al., WACV 2018", seg_grad_cam_pp, 3,
+        values="pattern",
     ),
     "seg-grad-cam-pp-local": Method(
-        "Seg-Grad CAM++ (local)", "the same, weighted as in MONAI and torchcam", "MONAI, GradCAMpp", seg_grad_cam_pp_local, 3
+        "Seg-Grad CAM++ (local)", "the same, weighted as in MONAI and torchcam", "MONAI, GradCAMpp", seg_grad_cam_pp_local, 3,
+        values="pattern",
     ),
     "seg-xgrad-cam": Method(
         "Seg-XGrad CAM", "gradients averaged by activation", "Fu et al., BMVC 2020", seg_xgrad_cam, 2, True
     ),
     "seg-hires-grad-cam": Method(
         "Seg-HiRes-Grad CAM", "gradient times activation at every position", "Rheude et al., MELBA 2024:023", seg_hires_grad_cam, 1
+    ),
+    "seg-integrated-hires-cam": Method(
+        "Seg-Integrated-HiRes CAM", "gradient integrated from a baseline: its sum is the score's change", "Sattarzadeh et al., ICASSP 2021",
+        seg_integrated_hires_cam, 1, integrates=True,
     ),
     "seg-xres-cam": Method(
         "Seg-XRes CAM", "gradients pooled over small blocks", "Hasany et al., CVPR Workshops 2023", seg_xres_cam, 1
@@ -116,20 +137,23 @@ METHODS: dict[str, Method] = {
     ),
     "seg-eigen-cam": Method(
         "Seg-Eigen CAM", "main component of the activations, whatever the class", "Muhammad & Yeasin, IJCNN 2020", seg_eigen_cam, 2,
-        ignores_class=True,
+        ignores_class=True, values="pattern",
     ),
     "seg-eigengrad-cam": Method(
-        "Seg-EigenGrad CAM", "main component of gradient times activation", "grad-cam, EigenGradCAM", seg_eigengrad_cam, 2
+        "Seg-EigenGrad CAM", "main component of gradient times activation", "grad-cam, EigenGradCAM", seg_eigengrad_cam, 2,
+        values="pattern",
     ),
     "seg-eigen-cam-2025": Method(
         "Seg-Eigen-CAM (2025)", "main component of |gradient| times activation", "Chung & Ying, Appl. Sci. 2025, 15:7562",
-        seg_eigen_cam_2025, 2,
+        seg_eigen_cam_2025, 2, values="pattern",
     ),
     "seg-ablation-cam": Method(
-        "Seg-Ablation CAM", "drop of the score without each channel", "Desai & Ramaswamy, WACV 2020", seg_ablation_cam, 2
+        "Seg-Ablation CAM", "drop of the score without each channel", "Desai & Ramaswamy, WACV 2020", seg_ablation_cam, 2,
+        values="pattern",
     ),
     "seg-score-cam": Method(
-        "Seg-Score CAM", "the score of the image seen through each channel", "Wang et al., CVPR Workshops 2020", seg_score_cam, 3
+        "Seg-Score CAM", "the score of the image seen through each channel", "Wang et al., CVPR Workshops 2020", seg_score_cam, 3,
+        values="pattern",
     ),
 }  # fmt: skip
 

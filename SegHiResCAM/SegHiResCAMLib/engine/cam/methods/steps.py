@@ -17,7 +17,9 @@ from typing import Any, Literal
 
 import torch
 
+from SegHiResCAMLib.engine.cam.baselines import Baseline
 from SegHiResCAMLib.engine.progress import Progress
+from SegHiResCAMLib.records.explanation import PathIntegral
 
 
 @dataclass(frozen=True)
@@ -31,7 +33,10 @@ class Evidence:
         score: S of each window (B); they add up to S of the volume.
         positions: Of the layer, over all windows of the volume.
         pixels: Sum of the pixel set over the whole volume.
+        touched: Whether the pixel set touches any of these windows.
         score_with: Replaced activation (B, K, *grid) -> S (B): the tail runs again, by itself.
+        gradient_with: Replaced activation -> G (B, K, *grid) there: the tail runs again, forward and backward.
+        baseline: A0 (B, K, *grid): the layer's activations for an image without content.
         score_of: Replaced inputs (B, C, *window) -> S (B): the whole network runs again.
         to_window: Maps on the layer's grid (B, *grid) -> on the window's (B, *window).
         progress: Told by methods that take long; may raise `Cancelled`.
@@ -43,7 +48,10 @@ class Evidence:
     score: torch.Tensor
     positions: int
     pixels: float
+    touched: bool
     score_with: Callable[[torch.Tensor], torch.Tensor]
+    gradient_with: Callable[[torch.Tensor], torch.Tensor]
+    baseline: Callable[[Baseline], torch.Tensor]
     score_of: Callable[[torch.Tensor], torch.Tensor]
     to_window: Callable[[torch.Tensor], torch.Tensor]
     progress: Progress
@@ -75,19 +83,25 @@ class HeadWeights:
 class Map:
     """The raw signed map.
 
+    What the method has counted while it was drawn is sent back, window by window: (windows, F); None where there was nothing to draw.
+
     Attributes:
-        form: Evidence -> (B, *grid).
+        form: Evidence -> (B, *grid); or that and what is counted (B, F).
         stitching: "added" over the windows that the pixel set touches, or "blended" over all of them.
         finish: Done once to the whole map, after stitching.
     """
 
-    form: Callable[[Evidence], torch.Tensor]
+    form: Callable[[Evidence], torch.Tensor | tuple[torch.Tensor, torch.Tensor]]
     stitching: Literal["added", "blended"]
     finish: Callable[[torch.Tensor], torch.Tensor] = lambda whole: whole
 
 
 Step = Gather | HeadWeights | Map
 Steps = Generator[Step, Any, None]
+IntegratingSteps = Generator[Step, Any, PathIntegral]
+"""Of a method that integrates: at the end it returns how."""
+
+AnySteps = Generator[Step, Any, PathIntegral | None]
 
 
 def channel_sums(values: torch.Tensor) -> torch.Tensor:
@@ -103,6 +117,11 @@ def channel_sums(values: torch.Tensor) -> torch.Tensor:
 def per_channel(weights: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
     """Weights (K) shaped to multiply `like` (B, K, *grid), in its precision and on its device."""
     return weights.to(like).view(1, -1, *[1] * (like.ndim - 2))
+
+
+def per_window(numbers: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
+    """Numbers of each window (B) shaped to go with `like` (B, ...)."""
+    return numbers.view(-1, *[1] * (like.ndim - 1))
 
 
 def weighted_activations(weights: torch.Tensor) -> Map:
