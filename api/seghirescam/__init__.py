@@ -26,12 +26,14 @@ from SegHiResCAMLib.engine import (
     RegionShare,
     Segmentation,
     SegmentationModel,
+    WhatIf,
     explain,
     open_model,
     read_regions,
     read_volume,
     segment,
     share_by_region,
+    what_if,
     write_volume,
 )
 from SegHiResCAMLib.engine.cam.any_network import activation_map
@@ -52,6 +54,7 @@ __all__ = [
     "Regions",
     "Segmentation",
     "SegmentationModel",
+    "WhatIf",
     "activation_map",
     "explain",
     "open_model",
@@ -59,5 +62,6 @@ __all__ = [
     "read_volume",
     "segment",
     "share_by_region",
+    "what_if",
     "write_volume",
 ]

@@ -12,6 +12,7 @@ from SegHiResCAMLib.cli.streams import prepare_streams, run
 from SegHiResCAMLib.cli import demo  # noqa: F401, isort: skip
 from SegHiResCAMLib.cli import segment  # noqa: F401, isort: skip
 from SegHiResCAMLib.cli import explain  # noqa: F401, isort: skip
+from SegHiResCAMLib.cli import what_if  # noqa: F401, isort: skip
 from SegHiResCAMLib.cli import layers  # noqa: F401, isort: skip
 from SegHiResCAMLib.cli import models  # noqa: F401, isort: skip
 

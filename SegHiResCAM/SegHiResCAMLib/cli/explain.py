@@ -147,7 +147,7 @@ def explain(
             model=model,
             segments=tuple(segment),
             question=question,
-            mask=_mask_of(question, mask, mask_value, mask_segment, weighted),
+            mask=mask_of(question, mask, mask_value, mask_segment, weighted),
             compare=tuple(compare or ()),
             regions=regions,
             reference=reference,
@@ -169,7 +169,7 @@ def explain(
     print_files(found.files)
 
 
-def _mask_of(
+def mask_of(
     question: Question, mask: str | None, value: int | None, segment: str | None, weighted: bool
 ) -> MaskFile | None:
     """The mask, unless one of the options would say nothing."""

@@ -4,6 +4,7 @@ from SegHiResCAMLib.engine.answer.explain import explain
 from SegHiResCAMLib.engine.answer.explanation import ExplainRequest, Explanation
 from SegHiResCAMLib.engine.answer.region_shares import share_by_region
 from SegHiResCAMLib.engine.errors import Cancelled, EngineError
+from SegHiResCAMLib.engine.evidence.what_if import WhatIf, what_if
 from SegHiResCAMLib.engine.images.region_files import Regions, read_regions
 from SegHiResCAMLib.engine.images.volume import read_volume, write_volume
 from SegHiResCAMLib.engine.inference.segmentation import Segmentation, segment
@@ -27,11 +28,13 @@ __all__ = [
     "Regions",
     "Segmentation",
     "SegmentationModel",
+    "WhatIf",
     "explain",
     "open_model",
     "read_regions",
     "read_volume",
     "segment",
     "share_by_region",
+    "what_if",
     "write_volume",
 ]
