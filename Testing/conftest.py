@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from filelock import FileLock
 from real_data import unpack_kidney_ct
+from sshd import Server, know_host, running_sshd
 from xdist.scheduler import LoadScopeScheduling
 
 TOGETHER = (
@@ -96,3 +98,19 @@ def kidney_case(test_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
         if not folder.exists():
             unpack_kidney_ct(test_data, folder.with_name("unpacking")).rename(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """An SSH server of the tests' own."""
+    with running_sshd(tmp_path_factory.mktemp("ssh")) as server:
+        yield server
+
+
+@pytest.fixture
+def server(sshd: Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    """The server, and an `ssh` on PATH that knows it."""
+    monkeypatch.setenv("PATH", f"{sshd.folder / 'bin'}{os.pathsep}{os.environ['PATH']}")
+    yield sshd
+    sshd.relay.cut_up = sshd.relay.cut_down = sshd.relay.bytes_per_second = None
+    know_host(sshd.folder)

@@ -7,7 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -31,13 +31,16 @@ def python_executable() -> str:
     return sys.executable
 
 
-def start(command: Sequence[str], *, stdin: int, stderr: int) -> subprocess.Popen[str]:
+def start(
+    command: Sequence[str], *, stdin: int, stderr: int, environment: Mapping[str, str] | None = None
+) -> subprocess.Popen[str]:
     """Start a command without a console, in a group of its own; what it writes to stdout is read from a pipe.
 
     Args:
         command: With its arguments.
         stdin: As `subprocess.Popen` takes it; pipes carry UTF-8 text.
         stderr: As `subprocess.Popen` takes it.
+        environment: Of the command; None for this process's, with this library for a Python to find.
 
     Raises:
         OSError: It cannot be started.
@@ -50,7 +53,7 @@ def start(command: Sequence[str], *, stdin: int, stderr: int) -> subprocess.Pope
         encoding="utf-8",
         errors="replace",
         cwd=LIBRARY,  # python -m imports from here first: nothing that lies about elsewhere can be in the way
-        env=_environment(),
+        env=_environment() if environment is None else environment,
         **_own_group(),
     )
 
@@ -63,6 +66,14 @@ def kill(process: subprocess.Popen[str]) -> None:
     else:
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(process.pid, signal.SIGKILL)
+
+
+def system_environment() -> dict[str, str]:
+    """That of programs of the operating system: 3D Slicer's launcher puts its own libraries before theirs, with which some do not start."""
+    slicer = sys.modules.get("slicer")
+    if slicer is None or not hasattr(getattr(slicer, "app", None), "startupEnvironment"):
+        return dict(os.environ)
+    return dict(slicer.util.startupEnvironment())
 
 
 def _environment() -> dict[str, str]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from SegHiResCAMLib.engine.answer.explain import explain_segments
+from SegHiResCAMLib.computers import Computer, ThisComputer
 from SegHiResCAMLib.engine.answer.explanation import ExplainRequest, Explanation
 from SegHiResCAMLib.engine.answer.mistakes import compare_with_reference, reference_labels
 from SegHiResCAMLib.engine.answer.region_shares import predicted_regions, share_by_region
@@ -20,7 +20,7 @@ from SegHiResCAMLib.engine.images.findings import ReadingWarning
 from SegHiResCAMLib.engine.images.inputs import read_inputs
 from SegHiResCAMLib.engine.images.masks import read_mask
 from SegHiResCAMLib.engine.images.region_files import Regions, read_regions
-from SegHiResCAMLib.engine.models import SegmentationModel, open_model
+from SegHiResCAMLib.engine.models import SegmentationModel
 from SegHiResCAMLib.engine.progress import Progress, part
 from SegHiResCAMLib.records.explain_job import EVERY, OWN_REGIONS, ExplainJob
 from SegHiResCAMLib.records.explanation import ExplanationRecord
@@ -77,6 +77,7 @@ def run_job(
     progress: Progress,
     report: Report,
     model: SegmentationModel | None = None,
+    computer: Computer | None = None,
 ) -> ExplainedFiles:
     """Explain, and put everything into `folder`, whole or not at all.
 
@@ -87,13 +88,15 @@ def run_job(
         progress: Told how far it is; may raise `Cancelled`.
         report: Told which of the methods to compare with were left out, and why.
         model: The job's, where it is open already.
+        computer: That computes; None for this one.
 
     Raises:
         EngineError, SceneError, WritingError: Always with a message for the user.
     """
     progress(0.0, "Reading")
     others = _other_methods(job)
-    opened = model or open_model(job.model)
+    computer = computer or ThisComputer()
+    opened = model or computer.open_model(job.model)
     names = [opened.label(one).name for one in job.segments]
     region_file = None if job.regions == OWN_REGIONS else job.regions
     beside = [None if job.mask is None else job.mask.path, region_file, job.reference, job.dicom]
@@ -104,7 +107,7 @@ def run_job(
         request = _request(job, opened, part(progress, 0.0, 0.04))
         drawn = None if region_file is None else read_regions(region_file, part(progress, 0.04, 0.05))
         check_room(result, request.volume, len(names) * (1 + len(others)))
-        by_segment = _explained(request, job, others, part(progress, 0.05, 0.9), report)
+        by_segment = _explained(computer, request, job, others, part(progress, 0.05, 0.9), report)
         if request.reference is not None:
             by_segment = _compared(by_segment, request, progress)
         if job.regions is not None:
@@ -148,15 +151,20 @@ def _other_methods(job: ExplainJob) -> list[str]:
 
 
 def _explained(
-    request: ExplainRequest, job: ExplainJob, others: Sequence[str], progress: Progress, report: Report
+    computer: Computer,
+    request: ExplainRequest,
+    job: ExplainJob,
+    others: Sequence[str],
+    progress: Progress,
+    report: Report,
 ) -> list[list[Explanation]]:
     """For each segment, its explanation and those by the other methods; of all methods, those that do not suit the layer are left out."""
     share = 1 / (1 + len(others))
-    found = [explain_segments(request, list(job.segments), progress=part(progress, 0.0, share))]
+    found = [computer.explain_segments(request, list(job.segments), progress=part(progress, 0.0, share))]
     for number, name in enumerate(others, start=1):
         told = part(progress, number * share, (number + 1) * share)
         try:
-            found.append(_also(request, job, name, found[0][0].segmentation, told))
+            found.append(_also(computer, request, job, name, found[0][0].segmentation, told))
         except EngineError as problem:
             if EVERY not in job.compare:
                 raise
@@ -165,11 +173,16 @@ def _explained(
 
 
 def _also(
-    request: ExplainRequest, job: ExplainJob, method: str, segmentation: Segmentation | None, progress: Progress
+    computer: Computer,
+    request: ExplainRequest,
+    job: ExplainJob,
+    method: str,
+    segmentation: Segmentation | None,
+    progress: Progress,
 ) -> list[Explanation]:
     """The same by another method."""
     other = replace(request.question, method=method, method_options={})
-    return explain_segments(replace(request, question=other), list(job.segments), segmentation, progress)
+    return computer.explain_segments(replace(request, question=other), list(job.segments), segmentation, progress)
 
 
 def _compared(

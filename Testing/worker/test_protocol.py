@@ -21,12 +21,14 @@ from SegHiResCAMLib.worker.protocol import (
     VERSION,
     Answer,
     Cancel,
+    Chunk,
     Error,
     Explain,
     Explained,
     GetModel,
     Layers,
     LayersListed,
+    ModelFile,
     ModelOpened,
     ModelPath,
     NotAMessage,
@@ -36,8 +38,10 @@ from SegHiResCAMLib.worker.protocol import (
     Result,
     Segmented,
     SegmentVolume,
+    SendModel,
     Shutdown,
     Voxels,
+    Wanted,
     decode,
     encode,
 )
@@ -50,7 +54,7 @@ MODEL = ModelSummary("Net", 3, 1, (Label("kidney", 1, 1, (1.0, 0.0, 0.0)),), "so
 RECORD = a_record("CAM", "tumour", "Net")
 QUESTION = Question(segment="tumour", region=Sphere((1.0, 2.0, 3.0), 4.0))
 
-# The wire of version 4, word for word but for records, which have tests of their own: whoever changes a line here raises VERSION.
+# The wire of version 5, word for word but for records, which have tests of their own: whoever changes a line here raises VERSION.
 LINES = [
     (GetModel("m"), "get_model", {"name": "m"}),
     (OpenModel("m"), "open_model", {"model": "m"}),
@@ -63,11 +67,26 @@ LINES = [
     (
         Explain("m", STORED, QUESTION, STORED),
         "explain",
-        {"model": "m", "volume": VOXELS, "question": to_json(QUESTION), "mask": VOXELS},
+        {
+            "model": "m",
+            "volume": VOXELS,
+            "question": to_json(QUESTION),
+            "mask": VOXELS,
+            "reference": None,
+            "further": [],
+            "whole": False,
+        },
     ),
+    (
+        SendModel("tiny", (ModelFile("tiny/model.pt", 3, "00"),)),
+        "send_model",
+        {"opened": "tiny", "files": [{"name": "tiny/model.pt", "size": 3, "sha256": "00"}]},
+    ),
+    (Chunk("f", 9, 4, 5), "chunk", {"file": "f", "size": 9, "start": 4, "length": 5}),
+    (Wanted(("f",)), "wanted", {"files": ["f"]}),
     (Cancel(), "cancel", {}),
     (Shutdown(), "shutdown", {}),
-    (Ready(VERSION), "ready", {"version": 4}),
+    (Ready(VERSION), "ready", {"version": 5}),
     (Progress(0.5, "½ done", 3.0), "progress", {"fraction": 0.5, "text": "½ done", "remaining": 3.0}),
     (
         Result(ModelPath("/models/m"), {"labels": "result-1-labels.npy"}, ("model",)),

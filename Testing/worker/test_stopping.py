@@ -27,7 +27,7 @@ MakeClient = Callable[..., Client]
 AT_ONCE = 0.25
 """Seconds that a call from an application's thread may take here: it waits for nothing, but other programs may have the processor."""
 
-READY = '{"id": 0, "kind": "ready", "body": {"version": 4}}'
+READY = '{"id": 0, "kind": "ready", "body": {"version": 5}}'
 
 ENDLESS = Voxels.of(np.broadcast_to(np.float32(0), (8000, 8000, 8000)), np.eye(4))
 """Two terabytes of zeros that take no memory."""

@@ -20,6 +20,7 @@ from SegHiResCAMLib.worker.client import Client
 from SegHiResCAMLib.worker.folder import make_private_folder, remove_stale_folders
 from SegHiResCAMLib.worker.process import WorkerProcess
 from SegHiResCAMLib.worker.protocol import Error, OpenModel, Progress, Result, SegmentVolume, Voxels
+from SegHiResCAMLib.worker.transports import Here
 
 MakeClient = Callable[..., Client]
 
@@ -130,7 +131,7 @@ def test_a_worker_that_does_not_listen_is_killed_with_its_children(a_client: Mak
 
 
 def test_a_worker_that_was_killed_is_not_asked_again_while_it_is_going(temporary: Path) -> None:
-    worker = WorkerProcess([sys.executable, "-c", "import time; time.sleep(600)"], deque())
+    worker = WorkerProcess(Here([sys.executable, "-c", "import time; time.sleep(600)"]), deque())
     assert worker.is_alive()
     worker.kill()
     assert not worker.is_alive()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -22,6 +23,7 @@ from SegHiResCAMLib.cli.options import (
     RESULTS,
     JsonOption,
     ModelOption,
+    OnOption,
     SeriesOption,
     VolumesArgument,
     utf_8_only,
@@ -133,12 +135,14 @@ def explain(
     series: SeriesOption = None,
     nifti: AsNifti = False,
     dicom: IntoDicom = None,
+    on: OnOption = None,
     as_json: JsonOption = False,
     *,
     chosen: dict[str, Any],
 ) -> None:
     """Explain why a model segmented a structure: heat map, segmentation, figures, scene for 3D Slicer, and `explanation.json`."""
     with job() as progress:
+        from SegHiResCAMLib.computers import computer
         from SegHiResCAMLib.explain_files import run_job
 
         question = Question(segment=segment[0], **chosen)
@@ -155,7 +159,9 @@ def explain(
             nifti=nifti,
             dicom=dicom,
         )
-        found = run_job(asked, output, open_scene, progress, lambda text: note("Left out", text, told))
+        with computer(on) as computing:
+            left_out = partial(note, "Left out", console=told)
+            found = run_job(asked, output, open_scene, progress, left_out, computer=computing)
     if as_json:
         facts = [to_json(one) for one in found.records()]
         files = [str(file) for file in found.files]

@@ -10,7 +10,7 @@ import typer
 
 from SegHiResCAMLib.cli.application import app
 from SegHiResCAMLib.cli.console import answer, job, note, print_json
-from SegHiResCAMLib.cli.options import JsonOption, ModelArgument
+from SegHiResCAMLib.cli.options import JsonOption, ModelArgument, OnOption
 from SegHiResCAMLib.cli.plain_console import Cell, heading
 from SegHiResCAMLib.cli.question_options import with_options
 from SegHiResCAMLib.records.json_form import to_json
@@ -38,25 +38,21 @@ def layers(
     everything: Annotated[
         bool, typer.Option("--all", help="Also list modules that cannot be explained, with the reason.")
     ] = False,
+    on: OnOption = None,
     as_json: JsonOption = False,
     *,
     chosen: dict[str, Any],
 ) -> None:
     """List a model's layers as a tree: channels, grid, grid spacing, receptive field, and caveats."""
     with job() as progress:
-        from SegHiResCAMLib.engine.answer.model_layers import model_layers, volume_layers
-        from SegHiResCAMLib.engine.answer.model_summary import layers_of
+        from SegHiResCAMLib.computers import computer
         from SegHiResCAMLib.engine.images.inputs import read_inputs
-        from SegHiResCAMLib.engine.inference.preprocessing import prepare
-        from SegHiResCAMLib.engine.models import open_model
 
-        opened = open_model(model)
-        if volume:
+        with computer(on) as computing:
+            opened = computing.open_model(model)
             progress(0.1, "Reading")
-            prepared = prepare(opened, read_inputs(volume, progress=progress))
-            listed = layers_of(opened, volume_layers(opened, prepared, chosen["axis"]), size)
-        else:
-            listed = layers_of(opened, model_layers(opened), size)
+            read = read_inputs(volume, progress=progress) if volume else None
+            listed = computing.layers(opened, read, chosen["axis"], size, progress)
     hidden = sum(bool(layer.reason) for layer in listed.layers)
     if not everything:
         listed = replace(listed, layers=tuple(layer for layer in listed.layers if not layer.reason))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -11,7 +10,7 @@ import typer
 
 from SegHiResCAMLib.cli.application import Commands, app
 from SegHiResCAMLib.cli.console import answer, job, print_json
-from SegHiResCAMLib.cli.options import JsonOption, ModelArgument
+from SegHiResCAMLib.cli.options import JsonOption, ModelArgument, OnOption
 from SegHiResCAMLib.cli.plain_console import Cell, heading
 from SegHiResCAMLib.records.json_form import to_json
 from SegHiResCAMLib.records.models import Label, LayerList, ModelSummary
@@ -127,25 +126,19 @@ def clear() -> None:
 
 
 @app.command(epilog="Example: seghirescam info kidney-phantom-3d")
-def info(model: ModelArgument, as_json: JsonOption = False) -> None:
+def info(model: ModelArgument, on: OnOption = None, as_json: JsonOption = False) -> None:
     """Show a model's format, network, inputs, preprocessing, labels with their codes, suggested layers and licence."""
-    with job():
-        from SegHiResCAMLib.engine.answer.model_layers import model_layers
-        from SegHiResCAMLib.engine.answer.model_summary import layers_of, summary_of
+    with job() as progress:
+        from SegHiResCAMLib.computers import computer
         from SegHiResCAMLib.engine.errors import EngineError
-        from SegHiResCAMLib.engine.inference.fitting import nominal_window
-        from SegHiResCAMLib.engine.models import open_model
 
-        opened = open_model(model)
-        summary = summary_of(opened)
-        try:
-            layers = layers_of(opened, model_layers(opened))
-            if opened.window.size is None or None in opened.window.size:
-                size = " x ".join(map(str, nominal_window(opened)))
-                why = f"{layers.reason}, in an image of {size} voxels; another size may suggest another layer"
-                layers = replace(layers, reason=why)
-        except EngineError as problem:  # of a model whose layers cannot be explained there is as much to know
-            layers = LayerList(reason=problem.message)
+        with computer(on) as computing:
+            opened = computing.open_model(model)
+            summary = computing.summary(opened)
+            try:
+                layers = computing.layers(opened, None, "auto", None, progress)
+            except EngineError as problem:  # of a model whose layers cannot be explained there is as much to know
+                layers = LayerList(reason=problem.message)
     if as_json:
         print_json({"model": to_json(summary), "layers": to_json(layers)})
         return

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from SegHiResCAMLib.records.question import WHERE
+
 INPUT, RESULTS = "Input", "Results"
 """Groups of options in --help, beside those of the question."""
 
@@ -41,6 +43,15 @@ SeriesOption = Annotated[
         metavar="UID",
         help="SeriesInstanceUID of the series to read, if the folder holds several.",
         rich_help_panel=INPUT,
+    ),
+]
+OnOption = Annotated[
+    str | None,
+    typer.Option(
+        "--on",
+        metavar="USER@HOST",
+        help="Compute on another computer, over ssh; files are read and written here.",
+        rich_help_panel=WHERE,
     ),
 ]
 JsonOption = Annotated[

@@ -13,6 +13,7 @@ from SegHiResCAMLib.cli.options import (
     RESULTS,
     JsonOption,
     ModelOption,
+    OnOption,
     SeriesOption,
     VolumesArgument,
 )
@@ -36,6 +37,7 @@ def segment(
         ),
     ],
     series: SeriesOption = None,
+    on: OnOption = None,
     as_json: JsonOption = False,
     *,
     chosen: dict[str, Any],
@@ -44,19 +46,19 @@ def segment(
     with job() as progress:
         import numpy as np
 
+        from SegHiResCAMLib.computers import computer
         from SegHiResCAMLib.engine.images.inputs import read_inputs
-        from SegHiResCAMLib.engine.inference.segmentation import segment as run
-        from SegHiResCAMLib.engine.models import open_model
         from SegHiResCAMLib.engine.progress import part
         from SegHiResCAMLib.results import check_segmentation, write_segmentation
 
         progress(0.0, "Reading")
-        opened = open_model(model)
-        check_segmentation(output, [*volume, model, opened.source])
-        read = read_inputs(volume, series, part(progress, 0.0, 0.05))
-        found = run(opened, read, **chosen, progress=part(progress, 0.05, 0.95))
+        with computer(on) as computing:
+            opened = computing.open_model(model)
+            check_segmentation(output, [*volume, model, opened.source])
+            read = read_inputs(volume, series, part(progress, 0.0, 0.05))
+            found = computing.segment(opened, read, SegmentOptions(**chosen), part(progress, 0.05, 0.95))
         millilitres = float(np.abs(np.linalg.det(read.affine.numpy()[:3, :3]))) / 1000
-        volumes = {one.name: int((found.labels == one.value).sum()) * millilitres for one in opened.labels}
+        volumes = {label.name: int((found.labels == label.value).sum()) * millilitres for label in opened.labels}
         progress(0.95, "Writing")
         write_segmentation(output, opened, found)
     if as_json:

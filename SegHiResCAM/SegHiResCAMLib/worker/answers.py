@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -10,10 +10,10 @@ import numpy as np
 import numpy.typing as npt
 from monai.data import MetaTensor
 
-from SegHiResCAMLib.engine.answer.explain import explain
-from SegHiResCAMLib.engine.answer.explanation import ExplainRequest
-from SegHiResCAMLib.engine.answer.model_layers import model_layers, volume_layers
-from SegHiResCAMLib.engine.answer.model_summary import layers_of, summary_of
+from SegHiResCAMLib.engine.answer.explain import explain_segments
+from SegHiResCAMLib.engine.answer.explanation import ExplainRequest, Explanation
+from SegHiResCAMLib.engine.answer.model_layers import volume_layers
+from SegHiResCAMLib.engine.answer.model_summary import layers_of, nominal_layers, summary_of
 from SegHiResCAMLib.engine.cam.methods import method_summaries
 from SegHiResCAMLib.engine.images.volume import volume_from_array
 from SegHiResCAMLib.engine.inference.preprocessing import PreparedVolume, prepare
@@ -36,6 +36,7 @@ from SegHiResCAMLib.worker.protocol import (
     Segmented,
     SegmentVolume,
     Voxels,
+    numbered,
 )
 
 Arrays = dict[str, npt.NDArray[Any]]
@@ -112,10 +113,9 @@ def _open_model(request: OpenModel, kept: Kept, _progress: Progress) -> tuple[Mo
 def _layers(request: Layers, kept: Kept, progress: Progress) -> tuple[LayersListed, Arrays]:
     model = _model(request.model, kept)
     if request.volume is None:
-        layers = model_layers(model)
-    else:
-        prepared = _prepared(request.model, request.volume, model, kept, progress)
-        layers = volume_layers(model, prepared, request.axis)
+        return LayersListed(nominal_layers(model, request.extent_mm)), {}
+    prepared = _prepared(request.model, request.volume, model, kept, progress)
+    layers = volume_layers(model, prepared, request.axis)
     return LayersListed(layers_of(model, layers, request.extent_mm)), {}
 
 
@@ -131,13 +131,30 @@ def _explain(request: Explain, kept: Kept, progress: Progress) -> tuple[Explaine
     model.label(request.question.segment)  # a wrong name is refused before minutes of computing
     volume = _volume(request.volume, kept, progress)
     mask = request.mask and _load(request.mask, kept.folder, "The mask", progress)
+    reference = request.reference and _load(request.reference, kept.folder, "The reference", progress)
     of = _segmentation_key(request.model, request.volume, request.question)
     found = kept.held("segmentation", of)
-    explanation = explain(ExplainRequest(volume, model, request.question, mask), found, progress, outline=False)
-    if found is None and explanation.segmentation is not None:
-        kept.keep("segmentation", of, explanation.segmentation)
-    signed_map = explanation.signed_map.numpy()[0].astype(np.float32, copy=False)
-    return Explained(explanation.record()), {"signed_map": signed_map}
+    asked = ExplainRequest(volume, model, request.question, mask, reference)
+    segments = [request.question.segment, *request.further]
+    explanations = explain_segments(asked, segments, found, progress, outline=request.whole)
+    first, *further = explanations
+    if found is None and first.segmentation is not None:
+        kept.keep("segmentation", of, first.segmentation)
+    answer = Explained(first.record(), tuple(one.record() for one in further))
+    return answer, _arrays_of(explanations, whole=request.whole)
+
+
+def _arrays_of(explanations: Sequence[Explanation], *, whole: bool) -> Arrays:
+    count = len(explanations)
+    maps = (one.signed_map.numpy()[0].astype(np.float32, copy=False) for one in explanations)
+    arrays = dict(zip(numbered("signed_map", count), maps, strict=True))
+    if whole:
+        if explanations[0].segmentation is not None:
+            arrays["labels"] = explanations[0].segmentation.labels.numpy()[0]
+        for name, one in zip(numbered("explained", count), explanations, strict=True):
+            if one.chosen is not None:
+                arrays[name] = one.chosen.numpy()[0]
+    return arrays
 
 
 ANSWERS: dict[type, Callable[[Any, Kept, Progress], tuple[Answer, Arrays]]] = {

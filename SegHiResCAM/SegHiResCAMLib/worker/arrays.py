@@ -6,6 +6,7 @@ A file is there whole or not at all, and a full disk is a message that says how 
 from __future__ import annotations
 
 import errno
+import math
 import shutil
 from collections.abc import Callable, Iterator
 from hashlib import blake2b
@@ -101,20 +102,42 @@ def load_array(path: Path, check: Callable[[], None] = go_on) -> npt.NDArray[Any
         OSError: It cannot be read.
         MemoryError: There is no room for it.
     """
+    shape, kind, is_fortran, start = _header(path)
+    array = np.empty(shape, kind, order="F" if is_fortran else "C")
+    flat = array.reshape(-1, order="A").view(np.uint8)
+    with path.open("rb") as file:
+        file.seek(start)
+        for begin in range(0, flat.size, AT_ONCE):
+            check()
+            wanted = flat[begin : begin + AT_ONCE]
+            if file.readinto(wanted.data) != wanted.size:
+                raise EOFError(f"{path.name} ends after {file.tell()} bytes")
+    return array
+
+
+def array_header(path: Path) -> tuple[tuple[int, ...], np.dtype[Any]]:
+    """Shape and type of an array in a file, which is as long as they say.
+
+    Raises:
+        EOFError: The file is not whole, or not a .npy file of numbers.
+        OSError: It cannot be read.
+    """
+    return _header(path)[:2]
+
+
+def _header(path: Path) -> tuple[tuple[int, ...], np.dtype[Any], bool, int]:
+    """Shape, type, whether in Fortran's order, and where the values begin."""
     with path.open("rb") as file:
         try:
             np.lib.format.read_magic(file)
             shape, is_fortran, kind = np.lib.format.read_array_header_1_0(file)
         except ValueError as problem:
             raise EOFError(str(problem)) from problem
-        array = np.empty(shape, kind, order="F" if is_fortran else "C")
-        flat = array.reshape(-1, order="A").view(np.uint8)
-        for start in range(0, flat.size, AT_ONCE):
-            check()
-            wanted = flat[start : start + AT_ONCE]
-            if file.readinto(wanted.data) != wanted.size:
-                raise EOFError(f"{path.name} ends after {file.tell()} bytes")
-    return array
+        start = file.tell()
+    size = start + math.prod(shape) * kind.itemsize
+    if kind.hasobject or min(shape, default=0) < 0 or path.stat().st_size != size:
+        raise EOFError(f"{path.name} does not have {size} bytes of numbers")
+    return shape, kind, is_fortran, start
 
 
 def _chunks(array: npt.NDArray[Any]) -> Iterator[memoryview]:

@@ -18,8 +18,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from SegHiResCAMLib.child_process import python_executable
-from SegHiResCAMLib.worker.protocol import Error, Progress, Result
-from SegHiResCAMLib.worker.supervisor import Reply, Supervisor, Task
+from SegHiResCAMLib.worker.protocol import Error, Progress, Result, Task
+from SegHiResCAMLib.worker.supervisor import Reply, Supervisor
+from SegHiResCAMLib.worker.transports import transport_to
 
 GRACE = 2.0
 """Seconds a cancelled request has to end by itself before the worker is killed."""
@@ -29,12 +30,17 @@ class Client:
     """Asks a worker that is started when first needed.
 
     Args:
-        command: Starts the worker; None for this Python.
+        command: Starts the worker on this computer; None for this Python.
+        on: Another computer that computes, as `user@host`; empty for this one.
         grace: Seconds a cancelled request has to end by itself.
+
+    Raises:
+        AddressError: `on` is not the address of a computer.
     """
 
-    def __init__(self, command: Sequence[str] | None = None, *, grace: float = GRACE) -> None:
-        self._supervisor = Supervisor(list(command or worker_command(python_executable())), grace)
+    def __init__(self, command: Sequence[str] | None = None, *, on: str = "", grace: float = GRACE) -> None:
+        transport = transport_to(on, list(command or worker_command(python_executable())))
+        self._supervisor = Supervisor(transport, grace)
         self._inbox: deque[tuple[int, Reply]] = deque()
         # Also when the client is forgotten, and at the end of the program.
         self._finalizer = weakref.finalize(self, self._supervisor.close)

@@ -2,32 +2,61 @@
 
 from __future__ import annotations
 
+import re
 import time
 import traceback
+from typing import Any
 
 from SegHiResCAMLib.engine.errors import Cancelled, EngineError
 from SegHiResCAMLib.out_of_memory import is_out_of_memory
 from SegHiResCAMLib.worker.answers import Kept, answer
 from SegHiResCAMLib.worker.arrays import DiskFull, save_array
-from SegHiResCAMLib.worker.channel import Channel
-from SegHiResCAMLib.worker.protocol import Error, Progress, Result, unexpected
+from SegHiResCAMLib.worker.channel import Channel, RequestCancelled
+from SegHiResCAMLib.worker.frames import Place, UnexpectedError
+from SegHiResCAMLib.worker.protocol import Error, Progress, Result, result_file, unexpected
+from SegHiResCAMLib.worker.request_files import files_of, keep_only
 
 REPORTED_EVERY = 0.1
 """Seconds between two progress events at least."""
+
+VOLUME = re.compile(r"volume-[0-9a-f]{32}\.npy")
+LARGEST_VOLUME = 2**42
+"""Bytes; the disk has less room."""
 
 
 def run_job(channel: Channel, identifier: int, request: object, kept: Kept) -> Result | Error:
     """Answer a request; its arrays are files in the private folder then."""
     try:
+        fetch_volumes(channel, identifier, request)
         found, arrays = answer(request, kept, Reporter(channel, identifier))
-        files = {name: f"result-{identifier}-{name}.npy" for name in arrays}
+        files = {name: result_file(identifier, name) for name in arrays}
         for name, file in files.items():
             save_array(arrays[name], kept.folder / file, lambda: check(channel, identifier))
+        if not channel.shares_folder:
+            for file in files.values():
+                channel.send_file(identifier, file)
         return Result(found, files, tuple(kept.reused))
     except Exception as problem:  # noqa: BLE001 - whatever it is, the client learns of it
         for written in kept.folder.glob(f"result-{identifier}-*.npy"):
             written.unlink(missing_ok=True)
         return error_of(problem)
+
+
+def fetch_volumes(channel: Channel, identifier: int, request: Any) -> None:
+    """Have the client send the volumes of a request that are not here, as on another computer; those of earlier requests are deleted.
+
+    Raises:
+        UnexpectedError: A name is not that of a volume.
+    """
+    files = files_of(request)
+    if channel.shares_folder or not files:
+        return
+    for file in files:
+        if not VOLUME.fullmatch(file):
+            raise UnexpectedError(f"a volume named '{file[:100]}'")
+    keep_only(files, channel.folder)
+    missing = [file for file in sorted(files) if not (channel.folder / file).exists()]
+    channel.fetch(identifier, {file: Place(channel.folder / file, LARGEST_VOLUME) for file in missing})
 
 
 def check(channel: Channel, identifier: int) -> None:
@@ -77,7 +106,7 @@ def remaining_seconds(elapsed: float, fraction: float) -> float | None:
 def error_of(problem: Exception) -> Error:
     """What is reported of a problem."""
     trace = "".join(traceback.format_exception(problem))
-    if isinstance(problem, Cancelled):
+    if isinstance(problem, Cancelled | RequestCancelled):
         return Error("cancelled", "Cancelled.")
     if isinstance(problem, EngineError):
         return Error(problem.code, problem.message, trace if problem.__cause__ else "")

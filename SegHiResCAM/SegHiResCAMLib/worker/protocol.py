@@ -1,5 +1,8 @@
 """What the worker and its client say to each other: one JSON object a line, arrays beside it as .npy files.
 
+Where both see the same folder, the files are there; on another computer, the worker names those that it misses (`Wanted`), and they travel as
+`Chunk` lines with bytes behind them (`frames.py`), in either direction.
+
 A line is {"id": 3, "kind": "explain", "body": {...}}, where the body is the JSON form of one of the records here. Requests go to the worker's stdin, one at a time; it answers on its stdout with any
 number of `Progress` and then one `Result` or `Error` of the same id. `Ready` comes first, unasked, with id 0. `Cancel` names no request of
 its own: its id is that of the request to cancel.
@@ -24,7 +27,7 @@ from SegHiResCAMLib.records.models import LayerList, MethodSummary, ModelSummary
 from SegHiResCAMLib.records.question import Axis, Question, SegmentOptions
 from SegHiResCAMLib.worker.arrays import digest, go_on, save_array
 
-VERSION = 4
+VERSION = 5
 """Raised whenever a message changes its meaning; client and worker of different versions do not talk."""
 
 
@@ -101,12 +104,61 @@ class SegmentVolume:
 
 @dataclass(frozen=True)
 class Explain:
-    """Explain a segment; answered by an `Explained`, with the array "signed_map". Points are in RAS millimetres."""
+    """Explain a segment; answered by an `Explained`, with the array "signed_map". Points are in RAS millimetres.
+
+    Attributes:
+        reference: Label map in the model's values, for regions that are mistakes.
+        further: Segments that are explained in the same forward passes, with the arrays "signed_map_1" and so on.
+        whole: Whether the answer has the model's segmentation, too ("labels"), and what was explained where that is not simply a predicted segment
+            ("explained", "explained_1" and so on).
+    """
 
     model: str
     volume: Voxels
     question: Question
     mask: Voxels | None = None
+    reference: Voxels | None = None
+    further: tuple[str, ...] = ()
+    whole: bool = False
+
+
+@dataclass(frozen=True)
+class ModelFile:
+    """A file of a model: its name with slashes, from the folder above the model's own; its bytes; its SHA-256, lower-case hex."""
+
+    name: str
+    size: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class SendModel:
+    """Take a model from the client's computer, as far as it is not there; answered by a `ModelPath`, which the other requests take.
+
+    Attributes:
+        opened: Name of the file or folder to open, as the files' names are.
+        files: All that there are.
+    """
+
+    opened: str
+    files: tuple[ModelFile, ...]
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """A piece of a file; its bytes follow the line, compressed.
+
+    Attributes:
+        file: Name of the file, as the other end has asked for it.
+        size: Of the whole file.
+        start: Where the piece begins in it.
+        length: Of what follows, in bytes.
+    """
+
+    file: str
+    size: int
+    start: int
+    length: int
 
 
 @dataclass(frozen=True)
@@ -124,6 +176,13 @@ class Ready:
     """The worker is there and speaks this version."""
 
     version: int
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """The worker needs these files of the request, by their names in it, and does not have them."""
+
+    files: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -170,10 +229,11 @@ class Segmented:
 
 @dataclass(frozen=True)
 class Explained:
-    """A heat map, without its voxels."""
+    """A heat map, without its voxels, and those of further segments."""
 
     kind: ClassVar = "explained"
     record: ExplanationRecord
+    further: tuple[ExplanationRecord, ...] = ()
 
 
 Answer = ModelPath | ModelOpened | LayersListed | Segmented | Explained
@@ -202,7 +262,7 @@ class Error:
 
     Attributes:
         code: For programs: the engine's codes, or "cancelled", "engine-missing", "memory", "disk", "internal" (a mistake in the program),
-            "worker-missing", "worker-version", "worker-died", or "closed" (the client was, before the request was done).
+            "worker-missing", "worker-version", "worker-died", "worker-unexpected" (it sent what nobody asked for), "model-not-sent", or "closed" (the client was, before the request was done).
         message: For the user: what is wrong, where, and what to do.
         trace: For the log; empty where the message says it all.
     """
@@ -212,8 +272,20 @@ class Error:
     trace: str = ""
 
 
-Request = GetModel | OpenModel | Layers | SegmentVolume | Explain | Cancel | Shutdown
-Event = Ready | Progress | Result | Error
+Task = GetModel | OpenModel | SendModel | Layers | SegmentVolume | Explain
+"""What is answered, by the type that `ANSWERED_BY` says."""
+
+Request = Task | Cancel | Shutdown | Chunk
+Event = Ready | Wanted | Chunk | Progress | Result | Error
+
+ANSWERED_BY: dict[type[Any], type[Any]] = {
+    GetModel: ModelPath,
+    OpenModel: ModelOpened,
+    SendModel: ModelPath,
+    Layers: LayersListed,
+    SegmentVolume: Segmented,
+    Explain: Explained,
+}
 
 KINDS: dict[str, type[Any]] = {
     "get_model": GetModel,
@@ -221,9 +293,12 @@ KINDS: dict[str, type[Any]] = {
     "layers": Layers,
     "segment": SegmentVolume,
     "explain": Explain,
+    "send_model": SendModel,
+    "chunk": Chunk,
     "cancel": Cancel,
     "shutdown": Shutdown,
     "ready": Ready,
+    "wanted": Wanted,
     "progress": Progress,
     "result": Result,
     "error": Error,
@@ -244,10 +319,15 @@ class NotAMessage(ValueError):  # noqa: N818 - a finding, not a failure: librari
         self.identifier = identifier
 
 
+def result_file(identifier: int, array: str) -> str:
+    """The file in the private folder that holds an array of the answer to this request."""
+    return f"result-{identifier}-{array}.npy"
+
+
 def encode(identifier: int, message: Request | Event) -> str:
     """One line of JSON with its line break. `Voxels` must be stored."""
     line = {"id": identifier, "kind": _NAMES[type(message)], "body": to_json(message)}
-    return json.dumps(line, allow_nan=False) + "\n"
+    return json.dumps(line, allow_nan=False, separators=(",", ":")) + "\n"
 
 
 def decode(line: str) -> tuple[int, Any]:
@@ -263,6 +343,11 @@ def decode(line: str) -> tuple[int, Any]:
         return identifier, from_json(KINDS[envelope["kind"]], envelope["body"])
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as problem:
         raise NotAMessage(line.rstrip(), identifier) from problem
+
+
+def numbered(name: str, count: int) -> tuple[str, ...]:
+    """Names of one array for each of several segments: "map", "map_1", "map_2"."""
+    return tuple(name if number == 0 else f"{name}_{number}" for number in range(count))
 
 
 def unexpected(problem: BaseException) -> Error:

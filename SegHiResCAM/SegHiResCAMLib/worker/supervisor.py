@@ -1,4 +1,4 @@
-"""The thread behind a client: starts the worker, stores arrays, listens, loads results, cleans up.
+"""The thread behind a client: starts the worker, stores arrays, sends what it misses, listens, loads results, cleans up.
 
 It answers one request after the other. When the worker dies, that request fails and the next one starts a new worker.
 """
@@ -9,32 +9,20 @@ import itertools
 import queue
 import threading
 from collections import deque
-from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass
 
-from SegHiResCAMLib.worker.arrays import DiskFull, load_array
+from SegHiResCAMLib.plain_text import plain
+from SegHiResCAMLib.worker.arrays import DiskFull
+from SegHiResCAMLib.worker.exchange import Exchange, WorkerEndedError
 from SegHiResCAMLib.worker.folder import remove_stale_folders
+from SegHiResCAMLib.worker.frames import UnexpectedError
+from SegHiResCAMLib.worker.model_copies import NotSentError
 from SegHiResCAMLib.worker.process import WorkerProcess
-from SegHiResCAMLib.worker.protocol import (
-    VERSION,
-    Cancel,
-    Error,
-    Explain,
-    GetModel,
-    Layers,
-    OpenModel,
-    Progress,
-    Ready,
-    Result,
-    SegmentVolume,
-    Voxels,
-    unexpected,
-)
+from SegHiResCAMLib.worker.protocol import VERSION, Cancel, Error, Progress, Ready, Result, Task, unexpected
+from SegHiResCAMLib.worker.transports import Transport
 
 LOG_LINES = 400
 
-Task = GetModel | OpenModel | Layers | SegmentVolume | Explain
 Reply = Progress | Result | Error
 
 
@@ -63,7 +51,7 @@ class Supervisor:
     `submit`, `cancel` and `close` are called by the application, so nothing that takes time is done while the lock is held.
 
     Args:
-        command: Starts the worker, without its last argument, the folder.
+        transport: The way to the worker.
         grace: Seconds a cancelled request has to end by itself.
 
     Attributes:
@@ -72,11 +60,11 @@ class Supervisor:
         worker: The worker, None while there is none.
     """
 
-    def __init__(self, command: list[str], grace: float) -> None:
+    def __init__(self, transport: Transport, grace: float) -> None:
         self.events: queue.SimpleQueue[tuple[int, Reply]] = queue.SimpleQueue()
         self.log: deque[str] = deque(maxlen=LOG_LINES)
         self.worker: WorkerProcess | None = None
-        self._command = command
+        self._transport = transport
         self._grace = grace
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._numbers = itertools.count(1)
@@ -152,28 +140,26 @@ class Supervisor:
 
     def _answer(self, job: _Job) -> Result | Error:
         worker = self._ready_worker(job)
+        exchange = Exchange(
+            worker, self._transport, job.identifier, self._check, lambda event: self.events.put((job.identifier, event))
+        )
         try:
-            request = self._stored(job.request, worker.folder)
-            self._check()
-            worker.send(job.identifier, request)
-            for identifier, event in worker.messages():
-                if identifier != job.identifier:
-                    continue
-                if isinstance(event, Progress):
-                    self.events.put((identifier, event))
-                elif isinstance(event, Result):
-                    return self._loaded(event, worker.folder)
-                elif isinstance(event, Error):
-                    return event
+            return exchange.answer(job.request)
         except DiskFull as problem:
             raise _Failure("disk", str(problem.strerror)) from problem
+        except NotSentError as problem:
+            raise _Failure(problem.code, problem.message) from problem
+        except UnexpectedError as problem:
+            self._dispose()
+            raise _Failure("worker-unexpected", self._transport.not_understood(plain(str(problem)))) from problem
         except (OSError, EOFError) as problem:
             self._dispose()  # the next request gets a new folder
             self._check()
             reason = getattr(problem, "strerror", None) or "a file in it is not whole"
             message = f"The temporary folder '{worker.folder.parent}' cannot be used ({reason}). Check that it can be written to, then try again."
             raise _Failure("disk", message) from problem
-        raise self._died()
+        except WorkerEndedError as problem:
+            raise self._died(worker) from problem
 
     def _check(self) -> None:
         """Stop where nobody waits for the running request any more."""
@@ -189,12 +175,9 @@ class Supervisor:
         self._dispose()
         self.events.put((job.identifier, Progress(0.0, "Starting")))
         try:
-            worker = WorkerProcess(self._command, self.log)
+            worker = WorkerProcess(self._transport, self.log)
         except OSError as problem:
-            message = (
-                f"'{self._command[0]}' cannot be started ({problem.strerror}). Check that the installation is complete."
-            )
-            raise _Failure("worker-missing", message) from problem
+            raise _Failure("worker-missing", self._transport.not_started(problem)) from problem
         with self._lock:
             self.worker = worker
             unwanted = self._closing or self._given_up  # while it was started, nobody could kill it
@@ -207,41 +190,18 @@ class Supervisor:
             if event.version == VERSION:
                 return worker
             self._dispose()
-            message = (
-                f"The computing process speaks version {event.version} of the protocol, this program version {VERSION}. "
-                "Restart the program, and install it again if that does not help."
-            )
-            raise _Failure("worker-version", message)
+            raise _Failure("worker-version", self._transport.other_version(event.version))
         code = self._dispose()
         self._check()
-        message = f"'{self._command[0]}' ended before it was ready ({_how(code)}). The log says why. Check that the installation is complete."
-        raise _Failure("worker-missing", message)
+        raise _Failure("worker-missing", self._transport.never_ready(code, worker.said))
 
-    def _stored(self, request: Task, folder: Path) -> Task:
-        """The request with its arrays in files; files of earlier requests are deleted."""
-        arrays: dict[str, Any] = {
-            name: value.stored(folder, self._check)
-            for name, value in vars(request).items()
-            if isinstance(value, Voxels)
-        }
-        keep = {voxels.file for voxels in arrays.values()}
-        for file in folder.glob("volume-*.npy"):
-            if file.name not in keep and arrays:
-                file.unlink(missing_ok=True)
-        return replace(request, **arrays)
-
-    def _loaded(self, result: Result, folder: Path) -> Result:
-        try:
-            arrays = {name: load_array(folder / file, self._check) for name, file in result.files.items()}
-        finally:
-            for file in result.files.values():
-                (folder / file).unlink(missing_ok=True)
-        return replace(result, files={}, arrays=arrays)
-
-    def _died(self) -> _Failure:
+    def _died(self, worker: WorkerProcess) -> _Failure:
         code = self._dispose()
         self._check()
-        return _Failure("worker-died", _ending(code))
+        if worker.problem is not None:
+            message = f"A file that was to be sent cannot be read ({worker.problem.strerror}). Nothing was changed. Try again."
+            return _Failure("model-not-sent", message)
+        return _Failure("worker-died", self._transport.died(code, worker.said))
 
     def _kill_if_running(self, identifier: int) -> None:
         with self._lock:
@@ -253,17 +213,3 @@ class Supervisor:
         with self._lock:
             worker, self.worker = self.worker, None
         return worker.dispose() if worker else 0
-
-
-def _how(code: int) -> str:
-    return f"signal {-code}" if code < 0 else f"exit code {code}"
-
-
-def _ending(code: int) -> str:
-    """How a worker has ended, as far as its exit code says, and what to do."""
-    if code == -9:
-        return (
-            "The operating system ended the computing process (signal 9), as it does when memory runs out. Nothing was changed. Close other "
-            "programs, crop the volume, or use a model with smaller windows, then try again."
-        )
-    return f"The computing process ended unexpectedly ({_how(code)}). Nothing was changed. Try again; the log may say why it ended."

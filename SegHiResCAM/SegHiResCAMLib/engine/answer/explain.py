@@ -43,6 +43,9 @@ from SegHiResCAMLib.records.models import Label
 from SegHiResCAMLib.records.question import Axis
 from SegHiResCAMLib.records.regions import Component, FalseNegative, PredictedSegment, Rim
 
+NOTES = ("fell-back-to-cpu", "model-note")
+"""Codes of the findings that come last: of where it was computed, and of the model."""
+
 
 def explain(
     request: ExplainRequest,
@@ -368,11 +371,11 @@ def _of_reading(request: ExplainRequest) -> tuple[Finding, ...]:
 
 
 def _of_workplace(workplace: Workplace) -> tuple[Finding, ...]:
-    return (Finding("fell-back-to-cpu", FELL_BACK),) if workplace.fell_back else ()
+    return (Finding(NOTES[0], FELL_BACK),) if workplace.fell_back else ()
 
 
 def _of_model(request: ExplainRequest) -> tuple[Finding, ...]:
-    return tuple(Finding("model-note", note) for note in request.model.notes)
+    return tuple(Finding(NOTES[1], note) for note in request.model.notes)
 
 
 def _check(request: ExplainRequest) -> None:

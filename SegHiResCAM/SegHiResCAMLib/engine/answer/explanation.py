@@ -33,6 +33,9 @@ from SegHiResCAMLib.records.region_shares import RegionShare
 from SegHiResCAMLib.records.regions import Mask, PredictedSegment, Region
 from SegHiResCAMLib.version import VERSION
 
+VERSIONS = {"seghirescam": VERSION, "torch": torch.__version__, "monai": monai.__version__}
+"""Of what computes in this process."""
+
 
 @dataclass(frozen=True)
 class ExplainRequest:
@@ -105,6 +108,7 @@ class Explanation:
         path_integral: Of an integrated map, how; None for others.
         timings: Seconds of each step.
         findings: What to know before believing the map, the gravest first.
+        versions: Of this program, torch and MONAI, where it was computed.
         chosen: The explained voxels (1, i, j, k), uint8, on the volume's own grid, where they are not simply the predicted segment.
         regions: How the map is spread over anatomical regions; see `share_by_region`. Empty where nobody asked for it.
         comparison: Of the segmentation with a reference; None where there is none.
@@ -129,6 +133,7 @@ class Explanation:
     timings: dict[str, float] = field(default_factory=dict)
     findings: tuple[Finding, ...] = ()
     chosen: MetaTensor | None = None
+    versions: dict[str, str] = field(default_factory=lambda: dict(VERSIONS))
     regions: tuple[RegionShare, ...] = ()
     comparison: Comparison | None = None
 
@@ -186,7 +191,7 @@ class Explanation:
             windows_touched=self.windows_touched,
             findings=self.findings,
             timings_s=dict(self.timings),
-            versions={"seghirescam": VERSION, "torch": torch.__version__, "monai": monai.__version__},
+            versions=dict(self.versions),
         )
 
 

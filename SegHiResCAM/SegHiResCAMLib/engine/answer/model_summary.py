@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
+from SegHiResCAMLib.engine.answer.model_layers import model_layers
 from SegHiResCAMLib.engine.answer.preparation import intensities_of, orientation_of
 from SegHiResCAMLib.engine.cam.layers import Layer, suggest_layer
+from SegHiResCAMLib.engine.inference.fitting import nominal_window
 from SegHiResCAMLib.engine.models import FORMATS, SegmentationModel
 from SegHiResCAMLib.records.models import LayerList, LayerSummary, ModelSummary
 
@@ -68,6 +71,20 @@ def layers_of(model: SegmentationModel, layers: Sequence[Layer], extent_mm: floa
         for layer in layers
     )
     return LayerList(listed, suggested.name, reason)
+
+
+def nominal_layers(model: SegmentationModel, extent_mm: float | None = None) -> LayerList:
+    """As `layers_of`, for an image of nominal size where the model has no window of its own.
+
+    Raises:
+        EngineError: `layer-none`, and as `model_layers`.
+    """
+    listed = layers_of(model, model_layers(model), extent_mm)
+    if model.window.size is not None and None not in model.window.size:
+        return listed
+    size = " x ".join(map(str, nominal_window(model)))
+    why = f"{listed.reason}, in an image of {size} voxels; another size may suggest another layer"
+    return replace(listed, reason=why)
 
 
 def _summary(layer: Layer, extent_mm: float | None, aliases: tuple[str, ...]) -> LayerSummary:
