@@ -35,6 +35,9 @@ class SegHiResCAM(ScriptedLoadableModule):
         slicer.app.connect("startupCompleted()", onStartupCompleted)
 
 
+GRACE = 1.0  # seconds of a cancelled request: its end takes two at most, with that of a process that does not listen
+
+
 class SegHiResCAMLogic(ScriptedLoadableModuleLogic):
     """Scripting without the panel.
 
@@ -55,8 +58,16 @@ class SegHiResCAMLogic(ScriptedLoadableModuleLogic):
         from SegHiResCAMLib.logic.explainer import Explainer
         from SegHiResCAMLib.worker.client import Client
 
-        # Whoever cancels waits two seconds at most, ending a process that does not listen included.
-        self.explainer = Explainer(Client(command, grace=1.0))
+        self._command = command
+        self.computesOn = ""
+        self.explainer = Explainer(Client(command, grace=GRACE))
+
+    def computeOn(self, address=""):
+        """Compute on another computer from now on (``user@host``, over ssh), or on this one; raises UserError."""
+        from SegHiResCAMLib.worker.client import Client
+
+        self.explainer.use(Client(self._command, on=address, grace=GRACE))
+        self.computesOn = address
 
     def getParameterNode(self):
         """The typed parameter node of the scene."""

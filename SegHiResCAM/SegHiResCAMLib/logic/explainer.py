@@ -256,6 +256,14 @@ class Explainer:
         """Whether any job has not ended, or worker or thread still work for one that was cancelled."""
         return bool(self._jobs or self._leaving or self._abandoned)
 
+    def use(self, client: Client) -> None:
+        """Ask another client from now on; what is being done is cancelled."""
+        for job in list(self._jobs.values()):
+            self.cancel(job)
+        self._leaving.clear()
+        self.client.close()
+        self.client = client
+
     def close(self) -> None:
         """End the worker, and cancel what is being done; no callback is called."""
         for job in [*self._jobs.values(), *self._abandoned]:

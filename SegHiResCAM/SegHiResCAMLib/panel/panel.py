@@ -13,6 +13,7 @@ import slicer
 import vtk
 from slicer.util import VTKObservationMixin
 
+from SegHiResCAMLib.panel.compute_on import ComputeOn
 from SegHiResCAMLib.panel.explain import ExplainSection
 from SegHiResCAMLib.panel.export import ExportSection
 from SegHiResCAMLib.panel.input import InputSection
@@ -52,6 +53,7 @@ class Panel(VTKObservationMixin):  # type: ignore[misc]
         self.sections: list[Any] = [
             self.input,
             SegmentSection(self.state),
+            ComputeOn(self.state, self._installed),
             self.explain,
             self.read,
             ExportSection(self.state),
@@ -145,6 +147,7 @@ class Panel(VTKObservationMixin):  # type: ignore[misc]
         finally:
             self._refreshing = False
         self._live.enabled = self.state.parameters.live
+        self.set_up.widget.visible = not self.state.logic.computesOn
         self.ui.progressBar.visible = bool(self.state.work.name)
         if self.state.work.failed == "engine-missing" and not self.set_up.is_busy:
             self.state.work.failed = ""
