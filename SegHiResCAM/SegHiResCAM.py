@@ -117,15 +117,15 @@ class SegHiResCAMLogic(ScriptedLoadableModuleLogic):
         self.explainer.poll()
 
     def showOverlay(self, heatmapNode, *, visible=True, opacity=0.5, jump=True):
-        """Show a heat map over its volume, its segmentation as outlines, and jump to its peak; or show again what was there before."""
-        from SegHiResCAMLib.scene.heatmap import INPUT_VOLUME, SEGMENTATION, peak_position
+        """Show a heat map over its volume, visible segmentations as outlines, and jump to its peak; or show again what was there before."""
+        from SegHiResCAMLib.scene.heatmap import INPUT_VOLUME, peak_position
         from SegHiResCAMLib.scene.overlay import hide_overlay, jump_slices, show_overlay
 
         if not visible:
             hide_overlay(slicer.mrmlScene)
             return
-        volume, segmentation = (heatmapNode.GetNodeReference(role) for role in (INPUT_VOLUME, SEGMENTATION))
-        show_overlay(slicer.mrmlScene, volume or heatmapNode, heatmapNode, segmentation, opacity)
+        volume = heatmapNode.GetNodeReference(INPUT_VOLUME) or heatmapNode
+        show_overlay(slicer.mrmlScene, volume, heatmapNode, opacity)
         if jump:
             jump_slices(slicer.mrmlScene, peak_position(heatmapNode).position)
 

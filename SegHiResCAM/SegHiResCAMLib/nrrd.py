@@ -6,6 +6,7 @@ in between. The format: http://teem.sourceforge.net/nrrd/format.html.
 
 from __future__ import annotations
 
+import re
 import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -19,6 +20,9 @@ FAST = 1
 
 AT_ONCE = 2**22
 """Bytes that are packed at once: tenths of a second at most, and not so few that a thread has to ask for the interpreter all the time."""
+
+LONGEST_HEADER = 2**20
+"""Bytes of a header that are read: a record of a heat map takes some thousands."""
 
 _GZIP = 16 + zlib.MAX_WBITS
 _TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
@@ -54,6 +58,25 @@ def write_nrrd(
             file.write(packer.compress(np.ascontiguousarray(some, array.dtype.newbyteorder("<")).data))
             written(min(start + step, slices) / slices)
         file.write(packer.flush())
+
+
+def read_pairs(path: Path) -> dict[str, str]:
+    """The key-value pairs in a file's header; none for a file that is no NRRD, cannot be read, or has a header that does not end."""
+    pairs: dict[str, str] = {}
+    try:
+        with path.open("rb") as file:
+            if not file.readline(16).startswith(b"NRRD"):
+                return {}
+            while line := file.readline(LONGEST_HEADER - file.tell()):
+                text = line.decode("utf-8", "replace").rstrip("\r\n")
+                if not text:
+                    return pairs
+                key, sign, value = text.partition(":=")
+                if sign and not key.startswith("#"):
+                    pairs[key] = re.sub(r"\\(.)", lambda escaped: "\n" if escaped[1] == "n" else escaped[1], value)
+    except OSError:
+        pass
+    return {}
 
 
 def _header(array: npt.NDArray[Any], affine: npt.NDArray[np.float64], pairs: Mapping[str, str], first_axis: str) -> str:

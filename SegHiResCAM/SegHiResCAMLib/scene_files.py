@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from SegHiResCAMLib.plain_text import plain
 from SegHiResCAMLib.results import CHOSEN_COLOR, COMPARISON, OVERLAY, SCENE
 from SegHiResCAMLib.scene.heatmap import add_heatmap, peak_position
-from SegHiResCAMLib.scene.overlay import jump_slices, show_overlay
+from SegHiResCAMLib.scene.overlay import jump_slices, show_overlay, show_volume
 from SegHiResCAMLib.scene.picture import comparison_picture, gallery_picture, slice_picture_steps
 from SegHiResCAMLib.scene.save import save_scene
 from SegHiResCAMLib.scene.segments import Segment, add_segment, add_segmentation, segment_ids
@@ -34,7 +35,7 @@ def write_scene_files(
         SceneError: A file cannot be written.
     """
     first = explanations[0]
-    volume_node = add_volume(scene, volume.numpy()[0], volume.affine.numpy(), "Volume")
+    volume_node = add_volume(scene, volume.numpy()[0], volume.affine.numpy(), _name_of(volume))
     segmentation_node = _add_segments(scene, model, first, volume_node)
     heatmap_nodes = [
         add_heatmap(
@@ -47,7 +48,8 @@ def write_scene_files(
         )
         for explanation in explanations
     ]
-    show_overlay(scene, volume_node, heatmap_nodes[0], segmentation_node)
+    show_volume(scene, volume_node)  # what is there when the heat map is switched off
+    show_overlay(scene, volume_node, heatmap_nodes[0])
     jump_slices(scene, peak_position(heatmap_nodes[0]).position)
     ids = segment_ids(segmentation_node)
     shown = [] if first.segmentation is None else [ids[model.labels.index(first.label)]]
@@ -57,6 +59,12 @@ def write_scene_files(
         draw = comparison_picture if len(explanations) <= COLUMNS else gallery_picture
         draw(folder / COMPARISON, volume_node, heatmap_nodes, segmentation_node, segments=shown)
     save_scene(scene, folder / SCENE)
+
+
+def _name_of(volume: MetaTensor) -> str:
+    """What 3D Slicer calls a volume that it loads from this file."""
+    name = plain(Path(str(volume.meta.get("filename_or_obj", ""))).name)
+    return name.partition(".")[0] or "Volume"
 
 
 def _add_segments(scene: Any, model: SegmentationModel, explanation: Explanation, volume_node: Any) -> Any:

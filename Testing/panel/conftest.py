@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from harness.desktop import Desktop, panel_desktop
-from harness.views import main_window
+from harness.views import MainWindow, main_window
 from tiny_bundle import noise, write_tiny_bundle
 
 from SegHiResCAMLib.scene.headless import HeadlessApplication, headless_application
@@ -17,9 +17,20 @@ from SegHiResCAMLib.scene.volumes import add_volume
 
 
 @pytest.fixture(scope="session")
-def application() -> Iterator[HeadlessApplication]:
-    with headless_application() as application, main_window(application):
-        yield application
+def _started() -> Iterator[tuple[HeadlessApplication, MainWindow]]:
+    with headless_application() as application, main_window(application) as window:
+        yield application, window
+
+
+@pytest.fixture(scope="session")
+def application(_started: tuple[HeadlessApplication, MainWindow]) -> HeadlessApplication:
+    return _started[0]
+
+
+@pytest.fixture(scope="session")
+def window(_started: tuple[HeadlessApplication, MainWindow]) -> MainWindow:
+    """Its slice views, as they are drawn."""
+    return _started[1]
 
 
 @pytest.fixture(scope="module")

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import slicer
 from harness.desktop import Desktop
 
 
@@ -50,6 +52,14 @@ def choose(combo: Any, text: str) -> None:
     lines = [combo.itemText(index) for index in range(combo.count)]
     beginning = [line for line in lines if line.startswith(text)]
     combo.setCurrentIndex(lines.index(text if text in lines else beginning[0]))
+
+
+def point_at(scene: Any, ras: list[float]) -> None:
+    """Move the mouse to a place in the axial view, which shows it."""
+    red = scene.GetSingletonNode("Red", "vtkMRMLSliceNode")
+    red.JumpSliceByOffsetting(*ras)
+    xyz = np.linalg.inv(slicer.util.arrayFromVTKMatrix(red.GetXYToRAS())) @ [*ras, 1]
+    scene.GetFirstNodeByClass("vtkMRMLCrosshairNode").SetCursorPositionXYZ(xyz[:3].tolist(), red)
 
 
 def idle(desktop: Desktop, seconds: float = 600) -> None:

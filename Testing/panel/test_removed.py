@@ -109,7 +109,7 @@ def test_a_heat_map_whose_display_is_removed_gets_another(
     display = heatmaps[0].GetDisplayNode()
     assert display.GetLowerThreshold() == pytest.approx(0.5 * display.GetWindowLevelMax())
     legend = slicer.vtkSlicerColorLogic.GetColorLegendDisplayNode(heatmaps[0])
-    assert legend.GetTitleText() == "Seg-HiRes-Grad CAM\ntumour"
+    assert legend.GetTitleText() == "tumour\nlogits"
     assert composite_of(scene, "Red").GetForegroundVolumeID() == heatmaps[0].GetID()
 
 

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import slicer
+import vtk
 from a_record import a_record
 
 from SegHiResCAMLib.scene.errors import SceneError
@@ -126,11 +127,31 @@ def test_the_peak_is_where_the_affine_and_the_parent_transform_put_it(scene, aff
     np.testing.assert_allclose(peak.position, (moved @ affine @ [5, 2, 3, 1])[:3])
 
 
-def test_the_legend_names_method_and_segment_and_writes_any_magnitude(scene):
+def test_the_legend_names_segment_and_unit_and_writes_any_magnitude(scene):
     legend = slicer.vtkSlicerColorLogic.GetColorLegendDisplayNode(_add(scene, _map())[0])
-    assert legend.GetTitleText() == "Seg-HiRes-Grad CAM\nkidney"
+    assert legend.GetTitleText() == "kidney\nlogits"
     assert legend.GetLabelFormat() == "%.3g"
     assert legend.GetVisibility()
+
+
+def test_what_goes_with_the_volume_is_not_removed_again(scene, capfd):
+    """In the desktop, the subject hierarchy removes a volume's legend with it."""
+    node, _ = _add(scene, _map())
+    legend = slicer.vtkSlicerColorLogic.GetColorLegendDisplayNode(node)
+    calls = []
+
+    @vtk.calldata_type(vtk.VTK_OBJECT)
+    def with_it(_scene, _event, removed):
+        calls.append(removed)
+        if removed is node:
+            scene.RemoveNode(legend)
+
+    observer = scene.AddObserver(scene.NodeRemovedEvent, with_it)
+    remove_heatmap(node)
+    scene.RemoveObserver(observer)
+    assert calls.count(legend) == 1
+    assert legend.GetScene() is None
+    assert "Invalid scene" not in capfd.readouterr().err
 
 
 def test_a_removed_map_leaves_nothing_behind(scene):

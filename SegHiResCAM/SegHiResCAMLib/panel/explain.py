@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,7 @@ from slicer.i18n import tr as _
 
 from SegHiResCAMLib.panel.advanced import Advanced
 from SegHiResCAMLib.panel.layers import LayerTable
+from SegHiResCAMLib.panel.parameters import POINTS
 from SegHiResCAMLib.panel.pixel_sets import chosen_region, drawn_segment, refresh_pixel_set
 from SegHiResCAMLib.panel.question import question_of
 from SegHiResCAMLib.panel.reasons import why_not_explain
@@ -23,8 +25,10 @@ from SegHiResCAMLib.records.regions import Region
 from SegHiResCAMLib.records.wording import contrast_words
 from SegHiResCAMLib.scene.errors import SceneError
 from SegHiResCAMLib.scene.heatmap import explanation_of, peak_position, remove_heatmap
+from SegHiResCAMLib.scene.markers import mark_point
 from SegHiResCAMLib.scene.overlay import jump_slices
 from SegHiResCAMLib.scene.places import mouse_position, points_at, start_placing
+from SegHiResCAMLib.scene.volumes import Array
 
 if TYPE_CHECKING:
     from slicer import vtkMRMLScalarVolumeNode
@@ -50,7 +54,7 @@ class ExplainSection:
             "currentIndexChanged(int)", lambda _index: self._choose("compareWith", ui.compareSelector)
         )
         for selector in (ui.pointsSelector, ui.roiSelector):
-            selector.connect("nodeAddedByUser(vtkMRMLNode*)", start_placing)
+            selector.connect("nodeAddedByUser(vtkMRMLNode*)", self._place)
 
     def refresh(self) -> None:
         """Show the choices, and say what is missing."""
@@ -98,7 +102,11 @@ class ExplainSection:
             state.work.say(reason or _("Point at a place in a slice view."))
             return
         region = points_at(state.parameters.inputVolume, [point])
-        self._start(self._question(state.parameters.method, region), self._live_explained)
+        asked = time.monotonic()
+        self._start(
+            self._question(state.parameters.method, region),
+            lambda heatmap: self._live_explained(heatmap, point, time.monotonic() - asked),
+        )
 
     def _clicked(self) -> None:
         state = self._state
@@ -140,8 +148,10 @@ class ExplainSection:
         self._state.choices.compareViews = True
         self._say(heatmap)
 
-    def _live_explained(self, heatmap: vtkMRMLScalarVolumeNode) -> None:
+    def _live_explained(self, heatmap: vtkMRMLScalarVolumeNode, point: Array, seconds: float) -> None:
         scene = slicer.mrmlScene
+        if self._state.parameters is not None and self._state.parameters.live:
+            mark_point(scene, point, _("{seconds} s").format(seconds=f"{seconds:.1f}"))
         before = [scene.GetNthNodeByClass(index, "vtkMRMLScalarVolumeNode") for index in
                   range(scene.GetNumberOfNodesByClass("vtkMRMLScalarVolumeNode"))]  # fmt: skip
         heatmap.SetName(f"{heatmap.GetName()}, point")
@@ -172,6 +182,11 @@ class ExplainSection:
                 units=record.units.replace("share of", "of"),
             )
         )
+
+    def _place(self, node: Any) -> None:
+        """Let the user place a box or the centre of a sphere with the next click, and points with every one until Esc."""
+        parameters = self._state.parameters
+        start_placing(node, several=parameters is not None and parameters.pixelSet == POINTS)
 
     def _choose(self, parameter: str, selector: Any) -> None:
         if self._state.parameters is not None:

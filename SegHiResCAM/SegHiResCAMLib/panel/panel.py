@@ -13,22 +13,26 @@ import slicer
 import vtk
 from slicer.util import VTKObservationMixin
 
+from SegHiResCAMLib.panel.adoption import adopt_shown, choose_model_of
 from SegHiResCAMLib.panel.compute_on import ComputeOn
 from SegHiResCAMLib.panel.explain import ExplainSection
 from SegHiResCAMLib.panel.export import ExportSection
 from SegHiResCAMLib.panel.input import InputSection
+from SegHiResCAMLib.panel.markers import Markers
 from SegHiResCAMLib.panel.read import ReadSection
 from SegHiResCAMLib.panel.segment import SegmentSection
 from SegHiResCAMLib.panel.set_up import SetUpSection
 from SegHiResCAMLib.panel.state import State
 from SegHiResCAMLib.panel.work import Work
 from SegHiResCAMLib.provenance import METHOD
+from SegHiResCAMLib.scene.opened_file import adopt_opened_files
+from SegHiResCAMLib.scene.overlay import hide_overlay
 from SegHiResCAMLib.scene.removal import belongings, remove_nodes
 
 if TYPE_CHECKING:
     from slicer import vtkMRMLScene
 
-LIVE_KEY = "E"
+LIVE_KEY, END_KEY = "E", "Esc"
 
 
 class Panel(VTKObservationMixin):  # type: ignore[misc]
@@ -50,11 +54,13 @@ class Panel(VTKObservationMixin):  # type: ignore[misc]
         self.input = InputSection(self.state)
         self.explain = ExplainSection(self.state)
         self.read = ReadSection(self.state)
+        self.markers = Markers(self.state)
         self.sections: list[Any] = [
             self.input,
             SegmentSection(self.state),
             ComputeOn(self.state, self._installed),
             self.explain,
+            self.markers,
             self.read,
             ExportSection(self.state),
         ]
@@ -62,9 +68,13 @@ class Panel(VTKObservationMixin):  # type: ignore[misc]
         self.widget.layout().insertWidget(0, self.set_up.widget)
         self._gui: Any = None
         self._refreshing = False
+        self._opened: set[str] = set()  # volumes whose files were looked at
         self._live = qt.QShortcut(slicer.util.mainWindow() or self.widget)
         self._live.setKey(qt.QKeySequence(LIVE_KEY))
         self._live.connect("activated()", self.explain.explain_under_mouse)
+        self._end_live = qt.QShortcut(slicer.util.mainWindow() or self.widget)
+        self._end_live.setKey(qt.QKeySequence(END_KEY))
+        self._end_live.connect("activated()", self._leave_live)
         for event, react in (
             (slicer.mrmlScene.StartCloseEvent, lambda *_: self._follow(None)),
             (slicer.mrmlScene.EndCloseEvent, lambda *_: self._scene_changed()),
@@ -76,22 +86,36 @@ class Panel(VTKObservationMixin):  # type: ignore[misc]
         self.enter()
 
     def enter(self) -> None:
-        """Follow the scene's parameter node."""
+        """Follow the scene's parameter node, and begin with what its views show."""
         self.input.look_again()
+        adopt_opened_files(slicer.mrmlScene, self._opened)
+        adopted = adopt_shown(self.state, slicer.mrmlScene)
         self._follow(self.state.logic.getParameterNode())
+        self._watch_layout()
+        if adopted is not None:
+            choose_model_of(self.state, adopted)
         if self.set_up.is_needed:
             self.set_up.refresh()
 
     def exit(self) -> None:
-        """Stop following it; jobs go on."""
+        """Stop following it; jobs go on, and so does the overlay, but in the Segment Editor, where segments are drawn with their fills."""
         self._follow(None)
+        self.markers.leave()
+        qt.QTimer.singleShot(0, self._make_room)
+
+    def _make_room(self) -> None:
+        if slicer.util.mainWindow() is not None and slicer.util.selectedModule() == "SegmentEditor":
+            hide_overlay(slicer.mrmlScene)
+            self.read.views.forget()
 
     def cleanup(self) -> None:
         """Let go of everything."""
         self.state.work.stop()
+        self.read.views.close()
         self.set_up.close()
         self._follow(None)
         self._live.deleteLater()
+        self._end_live.deleteLater()
         self.removeObservers()
 
     def _follow(self, parameters: Any) -> None:
@@ -99,22 +123,41 @@ class Panel(VTKObservationMixin):  # type: ignore[misc]
             self.state.parameters.disconnectGui(self._gui)
             self.removeObserver(self.state.parameters.parameterNode, vtk.vtkCommand.ModifiedEvent, self._refresh)
         self.state.parameters = parameters
-        self._live.enabled = False  # other modules have the key for themselves
+        self._live.enabled = self._end_live.enabled = False  # other modules have the keys for themselves
         if parameters is not None:
             self._gui = parameters.connectGui(self.ui)
             self.addObserver(parameters.parameterNode, vtk.vtkCommand.ModifiedEvent, self._refresh)
             self._refresh()
 
+    def _leave_live(self) -> None:
+        if self.state.parameters is not None:
+            self.state.parameters.live = False
+
+    def _watch_layout(self) -> None:
+        """Follow the layout of the views, whoever changes it."""
+        layout = slicer.mrmlScene.GetFirstNodeByClass("vtkMRMLLayoutNode")
+        if layout is not None and not self.hasObserver(layout, vtk.vtkCommand.ModifiedEvent, self._layout_changed):
+            self.addObserver(layout, vtk.vtkCommand.ModifiedEvent, self._layout_changed)
+        self._layout_changed()
+
+    def _layout_changed(self, _caller: Any = None, _event: Any = None) -> None:
+        self.read.views.layout_changed()
+
     def _scene_changed(self) -> None:
-        self.read.forget()
+        self._opened.clear()
+        self.read.views.forget()
         if getattr(self.parent, "isEntered", False):
             self.enter()
 
     @vtk.calldata_type(vtk.VTK_OBJECT)  # type: ignore[untyped-decorator]
     def _node_added(self, _scene: Any, _event: Any, node: Any) -> None:
-        parameters = self.state.parameters
-        if parameters is not None and parameters.inputVolume is None and node.IsA("vtkMRMLScalarVolumeNode"):
-            qt.QTimer.singleShot(0, self._refresh)  # whoever adds it is not done with it yet
+        if self.state.parameters is not None and node.IsA("vtkMRMLScalarVolumeNode"):
+            qt.QTimer.singleShot(0, self._volume_added)  # whoever adds it is not done with it yet
+
+    def _volume_added(self) -> None:
+        if self.state.parameters is not None:
+            adopt_opened_files(slicer.mrmlScene, self._opened)
+            self._refresh()
 
     @vtk.calldata_type(vtk.VTK_OBJECT)  # type: ignore[untyped-decorator]
     def _node_removed(self, scene: vtkMRMLScene, _event: Any, node: Any) -> None:
@@ -126,7 +169,7 @@ class Panel(VTKObservationMixin):  # type: ignore[misc]
     def _tidy(self, scene: vtkMRMLScene, left: list[Any]) -> None:
         """Remove what a heat map has left behind, and show nothing of it any more, whichever module is open."""
         remove_nodes(scene, left)
-        self.read.let_go(self.state.choices)
+        self.read.views.let_go(self.state.choices)
         self._refresh()
 
     def _installed(self) -> None:
@@ -146,7 +189,7 @@ class Panel(VTKObservationMixin):  # type: ignore[misc]
                     section.refresh()
         finally:
             self._refreshing = False
-        self._live.enabled = self.state.parameters.live
+        self._live.enabled = self._end_live.enabled = self.state.parameters.live
         self.set_up.widget.visible = not self.state.logic.computesOn
         self.ui.progressBar.visible = bool(self.state.work.name)
         if self.state.work.failed == "engine-missing" and not self.set_up.is_busy:

@@ -6,16 +6,17 @@ fraction of the range is hidden.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-import slicer
 
-from SegHiResCAMLib.scene.heatmap import LOWER_FRACTION, restore_display, set_display_range
+from SegHiResCAMLib.scene.heatmap import LOWER_FRACTION, range_end, restore_display, set_display_range
+from SegHiResCAMLib.scene.legend import legend_of, set_legend
 
 if TYPE_CHECKING:
-    from slicer import vtkMRMLColorTableNode, vtkMRMLScalarVolumeNode, vtkMRMLScene
+    from slicer import vtkMRMLColorTableNode, vtkMRMLScalarVolumeNode, vtkMRMLScene, vtkMRMLSliceNode
 
 COLORS = {
     "Inferno": "vtkMRMLColorTableNodeFileInferno.txt",
@@ -55,8 +56,10 @@ class Appearance:
     legend: bool = True
 
 
-def apply_appearance(node: vtkMRMLScalarVolumeNode, look: Appearance) -> None:
-    """Make a heat map's node look as chosen, in all views at once."""
+def apply_appearance(
+    node: vtkMRMLScalarVolumeNode, look: Appearance, views: Iterable[vtkMRMLSliceNode] | None = None
+) -> None:
+    """Make a heat map's node look as chosen, in all views at once; `views` are those that show its legend, None for all."""
     restore_display(node)
     display = node.GetDisplayNode()
     modified = display.StartModify()
@@ -64,16 +67,38 @@ def apply_appearance(node: vtkMRMLScalarVolumeNode, look: Appearance) -> None:
         table = _diverging_table(node.GetScene(), look.lower_fraction)
         display.SetAndObserveColorNodeID(table.GetID())
         display.AutoWindowLevelOff()
-        display.SetWindowLevelMinMax(-look.upper, look.upper)
+        display.SetWindowLevelMinMax(-range_end(look.upper), range_end(look.upper))
         display.ApplyThresholdOff()  # a threshold cannot hide the middle; the table's transparent entries do
     else:
         display.SetAndObserveColorNodeID(COLORS[look.colors])
         set_display_range(node, look.upper, look.lower_fraction)
     display.SetInterpolate(look.interpolate)
     display.EndModify(modified)
-    legend = slicer.vtkSlicerColorLogic.GetColorLegendDisplayNode(node)
-    if legend is not None:
-        legend.SetVisibility(look.legend)
+    set_legend(node, visible=look.legend, views=views)
+
+
+def appearance_of(node: vtkMRMLScalarVolumeNode) -> Appearance:
+    """How a heat map looks now, as far as the choices say it."""
+    display = node.GetDisplayNode()
+    table, upper = display.GetColorNode(), display.GetWindowLevelMax()
+    signed = table is not None and table.GetName() == DIVERGING
+    names = {node_id: name for name, node_id in COLORS.items()}
+    legend = legend_of(node)
+    hidden = display.GetLowerThreshold() / upper if display.GetApplyThreshold() and upper > 0 else 0.0
+    return Appearance(
+        upper=upper,
+        colors=names.get(display.GetColorNodeID(), "Inferno"),
+        lower_fraction=_hidden_by(table) if signed else min(max(hidden, 0.0), 1.0),
+        signed=signed,
+        interpolate=bool(display.GetInterpolate()),
+        legend=legend is not None and bool(legend.GetVisibility()),
+    )
+
+
+def _hidden_by(table: vtkMRMLColorTableNode) -> float:
+    """The fraction that `_diverging_table` hides, as well as its entries tell it."""
+    clear = [entry for entry in range(_ENTRIES) if table.GetLookupTable().GetTableValue(entry)[3] == 0]
+    return len(clear) / (_ENTRIES - 1)
 
 
 def _diverging_table(scene: vtkMRMLScene, hidden: float) -> vtkMRMLColorTableNode:

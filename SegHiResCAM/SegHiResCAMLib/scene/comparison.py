@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,6 +10,7 @@ import slicer
 
 from SegHiResCAMLib.scene.errors import SceneError
 from SegHiResCAMLib.scene.heatmap import peak_position
+from SegHiResCAMLib.scene.view_layers import ViewLayers, set_layers
 from SegHiResCAMLib.scene.volumes import Array
 
 if TYPE_CHECKING:
@@ -25,6 +26,10 @@ LAYOUT = 5391  # MRML's own layouts are numbered below 500
 VIEWS = {"SegHiResCAM-A": "Axial", "SegHiResCAM-B": "Axial", "SegHiResCAM-C": "Coronal", "SegHiResCAM-D": "Coronal"}
 """Slice views, row by row, and how they cut; the left column shows the first map, the right one the second."""
 
+LEGEND_VIEWS = tuple(VIEWS)[:2]
+"""Of each column, the one view that shows its map's legend."""
+
+_GREY = (140 / 255, 140 / 255, 140 / 255)
 _GROUP = 61  # views are linked within a group
 _BEFORE = "SegHiResCAM.layoutBefore"
 _PLACED = "SegHiResCAM.placedFor"  # attribute of a view: the volume that it was last moved to
@@ -49,7 +54,7 @@ def show_comparison(
 ) -> None:
     """Arrange the views, and show a map in each column over the volume.
 
-    3D Slicer makes the views when the layout asks for them; call this again when it has, which changes nothing else.
+    3D Slicer makes the views when the layout asks for them; call this again when it has laid them out. Afterwards the views are the user's.
 
     Args:
         scene: The vtkMRMLScene.
@@ -64,7 +69,8 @@ def show_comparison(
     if layout is None:
         message = "There are no views to arrange. Open 3D Slicer's main window."
         raise SceneError(message)
-    if layout.GetViewArrangement() != LAYOUT:
+    arranged = is_side_by_side(scene)
+    if not arranged:
         layout.SetAttribute(_BEFORE, str(layout.GetViewArrangement()))
         offer_layout(scene)
         layout.SetViewArrangement(LAYOUT)
@@ -73,14 +79,45 @@ def show_comparison(
         if view is None:
             continue
         if view.GetAttribute(_PLACED) != volume.GetID():
-            view.SetAttribute(_PLACED, volume.GetID())
             _place(scene.GetSingletonNode(name, "vtkMRMLSliceNode"), volume, peak_position(heatmaps[0]).position)
+            if arranged:  # 3D Slicer itself moves a view once more when it is first laid out
+                view.SetAttribute(_PLACED, volume.GetID())
         view.SetLinkedControl(True)
         view.SetHotLinkedControl(True)
-        view.SetBackgroundVolumeID(volume.GetID())
-        view.SetForegroundVolumeID(heatmaps[index % 2].GetID())
-        view.SetForegroundOpacity(opacity)
-        view.SetCompositing(slicer.vtkMRMLSliceCompositeNode.Alpha)
+        set_layers(view, ViewLayers(volume.GetID(), heatmaps[index % 2].GetID(), opacity))
+
+
+def prepare_comparison(scene: vtkMRMLScene) -> bool:
+    """Add one of the views that are not there yet, so that the first comparison need not wait for all of them.
+
+    Returns:
+        Whether there was one to add: 3D Slicer takes about a third of a second to make it.
+    """
+    missing = [name for name in VIEWS if scene.GetSingletonNode(name, "vtkMRMLSliceNode") is None]
+    if not missing or _layout(scene) is None:
+        return False
+    node: vtkMRMLSliceNode = scene.CreateNodeByClass("vtkMRMLSliceNode")
+    node.UnRegister(None)
+    node.SetLayoutName(missing[0])
+    node.SetName(missing[0])
+    node.SetOrientation(VIEWS[missing[0]])
+    node.SetLayoutLabel(missing[0][-1])
+    node.SetLayoutColor(*_GREY)
+    node.SetViewGroup(_GROUP)
+    scene.AddNode(node)
+    return True
+
+
+def is_side_by_side(scene: vtkMRMLScene) -> bool:
+    """Whether the views are arranged for a comparison now."""
+    layout = _layout(scene)
+    return layout is not None and layout.GetViewArrangement() == LAYOUT
+
+
+def comparison_views(scene: vtkMRMLScene, names: Iterable[str] = VIEWS) -> list[vtkMRMLSliceNode]:
+    """The slice nodes of some of the views, as far as they are there."""
+    nodes = [scene.GetSingletonNode(name, "vtkMRMLSliceNode") for name in names]
+    return [node for node in nodes if node is not None]
 
 
 def hide_comparison(scene: vtkMRMLScene) -> None:

@@ -35,6 +35,8 @@ COLOR_TABLES = ("Inferno", "Magma", "Plasma", "Viridis", "Cividis")
 SCENE_VERSION = "Slicer 5.10.0 34045"
 
 _SLICE_VIEWS = {"Red": "Axial", "Yellow": "Sagittal", "Green": "Coronal"}
+# Letter and colour of each view's bar, which Slicer takes from the scene that it opens: without them, its bars would stay grey.
+_BARS = {"Red": ("R", (243, 74, 51)), "Yellow": ("Y", (237, 213, 76)), "Green": ("G", (110, 176, 75))}
 
 
 @dataclass(frozen=True)
@@ -161,7 +163,11 @@ def _slice_view(
     logic.SetMRMLApplicationLogic(core)
     core.GetSliceLogics().AddItem(logic)
     logic.SetMRMLScene(scene)
-    logic.AddSliceNode(name).SetOrientation(orientation)
+    node = logic.AddSliceNode(name)
+    node.SetOrientation(orientation)
+    label, color = _BARS[name]
+    node.SetLayoutLabel(label)
+    node.SetLayoutColor(*(channel / 255 for channel in color))
     return logic
 
 

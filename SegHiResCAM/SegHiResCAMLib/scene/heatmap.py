@@ -19,6 +19,7 @@ from SegHiResCAMLib.records.explanation import ExplanationRecord
 from SegHiResCAMLib.records.files import explanation_line, read_explanation
 from SegHiResCAMLib.records.previous import record_of_texts
 from SegHiResCAMLib.scene.errors import SceneError
+from SegHiResCAMLib.scene.legend import add_legend
 from SegHiResCAMLib.scene.placement import place_beside
 from SegHiResCAMLib.scene.volumes import Array, image_of, set_image, to_world, volume_array
 
@@ -100,13 +101,21 @@ def add_heatmap(
     node.SetNodeReferenceID(INPUT_VOLUME, input_volume.GetID())
     if segmentation is not None:
         node.SetNodeReferenceID(SEGMENTATION, segmentation.GetID())
-    node.SetAttribute(METHOD, record.method)
-    node.SetAttribute(EXPLANATION, explanation_line(replace(record, maximum=prepared.maximum)))
     place_beside(scene, node, input_volume)
-    node.GetDisplayNode().SetAndObserveColorNodeID(INFERNO)
-    set_display_range(node, prepared.maximum or 1.0, lower_fraction)
-    _add_legend(node, record)
+    dress_heatmap(node, record, prepared.maximum, lower_fraction)
     return node
+
+
+def dress_heatmap(
+    node: vtkMRMLScalarVolumeNode, record: ExplanationRecord, maximum: float, lower_fraction: float = LOWER_FRACTION
+) -> None:
+    """Make a volume node the heat map of a record: attributes, colours up to its own maximum, legend."""
+    node.SetAttribute(METHOD, record.method)
+    node.SetAttribute(EXPLANATION, explanation_line(replace(record, maximum=maximum)))
+    node.CreateDefaultDisplayNodes()
+    node.GetDisplayNode().SetAndObserveColorNodeID(INFERNO)
+    set_display_range(node, maximum or 1.0, lower_fraction)
+    add_legend(node, record)
 
 
 def remove_heatmap(node: vtkMRMLScalarVolumeNode) -> None:
@@ -115,7 +124,7 @@ def remove_heatmap(node: vtkMRMLScalarVolumeNode) -> None:
     own = [node.GetNthDisplayNode(index) for index in range(node.GetNumberOfDisplayNodes())]
     # The volume first: a view that shows one without its display would make it another, which looks at every voxel.
     for one in [node, *own, node.GetNodeReference(MEASUREMENTS)]:
-        if one is not None:
+        if one is not None and one.GetScene() is scene:  # in the desktop, some go with the volume
             scene.RemoveNode(one)
 
 
@@ -133,7 +142,7 @@ def restore_display(node: vtkMRMLScalarVolumeNode) -> None:
             node.AddAndObserveDisplayNodeID(one.GetID())
     record = explanation_of(node)
     if record is not None:
-        _add_legend(node, record)
+        add_legend(node, record)
 
 
 def set_display_range(node: vtkMRMLScalarVolumeNode, upper: float, lower_fraction: float = LOWER_FRACTION) -> None:
@@ -143,10 +152,16 @@ def set_display_range(node: vtkMRMLScalarVolumeNode, upper: float, lower_fractio
     """
     display = node.GetDisplayNode()
     display.AutoWindowLevelOff()  # first, or it sets the range back to the data's percentiles
+    upper = range_end(upper)
     display.SetWindowLevelMinMax(0.0, upper)
     # The upper bound is explicit (the default would hide large values) and far off, so that rounding hides no peak.
     display.SetThreshold(lower_fraction * upper, max(upper, heatmap_maximum(node)) * 2)
     display.ApplyThresholdOn()
+
+
+def range_end(upper: float) -> float:
+    """The end of a range to five digits: scenes keep six of its middle, so that it comes back as it was, from exactly 0."""
+    return float(f"{upper:.5g}")
 
 
 def explanation_of(node: vtkMRMLScalarVolumeNode) -> ExplanationRecord | None:
@@ -167,6 +182,13 @@ def _read(line: str) -> ExplanationRecord | None:
         return read_explanation(line)
     except ValueError:
         return None
+
+
+def heatmaps_of(scene: vtkMRMLScene) -> list[vtkMRMLScalarVolumeNode]:
+    """Every heat map of the scene; companions are none."""
+    count = scene.GetNumberOfNodesByClass("vtkMRMLScalarVolumeNode")
+    nodes = [scene.GetNthNodeByClass(index, "vtkMRMLScalarVolumeNode") for index in range(count)]
+    return [node for node in nodes if node.GetAttribute(METHOD) and not node.GetHideFromEditors()]
 
 
 def heatmap_maximum(node: vtkMRMLScalarVolumeNode) -> float:
@@ -196,10 +218,3 @@ def _recorded_peak(node: vtkMRMLScalarVolumeNode, array: Array, affine: Array) -
     index = np.rint(np.linalg.solve(affine, [*record.peak_ras_mm, 1.0])[:3])
     inside = bool(((index >= 0) & (index < array.shape)).all())
     return index if inside and array[tuple(index.astype(int))] == np.float32(record.maximum) else None
-
-
-def _add_legend(node: vtkMRMLScalarVolumeNode, record: ExplanationRecord) -> None:
-    legend = slicer.vtkSlicerColorLogic.AddDefaultColorLegendDisplayNode(node)
-    legend.SetTitleText("\n".join(filter(None, [record.method, record.question.segment])))
-    legend.SetLabelFormat("%.3g")  # raw maps range from 1e-6 to 1e6
-    legend.SetVisibility(True)

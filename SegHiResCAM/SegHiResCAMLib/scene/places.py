@@ -77,10 +77,12 @@ def control_points(markups: vtkMRMLMarkupsFiducialNode) -> list[Array]:
     return points
 
 
-def start_placing(markups: vtkMRMLMarkupsFiducialNode) -> None:
-    """Let the next click in a view place a point of markups just made, which 3D Slicer has made the active ones by itself."""
+def start_placing(markups: vtkMRMLMarkupsFiducialNode, *, several: bool = False) -> None:
+    """Let the next click in a view, or all until Esc, place points of markups just made, which 3D Slicer has made the active ones by itself."""
     interaction = markups.GetScene().GetFirstNodeByClass("vtkMRMLInteractionNode")
-    if interaction is not None:
+    if interaction is not None and several:
+        interaction.SwitchToPersistentPlaceMode()
+    elif interaction is not None:
         interaction.SwitchToSinglePlaceMode()
 
 
@@ -90,9 +92,11 @@ def crosshair_position(scene: vtkMRMLScene) -> Array:
 
 
 def mouse_position(scene: vtkMRMLScene) -> Array | None:
-    """Where the mouse points in a slice view; None while it is over none."""
-    position = [0.0, 0.0, 0.0]
-    return np.array(position) if _crosshair(scene).GetCursorPositionRAS(position) else None
+    """Where the mouse points in a slice view; None while it is over none, as in a 3D view, where nobody sees which voxel it would be."""
+    crosshair, position = _crosshair(scene), [0.0, 0.0, 0.0]
+    if crosshair.GetCursorPositionXYZ([0.0, 0.0, 0.0]) is None:
+        return None
+    return np.array(position) if crosshair.GetCursorPositionRAS(position) else None
 
 
 def _crosshair(scene: vtkMRMLScene) -> vtkMRMLCrosshairNode:

@@ -1,16 +1,27 @@
-"""A heat map as a cloud in the 3D views: transparent up to the display threshold, denser towards the maximum."""
+"""A heat map as a cloud in the 3D views, inside the translucent surface of its segmentation.
+
+The cloud is transparent up to the display threshold, and denser towards the maximum. What the segmentation's display was before is kept in
+its attributes, as `overlay` does.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from SegHiResCAMLib.scene.appearance import Appearance
+from SegHiResCAMLib.scene.heatmap import SEGMENTATION
 
 if TYPE_CHECKING:
-    from slicer import vtkMRMLScalarVolumeNode, vtkMRMLVolumeRenderingDisplayNode
+    from slicer import vtkMRMLScalarVolumeNode, vtkMRMLSegmentationNode, vtkMRMLVolumeRenderingDisplayNode
 
 DENSEST = 0.35
 """Opacity of the maximum, over one unit of distance: what lies behind stays visible."""
+
+SURFACE_OPACITY = 0.25
+"""Of the segmentation around the cloud."""
+
+_SURFACE = "Closed surface"  # a segmentation's representation
+_SAVED = "SegHiResCAM.in3D."  # attributes that hold what the segmentation's display was before
 
 _STEPS = 16
 
@@ -46,14 +57,50 @@ def show_rendering(heatmap: vtkMRMLScalarVolumeNode, look: Appearance) -> vtkMRM
     opacity.AddPoint(hidden, 0.0)
     opacity.AddPoint(look.upper, DENSEST)
     display.SetVisibility(True)
+    segmentation = heatmap.GetNodeReference(SEGMENTATION)
+    if segmentation is not None:
+        _show_surface(segmentation)
     return display
+
+
+def is_rendered(heatmap: vtkMRMLScalarVolumeNode) -> bool:
+    """Whether a heat map is shown in 3D."""
+    display = _rendering_of(heatmap)
+    return display is not None and bool(display.GetVisibility())
 
 
 def hide_rendering(heatmap: vtkMRMLScalarVolumeNode) -> None:
     """Take it out of the 3D views; does nothing when it is in none."""
     display = _rendering_of(heatmap)
-    if display is not None:
-        display.SetVisibility(False)
+    if display is None or not display.GetVisibility():
+        return
+    display.SetVisibility(False)
+    segmentation = heatmap.GetNodeReference(SEGMENTATION)
+    if segmentation is not None:
+        _restore_surface(segmentation)
+
+
+def _show_surface(segmentation: vtkMRMLSegmentationNode) -> None:
+    segmentation.CreateDefaultDisplayNodes()
+    display = segmentation.GetDisplayNode()
+    if display.GetAttribute(_SAVED + "opacity") is not None:
+        return
+    if not segmentation.GetSegmentation().ContainsRepresentation(_SURFACE):
+        segmentation.CreateClosedSurfaceRepresentation()
+    display.SetAttribute(_SAVED + "opacity", repr(display.GetOpacity3D()))
+    display.SetAttribute(_SAVED + "visibility", str(int(display.GetVisibility3D())))
+    display.SetOpacity3D(SURFACE_OPACITY)
+    display.SetVisibility3D(True)
+
+
+def _restore_surface(segmentation: vtkMRMLSegmentationNode) -> None:
+    display = segmentation.GetDisplayNode()
+    if display is None or display.GetAttribute(_SAVED + "opacity") is None:
+        return
+    display.SetOpacity3D(float(display.GetAttribute(_SAVED + "opacity")))
+    display.SetVisibility3D(display.GetAttribute(_SAVED + "visibility") == "1")
+    for name in ("opacity", "visibility"):
+        display.RemoveAttribute(_SAVED + name)
 
 
 def _rendering_of(heatmap: vtkMRMLScalarVolumeNode) -> vtkMRMLVolumeRenderingDisplayNode | None:

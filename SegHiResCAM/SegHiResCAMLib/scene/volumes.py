@@ -125,6 +125,18 @@ def automatic_window(array: Array) -> tuple[float, float]:
     return float(lower + upper) / 2, float(upper - lower) or 1.0
 
 
+def show_soft_tissue(node: vtkMRMLScalarVolumeNode) -> None:
+    """Show a CT whose window 3D Slicer has chosen, from its table to metal, with that for soft tissue; leaves all other volumes alone."""
+    node.CreateDefaultDisplayNodes()
+    display = node.GetDisplayNode()
+    if node.GetImageData() is None or not display.GetAutoWindowLevel():
+        return
+    if node.GetImageData().GetScalarRange()[0] < _AIR:
+        level, width = SOFT_TISSUE
+        display.AutoWindowLevelOff()
+        display.SetWindowLevel(width, level)
+
+
 def fill_volume(node: vtkMRMLScalarVolumeNode, array: Array, affine: Array) -> None:
     """Put (i, j, k) voxels and their affine into any volume node, a label map's too."""
     set_image(node, image_of(array), affine)
