@@ -6,7 +6,7 @@ import torch
 
 from SegHiResCAMLib.engine.cam.leaf import Target
 from SegHiResCAMLib.engine.cam.methods import Method
-from SegHiResCAMLib.engine.cam.passes import Question
+from SegHiResCAMLib.engine.cam.passes import ScoreQuestion
 from SegHiResCAMLib.engine.cam.stitched import StitchedMap, stitched_maps
 from SegHiResCAMLib.engine.inference.memory import Workplace
 from SegHiResCAMLib.engine.inference.windows import Windows
@@ -26,6 +26,6 @@ def stitched_map(
     progress: Progress = silent,
 ) -> StitchedMap:
     """The map of one class at one layer; `batch` windows are computed at once, as many as fit for None."""
-    workplace, question = Workplace(network, torch.device("cpu"), batch), Question(Target(class_index), pixel_set)
+    workplace, question = Workplace(network, torch.device("cpu"), batch), ScoreQuestion(Target(class_index), pixel_set)
     ((found,),) = stitched_maps(workplace, images, [question], [layer], method, windows, progress=progress)
     return found

@@ -12,7 +12,7 @@ from peers import import_grad_cam, import_m3d_cam
 
 from SegHiResCAMLib.engine.cam.leaf import Target
 from SegHiResCAMLib.engine.cam.methods import METHODS
-from SegHiResCAMLib.engine.cam.passes import Question
+from SegHiResCAMLib.engine.cam.passes import ScoreQuestion
 from SegHiResCAMLib.engine.cam.stitched import stitched_maps
 from SegHiResCAMLib.engine.inference.memory import Workplace
 from SegHiResCAMLib.engine.inference.windows import Windows, plan_windows
@@ -87,7 +87,7 @@ def ours(
     network: torch.nn.Module, images: torch.Tensor, segment: torch.Tensor, windows: Windows, case: Case, segments: int
 ) -> object:
     """Maps of as many classes on the same positions."""
-    questions = [Question(Target(number), segment) for number in range(segments)]
+    questions = [ScoreQuestion(Target(number), segment) for number in range(segments)]
     workplace = Workplace(network, torch.device("cpu"), case.batch)
     return stitched_maps(workplace, images, questions, [case.layer], HIRES, windows, progress=silent)
 
