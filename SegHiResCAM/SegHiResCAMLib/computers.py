@@ -208,11 +208,10 @@ class OtherComputer:
         records = [result.answer.record, *result.answer.further]
         labels = result.arrays.get("labels")
         found = None if labels is None else _segmentation(labels, volume, question.axis)
-        names = (numbered(name, len(records)) for name in ("signed_map", "explained"))
-        return [
-            _explanation(request, record, result.arrays[signed_map], result.arrays.get(explained), found)
-            for record, signed_map, explained in zip(records, *names, strict=True)
-        ]
+        kinds = ("signed_map", "explained", "deviation")
+        names = zip(*(numbered(name, len(records)) for name in kinds), strict=True)
+        arrays = ({kind: result.arrays.get(name) for kind, name in zip(kinds, row, strict=True)} for row in names)
+        return [_explanation(request, *one, found) for one in zip(records, arrays, strict=True)]
 
     def _ask(self, request: Task, progress: Progress) -> Result:
         answer = self._client.wait(self._client.submit(request), lambda event: progress(event.fraction, event.text))
@@ -267,18 +266,20 @@ def _segmentation(labels: Any, volume: MetaTensor, axis: Axis) -> Segmentation:
 
 
 def _explanation(
-    request: ExplainRequest, record: ExplanationRecord, signed_map: Any, explained: Any, found: Segmentation | None
+    request: ExplainRequest, record: ExplanationRecord, arrays: dict[str, Any], found: Segmentation | None
 ) -> Explanation:
+    maps = {kind: None if one is None else _on_grid_of(request.volume, one) for kind, one in arrays.items()}
     names = {one.name for one in fields(record)}
     same: dict[str, Any] = {one.name: getattr(record, one.name) for one in fields(Explanation) if one.name in names}
     other = {
-        "signed_map": _on_grid_of(request.volume, signed_map),
+        "signed_map": maps["signed_map"],
+        "deviation": maps["deviation"],
         "segmentation": found,
         "label": request.model.label(record.question.segment),
         "score": math.nan if record.score is None else record.score,
         "timings": dict(record.timings_s),
         "findings": _with_reading(record.findings, request),
-        "chosen": None if explained is None else _on_grid_of(request.volume, explained),
+        "chosen": maps["explained"],
         "versions": dict(record.versions),
     }
     return Explanation(**(same | other))

@@ -26,6 +26,7 @@ from SegHiResCAMLib.records.explain_job import EVERY, OWN_REGIONS, ExplainJob
 from SegHiResCAMLib.records.explanation import ExplanationRecord
 from SegHiResCAMLib.results import (
     AGREEMENT,
+    DEVIATION,
     DICOM,
     MISTAKES,
     NIFTI,
@@ -102,7 +103,7 @@ def run_job(
     beside = [None if job.mask is None else job.mask.path, region_file, job.reference, job.dicom]
     inputs = [*job.volumes, job.model, opened.source, *filter(None, beside)]
     more = [NIFTI, NIFTI_LABELS] * job.nifti + [REGIONS] * (job.regions is not None)
-    more += [AGREEMENT, MISTAKES] * (job.reference is not None)
+    more += [AGREEMENT, MISTAKES] * (job.reference is not None) + [DEVIATION] * bool(job.question.smooth)
     with closing(begin_result(folder, names, inputs, more=more)) as result:
         request = _request(job, opened, part(progress, 0.0, 0.04))
         drawn = None if region_file is None else read_regions(region_file, part(progress, 0.04, 0.05))

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from SegHiResCAMLib.engine.models import SegmentationModel
 
 HEATMAP, SEGMENTATION, OVERLAY, COMPARISON = "heatmap.nrrd", "segmentation.seg.nrrd", "overlay.png", "comparison.png"
+DEVIATION = "heatmap-sd.nrrd"
 NIFTI, NIFTI_LABELS = "heatmap.nii.gz", "segmentation.nii.gz"
 REGIONS, AGREEMENT, MISTAKES = "regions.csv", "agreement.csv", "mistakes.csv"
 SCENE, DICOM = "scene.mrb", "dicom"
@@ -102,6 +103,8 @@ def write_explanation(
     first = explanations[0]
     records = [explanation.record() for explanation in explanations]
     write_volume(first.heatmap, folder / HEATMAP, header_of(records[0]))
+    if first.deviation is not None:
+        write_volume(first.deviation, folder / DEVIATION, header_of(records[0]))
     _write_segments(folder / SEGMENTATION, model, first.segmentation, first)
     if scene is not None:
         from SegHiResCAMLib.scene_files import write_scene_files

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from SegHiResCAMLib.plain_text import plain
 from SegHiResCAMLib.results import CHOSEN_COLOR, COMPARISON, OVERLAY, SCENE
-from SegHiResCAMLib.scene.heatmap import add_heatmap, peak_position
+from SegHiResCAMLib.scene.heatmap import add_deviation, add_heatmap, peak_position
 from SegHiResCAMLib.scene.overlay import jump_slices, show_overlay, show_volume
 from SegHiResCAMLib.scene.picture import comparison_picture, gallery_picture, slice_picture_steps
 from SegHiResCAMLib.scene.save import save_scene
 from SegHiResCAMLib.scene.segments import Segment, add_segment, add_segmentation, segment_ids
-from SegHiResCAMLib.scene.volumes import add_volume
+from SegHiResCAMLib.scene.volumes import add_volume, image_of
 from SegHiResCAMLib.turns import finish
 
 if TYPE_CHECKING:
@@ -48,6 +48,9 @@ def write_scene_files(
         )
         for explanation in explanations
     ]
+    for node, explanation in zip(heatmap_nodes, explanations, strict=True):
+        if explanation.deviation is not None:
+            add_deviation(node, image_of(explanation.deviation.numpy()[0]))
     show_volume(scene, volume_node)  # what is there when the heat map is switched off
     show_overlay(scene, volume_node, heatmap_nodes[0])
     jump_slices(scene, peak_position(heatmap_nodes[0]).position)

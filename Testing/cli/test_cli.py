@@ -20,6 +20,7 @@ from tiny_bundle import unet_weights, write_bundle
 from typer.testing import CliRunner
 
 from SegHiResCAMLib.cli import app
+from SegHiResCAMLib.engine.cam.methods import METHODS
 from SegHiResCAMLib.engine.images.volume import read_volume, write_volume
 from SegHiResCAMLib.nrrd import write_nrrd
 from SegHiResCAMLib.records.files import explanation_schema, read_explanation
@@ -267,7 +268,7 @@ def test_methods_are_compared_and_those_that_do_not_fit_are_told(model: Path, vo
     )  # fmt: skip
     assert code == 0, err
     methods = [one["method"] for one in json.loads(out)["compared_with"]]
-    assert len(methods) == len(set(methods)) == 12
+    assert len(methods) == len(set(methods)) == len(METHODS) - 2  # but itself and the one that is left out
     assert "Left out: seg-cam." in " ".join(err.split())
     assert (tmp_path / "all" / "comparison.png").exists()
 
@@ -290,6 +291,21 @@ def test_several_segments_each_get_their_folder_and_the_same_map_as_alone(
     assert np.allclose(alone, together, rtol=0, atol=1e-5 * float(alone.max()))
     assert np.allclose(nifti, together)
     assert np.allclose(nifti.affine, together.affine, atol=1e-4)
+
+
+def test_a_smooth_map_is_written_with_its_standard_deviation(model: Path, volume: Path, tmp_path: Path) -> None:
+    options = ["--smooth", 2, "--smooth-seed", 3, "--score-explained", "--json"]
+    code, out, err = run("explain", volume, "-m", model, "-s", "tumour", "-o", tmp_path / "why", *options)
+    assert code == 0, err
+    facts = json.loads(out)
+    assert (facts["question"]["smooth"], facts["question"]["smooth_seed"]) == (2, 3)
+    found = facts["score_explained"]
+    assert found["share"] == found["map_sum"] / found["score_change"]
+    assert "heatmap-sd.nrrd" in read_explanation((tmp_path / "why/explanation.json").read_text(encoding="utf-8")).files
+    spread, heatmap = (read_volume(tmp_path / "why" / name) for name in ("heatmap-sd.nrrd", "heatmap.nrrd"))
+    assert spread.shape == heatmap.shape
+    assert np.allclose(spread.affine, heatmap.affine)
+    assert 0 <= float(spread.min()) < float(spread.max())
 
 
 @pytest.mark.real_data

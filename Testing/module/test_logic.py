@@ -165,6 +165,22 @@ def test_an_export_has_the_map_its_segmentation_and_its_provenance(
         np.testing.assert_allclose(np.sort(read, axis=None), np.sort(values, axis=None), rtol=0, atol=0)
 
 
+def test_a_smooth_map_has_its_standard_deviation_beside_it_and_in_an_export(
+    logic: Any, a_volume: Any, a_model: str, tmp_path: Path
+) -> None:
+    heatmap = logic.explain(a_volume, a_model, "tumour", smooth=2)
+    deviation = heatmap.GetNodeReference("SegHiResCAM.deviation")
+    values, affine = volume_array(deviation)
+    assert np.array_equal(affine, volume_array(heatmap)[1])
+    assert values.min() >= 0 < values.max()
+    written = {file.name: file for file in logic.export(heatmap, tmp_path / "out")}
+    again = slicer.vtkMRMLScalarVolumeNode()
+    storage = slicer.vtkMRMLNRRDStorageNode()
+    storage.SetFileName(str(written["heatmap-sd.nrrd"]))
+    assert storage.ReadData(again)
+    np.testing.assert_array_equal(np.sort(volume_array(again)[0], axis=None), np.sort(values, axis=None))
+
+
 def test_an_export_that_nobody_waits_for_tells_how_far_it_is(
     logic: Any, a_volume: Any, a_model: str, tmp_path: Path
 ) -> None:

@@ -14,6 +14,7 @@ from SegHiResCAMLib.scene.heatmap import (
     INPUT_VOLUME,
     MEASUREMENTS,
     SEGMENTATION,
+    add_deviation,
     add_heatmap,
     explanation_of,
     peak_position,
@@ -21,7 +22,7 @@ from SegHiResCAMLib.scene.heatmap import (
     set_display_range,
 )
 from SegHiResCAMLib.scene.segments import Segment, add_segmentation
-from SegHiResCAMLib.scene.volumes import add_volume, volume_array
+from SegHiResCAMLib.scene.volumes import add_volume, image_of, volume_array
 
 SHAPE = (7, 6, 5)
 RECORD = a_record("Seg-HiRes-Grad CAM", "kidney", "kits-unet", score=12.5)
@@ -160,5 +161,21 @@ def test_a_removed_map_leaves_nothing_behind(scene):
     node = add_heatmap(scene, _map(), np.eye(4), RECORD, volume)
     table = scene.AddNewNodeByClass("vtkMRMLTableNode")
     node.SetNodeReferenceID(MEASUREMENTS, table.GetID())
+    add_deviation(node, image_of(_map()))
     remove_heatmap(node)
     assert scene.GetNumberOfNodes() == before
+
+
+def test_a_standard_deviation_lies_where_its_heat_map_does(scene):
+    affine = np.array([[0, -2.0, 0, 3], [1.5, 0, 0.2, 4], [0, 0, -4, 5], [0, 0, 0, 1]])
+    volume = add_volume(scene, np.zeros(SHAPE, np.float32), affine, "CT")
+    transform = scene.AddNewNodeByClass("vtkMRMLLinearTransformNode")
+    volume.SetAndObserveTransformNodeID(transform.GetID())
+    node = add_heatmap(scene, _map(), affine, RECORD, volume)
+    spread = np.random.default_rng(0).random(SHAPE, np.float32)
+    deviation = add_deviation(node, image_of(spread))
+    values, where = volume_array(deviation)
+    assert np.array_equal(values, spread)
+    assert np.array_equal(where, affine)
+    assert deviation.GetTransformNodeID() == transform.GetID()
+    assert deviation.GetName() == f"{node.GetName()}, standard deviation"

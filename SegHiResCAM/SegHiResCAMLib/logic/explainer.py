@@ -22,7 +22,7 @@ from SegHiResCAMLib.logic.images import voxels_of
 from SegHiResCAMLib.logic.job import ExplainerError, Job, Report
 from SegHiResCAMLib.records.question import Axis, Question, SegmentOptions
 from SegHiResCAMLib.scene.errors import SceneError
-from SegHiResCAMLib.scene.heatmap import MEASUREMENTS, add_heatmap, prepare_map
+from SegHiResCAMLib.scene.heatmap import MEASUREMENTS, add_deviation, add_heatmap, prepare_map
 from SegHiResCAMLib.scene.segments import (
     Segment,
     add_segmentation,
@@ -31,6 +31,7 @@ from SegHiResCAMLib.scene.segments import (
     set_model_of,
 )
 from SegHiResCAMLib.scene.table import add_measurements_table
+from SegHiResCAMLib.scene.volumes import image_of
 from SegHiResCAMLib.turns import Steps
 from SegHiResCAMLib.worker import protocol
 from SegHiResCAMLib.worker.client import Client
@@ -162,6 +163,8 @@ class Explainer:
             scene = _scene_of(volume)
             kept = segmentation if segmentation is not None and segmentation.GetScene() is scene else None
             node = add_heatmap(scene, image, np.array(voxels.affine), record, volume, segmentation=kept)
+            if "deviation" in result.arrays:
+                add_deviation(node, (yield lambda: image_of(result.arrays["deviation"])))
             if record.measurements is not None:
                 name = f"{node.GetName()}, measurements"
                 table = add_measurements_table(

@@ -19,6 +19,7 @@ from SegHiResCAMLib.provenance import header_of
 from SegHiResCAMLib.records.files import explanation_text
 from SegHiResCAMLib.scene.errors import SceneError
 from SegHiResCAMLib.scene.heatmap import (
+    DEVIATION,
     INPUT_VOLUME,
     MEASUREMENTS,
     SEGMENTATION,
@@ -74,7 +75,7 @@ def export_steps(
 ) -> Steps:
     """Write everything that belongs to a heat map, as a job does it.
 
-    The folder gets the heat map (its provenance in the header of a .nrrd), the signed map, the segmentation (.seg.nrrd), a picture of the
+    The folder gets the heat map (its provenance in the header of a .nrrd), the signed map, the standard deviation of a smooth map, the segmentation (.seg.nrrd), a picture of the
     slices through the peak, the measurements (.csv), and a JSON of provenance, diagnoses and measurements.
 
     Args:
@@ -121,7 +122,14 @@ class _Export:
         )
         self._rows = table_rows(table) if table is not None else None
         self._segments = segmentation_file(self._segmentation) if self._segmentation is not None else None
-        self._maps = (f"heatmap.{file_format}", f"signed-map.{file_format}")
+        signed, deviation = self._signed, heatmap.GetNodeReference(DEVIATION)
+        self._maps: dict[str, Callable[[], Any]] = {
+            f"heatmap.{file_format}": lambda: np.maximum(signed, 0),
+            f"signed-map.{file_format}": lambda: signed,
+        }
+        if deviation is not None and deviation.GetImageData() is not None:
+            spread = volume_array(deviation)[0]
+            self._maps[f"heatmap-sd.{file_format}"] = lambda: spread
         self._inputs = _files_of(heatmap.GetScene())
         self._result: ResultFolder | None = None
 
@@ -135,12 +143,10 @@ class _Export:
         names = [*self._maps, SEGMENTS_FILE, PICTURE_FILE, TABLE_FILE, FACTS]
         self._result = ResultFolder(self._folder, names, self._inputs, needed=self._signed.nbytes)
         with _messages(self._folder):
-            for index, (file, array) in enumerate(
-                zip(self._maps, (np.maximum(self._signed, 0), self._signed), strict=True)
-            ):
+            for index, (file, array) in enumerate(self._maps.items()):
                 FORMATS[self._format](
-                    self._beside / file, array, self._affine, self._header,
-                    written=lambda share, done=index, file=file: self._report(MAPS * (done + share) / 2, f"Writing {file}"),
+                    self._beside / file, array(), self._affine, self._header,
+                    written=lambda share, done=index, file=file: self._report(MAPS * (done + share) / len(self._maps), f"Writing {file}"),
                 )  # fmt: skip
 
     def segmentation_steps(self) -> Steps:

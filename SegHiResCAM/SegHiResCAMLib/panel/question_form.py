@@ -78,8 +78,13 @@ def _widget(one: Field[Any], hint: Any) -> tuple[str, Any, Callable[[], Any], Ca
     if hint is bool:
         check = qt.QCheckBox()
         return "toggled(bool)", check, lambda: check.checked, check.setChecked
+    if hint is int and one.metadata["limits"] is not None:
+        whole = qt.QSpinBox()
+        whole.setRange(*one.metadata["limits"])
+        return "valueChanged(int)", whole, lambda: whole.value, whole.setValue
     if hint is float and one.metadata["limits"] is not None:
         box = qt.QDoubleSpinBox()
+        box.setDecimals(3)
         box.setRange(*one.metadata["limits"])
         return "valueChanged(double)", box, lambda: box.value, box.setValue
     return None

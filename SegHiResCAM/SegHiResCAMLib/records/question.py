@@ -78,6 +78,19 @@ class Question(SegmentOptions):
         "Measure which share of the score the map's sum explains, at the cost of up to two forward passes; integrated maps always do.",
         HOW,
     )
+    smooth: int = _option(
+        0,
+        "Average the map over so many copies of the image with noise, and give its standard deviation, too; 0 for none.",
+        HOW,
+        (0, 100),
+    )
+    smooth_noise: float = _option(
+        0.1,
+        "Standard deviation of this noise, as a share of the image's range (1st to 99th percentile).",
+        HOW,
+        (0.001, 1.0),
+    )
+    smooth_seed: int = _option(0, "The same noise every time; another number gives other noise.", HOW, (0, 1_000_000))
     precision: Precision = _option("full", "mixed: a faster preview on a GPU, whose map differs a little.", WHERE)
     deterministic: bool = _option(
         False, "The same numbers bit for bit every time on this machine; may be slower.", WHERE

@@ -32,6 +32,7 @@ LOWER_FRACTION = 0.15
 INPUT_VOLUME = "SegHiResCAM.inputVolume"  # node reference roles
 SEGMENTATION = "SegHiResCAM.segmentation"
 MEASUREMENTS = "SegHiResCAM.measurements"
+DEVIATION = "SegHiResCAM.deviation"
 
 
 class Peak(NamedTuple):
@@ -118,12 +119,36 @@ def dress_heatmap(
     add_legend(node, record)
 
 
+def add_deviation(heatmap: vtkMRMLScalarVolumeNode, image: vtkImageData) -> vtkMRMLScalarVolumeNode:
+    """Add the standard deviation of a smooth heat map beside it, in its units and on its grid; it goes when the heat map goes.
+
+    Args:
+        heatmap: Of `add_heatmap`.
+        image: Of `image_of`.
+    """
+    scene = heatmap.GetScene()
+    node: vtkMRMLScalarVolumeNode = scene.AddNewNodeByClass(
+        "vtkMRMLScalarVolumeNode", f"{heatmap.GetName()}, standard deviation"
+    )
+    node.CreateDefaultDisplayNodes()
+    set_image(node, image, volume_array(heatmap)[1])
+    node.GetDisplayNode().SetAndObserveColorNodeID(INFERNO)
+    place_beside(scene, node, heatmap)
+    heatmap.SetNodeReferenceID(DEVIATION, node.GetID())
+    return node
+
+
 def remove_heatmap(node: vtkMRMLScalarVolumeNode) -> None:
-    """Remove a heat map from its scene with all that belongs to it alone: display, legend, table of measurements."""
-    scene = node.GetScene()
-    own = [node.GetNthDisplayNode(index) for index in range(node.GetNumberOfDisplayNodes())]
+    """Remove a heat map from its scene with all that belongs to it alone: display, legend, standard deviation, table of measurements."""
+    scene, deviation = node.GetScene(), node.GetNodeReference(DEVIATION)
+    own = [
+        one.GetNthDisplayNode(index)
+        for one in (node, deviation)
+        if one
+        for index in range(one.GetNumberOfDisplayNodes())
+    ]
     # The volume first: a view that shows one without its display would make it another, which looks at every voxel.
-    for one in [node, *own, node.GetNodeReference(MEASUREMENTS)]:
+    for one in [node, deviation, *own, node.GetNodeReference(MEASUREMENTS)]:
         if one is not None and one.GetScene() is scene:  # in the desktop, some go with the volume
             scene.RemoveNode(one)
 

@@ -148,6 +148,9 @@ def _arrays_of(explanations: Sequence[Explanation], *, whole: bool) -> Arrays:
     count = len(explanations)
     maps = (one.signed_map.numpy()[0].astype(np.float32, copy=False) for one in explanations)
     arrays = dict(zip(numbered("signed_map", count), maps, strict=True))
+    for name, one in zip(numbered("deviation", count), explanations, strict=True):
+        if one.deviation is not None:
+            arrays[name] = one.deviation.numpy()[0].astype(np.float32, copy=False)
     if whole:
         if explanations[0].segmentation is not None:
             arrays["labels"] = explanations[0].segmentation.labels.numpy()[0]

@@ -104,11 +104,11 @@ class SegmentVolume:
 
 @dataclass(frozen=True)
 class Explain:
-    """Explain a segment; answered by an `Explained`, with the array "signed_map". Points are in RAS millimetres.
+    """Explain a segment; answered by an `Explained`, with the array "signed_map", for smooth maps also "deviation". Points are in RAS millimetres.
 
     Attributes:
         reference: Label map in the model's values, for regions that are mistakes.
-        further: Segments that are explained in the same forward passes, with the arrays "signed_map_1" and so on.
+        further: Segments that are explained in the same forward passes, with the arrays "signed_map_1", "deviation_1" and so on.
         whole: Whether the answer has the model's segmentation, too ("labels"), and what was explained where that is not simply a predicted segment
             ("explained", "explained_1" and so on).
     """

@@ -107,5 +107,6 @@ def _array_names(request: Task) -> tuple[str, ...]:
         return ("labels",)
     if not isinstance(request, Explain):
         return ()
-    maps = numbered("signed_map", 1 + len(request.further))
-    return (*maps, "labels", *numbered("explained", len(maps))) if request.whole else maps
+    count = 1 + len(request.further)
+    maps = numbered("signed_map", count) + (numbered("deviation", count) if request.question.smooth else ())
+    return (*maps, "labels", *numbered("explained", count)) if request.whole else maps

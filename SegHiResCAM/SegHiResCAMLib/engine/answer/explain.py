@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 import torch
+from monai.data import MetaTensor
 
 from SegHiResCAMLib.engine.answer.diagnoses import Facts, diagnose, extent_of
 from SegHiResCAMLib.engine.answer.explanation import ExplainRequest, Explanation, voxels_of
@@ -28,6 +29,7 @@ from SegHiResCAMLib.engine.cam.leaf import Target, find_layer, true_name
 from SegHiResCAMLib.engine.cam.methods import Method, find_method
 from SegHiResCAMLib.engine.cam.positions import Placement, measure_placement
 from SegHiResCAMLib.engine.cam.refine import check_combination, refined
+from SegHiResCAMLib.engine.cam.smooth import Noise, smooth_maps
 from SegHiResCAMLib.engine.cam.stitched import StitchedMap, stitched_maps
 from SegHiResCAMLib.engine.images.findings import findings_of
 from SegHiResCAMLib.engine.inference.device import choose_device, repeatable, short_type
@@ -155,8 +157,9 @@ class _Setting:
     @property
     def is_final_at_once(self) -> bool:
         """Whether the logits of a window are the final ones of a whole image."""
-        one_window = len(self.windows.boxes) == 1
-        return one_window and not self.request.model.largest_component and self.request.question.precision == "full"
+        one_window, question = len(self.windows.boxes) == 1, self.request.question
+        exact = question.precision == "full" and not question.smooth
+        return one_window and exact and not self.request.model.largest_component
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -252,22 +255,34 @@ def _compute(
     request, model, question = setting.request, setting.request.model, setting.request.question
     with _timed(setting.timings, "explanation"), repeatable(question.deterministic):
         workplace = Workplace(model.network.to(setting.device), setting.device, None, question.deterministic)
-        maps = stitched_maps(
-            workplace,
-            stack,
-            [
-                passes.ScoreQuestion(target, pixel_set, None if isinstance(request.region, Rim) else model.activation)
-                for target, pixel_set in zip(setting.targets, pixel_sets, strict=True)
-            ],
-            [layer.name for layer in setting.layers],
-            setting.method,
-            setting.windows,
-            progress=progress,
-            placements=_placements(request, setting.layers, setting.windows, part(progress, 0.0, 0.0)),
-            reveal=revealed,
-            mixed=short_type(question.precision, setting.device),
-            score_change=is_measured(setting.method, question),
-        )
+        placements = _placements(request, setting.layers, setting.windows, part(progress, 0.0, 0.0))
+
+        activation = None if isinstance(request.region, Rim) else model.activation
+        questions = [
+            passes.ScoreQuestion(target, pixel_set, activation)
+            for target, pixel_set in zip(setting.targets, pixel_sets, strict=True)
+        ]
+
+        def compute(images: torch.Tensor, report: Progress) -> list[list[StitchedMap]]:
+            return stitched_maps(
+                workplace,
+                images,
+                questions,
+                [layer.name for layer in setting.layers],
+                setting.method,
+                setting.windows,
+                progress=report,
+                placements=placements,
+                reveal=revealed,
+                mixed=short_type(question.precision, setting.device),
+                score_change=is_measured(setting.method, question),
+            )
+
+        if question.smooth:
+            noise = Noise(question.smooth, question.smooth_noise, question.smooth_seed)
+            maps = smooth_maps(compute, stack, noise, progress)
+        else:
+            maps = compute(stack, progress)
     return maps, workplace
 
 
@@ -296,6 +311,7 @@ def _explanation(
     with _timed(setting.timings, "restoring"):
         values = from_stack(model, setting.prepared.image, setting.axis, combined)
         signed = restore(values, setting.prepared, "linear")
+        deviation = _deviation(setting, maps)
         voxels = None
         if not isinstance(region, PredictedSegment):
             places = from_stack(model, setting.prepared.image, setting.axis, pixel_set.bool().to(torch.uint8))
@@ -320,7 +336,18 @@ def _explanation(
         timings=setting.timings,
         findings=diagnose(_facts(setting, label, pixel_set, maps, combined, not_finite)) + notes,
         chosen=voxels,
+        deviation=deviation,
     )
+
+
+def _deviation(setting: _Setting, maps: Sequence[StitchedMap]) -> MetaTensor | None:
+    """The standard deviation of a smooth map on the volume's own grid; None for others, and for the maps of several layers."""
+    spread = maps[0].deviation
+    if spread is None or len(maps) > 1:
+        return None
+    _made_finite(spread)  # it is not where the map is not, which is reported
+    of_volume = from_stack(setting.request.model, setting.prepared.image, setting.axis, spread)
+    return restore(of_volume, setting.prepared, "linear")
 
 
 def _facts(

@@ -91,6 +91,8 @@ class Explanation:
 
     Attributes:
         signed_map: Raw map before ReLU (1, i, j, k), float32, on the volume's own grid, in `units`.
+        deviation: Of a smooth map, its standard deviation over the copies with noise, on the same grid; None for others, and for combined
+            layers.
         segmentation: The model's; None where the region did not need it and nobody asked for it.
         label: The label explained.
         question: What was asked of it; its region is the one that was explained.
@@ -134,6 +136,7 @@ class Explanation:
     findings: tuple[Finding, ...] = ()
     chosen: MetaTensor | None = None
     versions: dict[str, str] = field(default_factory=lambda: dict(VERSIONS))
+    deviation: MetaTensor | None = None
     regions: tuple[RegionShare, ...] = ()
     comparison: Comparison | None = None
 

@@ -42,6 +42,7 @@ class StitchedMap:
         sum: Of the raw map over the locations of the layer, in all windows.
         score_change: S(A) - S(A0), with A0 the layer's activations for the blurred image; None where it was not asked for.
         path_integral: How the method integrated, where it did.
+        deviation: Of a smooth map, its standard deviation over the copies with noise (B, *spatial); None for others.
     """
 
     values: torch.Tensor
@@ -54,6 +55,7 @@ class StitchedMap:
     sum: float = 0.0
     score_change: float | None = None
     path_integral: PathIntegral | None = None
+    deviation: torch.Tensor | None = None
 
 
 def stitched_maps(
