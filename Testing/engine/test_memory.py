@@ -10,6 +10,7 @@ from torch import nn
 
 from SegHiResCAMLib.engine.cam.methods import METHODS
 from SegHiResCAMLib.engine.errors import EngineError
+from SegHiResCAMLib.engine.inference import memory
 from SegHiResCAMLib.engine.inference.memory import UNKNOWN, Workplace, fitting, free_memory_of
 from SegHiResCAMLib.engine.inference.windows import plan_windows
 from SegHiResCAMLib.engine.models.model import WindowSettings
@@ -72,7 +73,7 @@ def test_a_device_without_room_for_one_window_falls_back_to_the_cpu_and_says_so(
     """`compute` refuses everything on the device, as a network on a full one would."""
     asked: list[tuple[int, str]] = []
 
-    def compute(chunk, device: torch.device) -> list[int]:
+    def compute(chunk, device: torch.device, _layout: torch.memory_format) -> list[int]:
         asked.append((len(chunk), device.type))
         if device.type != "cpu":
             raise ERRORS[0]
@@ -88,26 +89,62 @@ def test_a_device_without_room_for_one_window_falls_back_to_the_cpu_and_says_so(
 
 
 @pytest.mark.parametrize(
-    ("free", "cost", "expected"),
+    ("device", "free", "cost", "expected"),
     [
-        (10_000, [1000], 5),
-        (10_000, [100], 8),
-        (10_000, [9000], 1),
-        (None, [100], UNKNOWN),
-        (10_000, [], UNKNOWN),
-        (9, [0], 4),
+        *((device, 10_000, [1000], 5) for device in ("cpu", "cuda")),
+        *((device, 10_000, [100], 8) for device in ("cpu", "cuda")),
+        *((device, 10_000, [9000], 1) for device in ("cpu", "cuda")),
+        *((device, 9, [0], 4) for device in ("cpu", "cuda")),
+        ("cuda", None, [100], UNKNOWN),
+        ("mps", None, [], UNKNOWN),
+        ("cpu", 10_000, [], 1),
+        ("cuda", 2**36, [2**28], 8),
+        ("cpu", 2**36, [2**27], 2),
+        ("cpu", 2**36, [2**28], 1),
     ],
 )
-def test_half_of_the_free_memory_is_shared_out(free, cost, expected) -> None:
-    assert fitting(free, cost, 8) == expected
+def test_half_of_the_free_memory_is_shared_out_and_on_a_cpu_no_more_than_is_of_use(
+    device, free, cost, expected
+) -> None:
+    assert fitting(free, cost, 8, torch.device(device)) == expected
 
 
-def test_the_first_window_is_measured_and_then_as_many_as_fit_go_together() -> None:
-    network = Cramped(100, ERRORS[0]).double().eval()
-    found = explained(network, None, 20)
-    assert network.batches[0] == 1
-    assert network.batches[1] == 8  # tiny images: the most there are
-    assert close(found, explained(network, 1, 20))
+class Clocked(Cramped):
+    """A network that moves the clock on for each batch and for each window, so that larger batches pay off or do not."""
+
+    def __init__(self, patch: pytest.MonkeyPatch, per_batch: float, per_window: float) -> None:
+        super().__init__(100, ERRORS[0])
+        self.prices, self.now = (per_batch, per_window), 0.0
+        patch.setattr(memory, "perf_counter", lambda: self.now)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        self.now += self.prices[0] + self.prices[1] * len(images)
+        return super().forward(images)
+
+
+def test_batches_grow_on_a_cpu_where_each_has_a_price(monkeypatch) -> None:
+    network = Clocked(monkeypatch, 1.0, 0.0).double().eval()
+    found = explained(network, None, 40)
+    assert network.batches[:5] == [1, 1, 2, 4, 8]  # tiny images: memory has room for all
+    assert network.batches[-1] == 8
+    assert close(found, explained(network, 1, 40))
+
+
+def test_windows_stay_alone_on_a_cpu_where_batches_gain_nothing(monkeypatch) -> None:
+    network = Clocked(monkeypatch, 0.0, 1.0).double().eval()
+    explained(network, None, 12)
+    assert network.batches[:3] == [1, 1, 2]
+    assert set(network.batches[3:]) == {1}
+
+
+def test_a_second_walk_keeps_the_batches_of_the_first(monkeypatch) -> None:
+    network = Clocked(monkeypatch, 1.0, 0.0).double().eval()
+    images = torch.randn(24, 1, 8, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    stitched_map(
+        network, images, torch.ones(24, 8, 8), 1, "features", METHODS["seg-grad-cam"],
+        plan_windows((8, 8), WindowSettings()), batch=None,
+    )  # fmt: skip
+    assert network.batches == [1, 1, 2, 4, 8, 8, 8, 8, 8]
 
 
 def test_free_memory_is_some_but_not_more_than_there_is() -> None:
@@ -119,5 +156,5 @@ def test_a_steady_workplace_takes_the_same_batches_every_time() -> None:
     taken = []
     for _ in range(2):
         workplace = Workplace(nn.Conv2d(1, 1, 1), CPU, None, steady=True)
-        taken.append([len(chunk) for chunk, _ in workplace.run(range(10), 2, lambda chunk, _device: len(chunk))])
-    assert taken == [[4, 4, 2], [4, 4, 2]]
+        taken.append([size for _, size in workplace.run(range(3), 2, lambda chunk, *_: len(chunk), layouts=True)])
+    assert taken == [[1, 1, 1], [1, 1, 1]]

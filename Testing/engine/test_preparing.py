@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 import torch
 from monai.data import MetaTensor
-from monai.transforms import Compose, GaussianSmoothd, Resized, Spacingd, SpatialPadd, Zoomd
+from monai.transforms import Compose, GaussianSmoothd, Resized, ScaleIntensity, Spacingd, SpatialPadd, Zoomd
 from refusals import refusal
 from torch import nn
 
 from SegHiResCAMLib.engine.errors import Cancelled
 from SegHiResCAMLib.engine.inference.preprocessing import prepare
-from SegHiResCAMLib.engine.inference.slicing import to_stack
+from SegHiResCAMLib.engine.inference.slicing import slice_axis, to_stack
 from SegHiResCAMLib.engine.models import SegmentationModel, WindowSettings
 
 VOLUME = MetaTensor(torch.rand(1, 12, 10, 8), affine=torch.eye(4, dtype=torch.float64))
@@ -81,3 +81,14 @@ def test_a_failing_preprocessing_of_slices_is_a_message() -> None:
 
     of = replace(model(), spatial_dims=2, slice_preprocessing=fail)
     assert refusal(lambda: to_stack(of, prepare(of, VOLUME).image, "axial")).code == "preprocessing-failed"
+
+
+def test_slices_prepared_by_monai_are_plain_tensors_with_their_values() -> None:
+    """Its own class makes every operation of the network slower, and keeps it from being recorded leanly."""
+    of = replace(model(), spatial_dims=2, slice_preprocessing=ScaleIntensity(0, 255))
+    image = prepare(of, VOLUME).image
+    stack = to_stack(of, image, "axial")
+    assert type(stack) is torch.Tensor
+    slices = image.as_tensor().movedim(slice_axis(image, "axial") + 1, 0)
+    low, high = slices.amin((1, 2, 3), keepdim=True), slices.amax((1, 2, 3), keepdim=True)
+    torch.testing.assert_close(stack, (slices - low) / (high - low) * 255)

@@ -37,6 +37,7 @@ from SegHiResCAMLib.engine import (
     write_volume,
 )
 from SegHiResCAMLib.engine.cam.any_network import activation_map
+from SegHiResCAMLib.kept_memory import keep_memory
 
 __version__ = version("seghirescam")
 
@@ -57,6 +58,7 @@ __all__ = [
     "WhatIf",
     "activation_map",
     "explain",
+    "keep_memory",
     "open_model",
     "read_regions",
     "read_volume",

@@ -8,6 +8,7 @@ from functools import partial
 from SegHiResCAMLib.cli.application import app
 from SegHiResCAMLib.cli.console import lost
 from SegHiResCAMLib.cli.streams import prepare_streams, run
+from SegHiResCAMLib.kept_memory import keep_memory
 
 from SegHiResCAMLib.cli import demo  # noqa: F401, isort: skip
 from SegHiResCAMLib.cli import segment  # noqa: F401, isort: skip
@@ -21,4 +22,5 @@ from SegHiResCAMLib.cli import worker  # noqa: F401, isort: skip
 def main() -> None:
     """Entry point."""
     prepare_streams()
+    keep_memory()
     run(partial(app, prog_name="seghirescam"), lost)

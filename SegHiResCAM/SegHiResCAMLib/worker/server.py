@@ -8,6 +8,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+from SegHiResCAMLib.kept_memory import keep_memory
 from SegHiResCAMLib.model_folders import CACHE, cache_folder
 from SegHiResCAMLib.out_of_memory import is_out_of_memory
 from SegHiResCAMLib.worker.arrays import DiskFull
@@ -34,6 +35,7 @@ def serve(channel: Channel) -> None:
     # Libraries warn developers; what concerns a user's volume comes from our own modules.
     warnings.simplefilter("ignore")
     warnings.filterwarnings("always", module="SegHiResCAMLib")
+    keep_memory()
     channel.send(0, Ready(VERSION))
     kept: Any = None
     for identifier, request in channel.requests():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import nullcontext
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Generic, TypeVar
@@ -12,7 +12,6 @@ import torch
 
 from SegHiResCAMLib.engine.cam.baselines import BLUR, Baseline, blurred, lowest
 from SegHiResCAMLib.engine.cam.batch import explain_batch
-from SegHiResCAMLib.engine.cam.layout import LayoutTrial
 from SegHiResCAMLib.engine.cam.leaf import Leaf, Target
 from SegHiResCAMLib.engine.cam.methods.steps import Evidence, channel_sums
 from SegHiResCAMLib.engine.cam.positions import Placement
@@ -207,16 +206,14 @@ class Passes:
         progress: Progress,
     ) -> Iterator[tuple[Sequence[Place], list[list[Formed] | None]]]:
         """Forms of the evidence of some windows, a batch at a time: for each question, None where its pixel set touches none of them."""
-        asked, workplace, axes = self.asked, self.asked.workplace, len(self.asked.windows.size)
-        trial = 0 if workplace.steady else len(places)  # the faster layout may be another one the next time
-        layouts = LayoutTrial(workplace.network, axes, trial)
+        asked, axes = self.asked, len(self.asked.windows.size)
         done: list[Place] = []
         scores = [0.0] * len(asked.questions)
 
-        def compute(chunk: Sequence[Place], device: torch.device) -> _Batch[Formed]:
+        def compute(chunk: Sequence[Place], device: torch.device, layout: torch.memory_format) -> _Batch[Formed]:
             report = part(progress, len(done) / len(places), (len(done) + len(chunk)) / len(places))
             report(0.0, f"Explaining: window {len(done) + 1} of {len(places)}")
-            evidence, cuts = self._evidence(leaves, chunk, device, gradient, layouts, report)
+            evidence, cuts = self._evidence(leaves, chunk, device, gradient, layout, report)
             if len(chunk) == len(places):
                 self._kept = _Kept(chunk, gradient, evidence)
             self.grids = [tuple(one.activation.shape[2:]) for one in evidence[0]]
@@ -224,8 +221,8 @@ class Passes:
             rows = zip(evidence, forms, wanted, strict=True)
             return _Batch([_answer(row, own, gradient) if want else None for row, own, want in rows], cuts)
 
-        try:
-            for chunk, batch in workplace.run(places, axes, compute):
+        with closing(asked.workplace.run(places, axes, compute, layouts=True)) as batches:
+            for chunk, batch in batches:
                 done.extend(chunk)
                 for number, one in enumerate(batch.found):
                     if one is not None:
@@ -233,8 +230,6 @@ class Passes:
                         self.tallies[number].add(one.gradients)
                 self._add_probabilities(chunk, batch.cuts)
                 yield chunk, [None if one is None else one.formed for one in batch.found]
-        finally:
-            layouts.put_back()
         self._reveal = None  # everything is revealed now
         for tally, score in zip(self.tallies, scores, strict=True):
             tally.score = score if tally.score is None else tally.score
@@ -245,7 +240,7 @@ class Passes:
         chunk: Sequence[Place],
         device: torch.device,
         gradient: bool,
-        layouts: LayoutTrial,
+        layout: torch.memory_format,
         progress: Progress,
     ) -> tuple[list[list[Evidence]], list[list[torch.Tensor]]]:
         """Of every question, of every layer; and what `_cuts` finds."""
@@ -264,22 +259,21 @@ class Passes:
             cuts.extend(self._cuts(chunk, logits))
             return asked.cotangents(chunk, device) if known is None else known
 
-        with layouts.batch(len(chunk)) if device.type == "cpu" else nullcontext(torch.contiguous_format) as layout:
-            evidence = explain_batch(
-                asked.workplace.network,
-                leaves,
-                asked.inputs(chunk, device).contiguous(memory_format=layout),
-                [question.target for question in asked.questions],
-                cotangents,
-                pixels=self._pixels,
-                without_content=lambda which: asked.without_content(which, chunk, device),
-                gradient=gradient and (known is None or any(bool(one.any()) for one in known)),
-                windows=len(asked.every),
-                placements=asked.placements,
-                mixed=asked.mixed,
-                flip=True,
-                progress=progress,
-            )
+        evidence = explain_batch(
+            asked.workplace.network,
+            leaves,
+            asked.inputs(chunk, device).contiguous(memory_format=layout),
+            [question.target for question in asked.questions],
+            cotangents,
+            pixels=self._pixels,
+            without_content=lambda which: asked.without_content(which, chunk, device),
+            gradient=gradient and (known is None or any(bool(one.any()) for one in known)),
+            windows=len(asked.every),
+            placements=asked.placements,
+            mixed=asked.mixed,
+            flip=True,
+            progress=progress,
+        )
         return evidence, cuts
 
     def _cuts(self, chunk: Sequence[Place], logits: torch.Tensor) -> list[list[torch.Tensor]]:

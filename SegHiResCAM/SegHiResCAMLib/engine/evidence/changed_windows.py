@@ -76,7 +76,7 @@ class ChangedWindows:
         """What some windows add to the logits in the box: (K, *part) each, on the CPU."""
         found: dict[int, torch.Tensor] = {}
 
-        def compute(chunk: Sequence[int], device: torch.device) -> list[torch.Tensor]:
+        def compute(chunk: Sequence[int], device: torch.device, _layout: torch.memory_format) -> list[torch.Tensor]:
             progress(len(found) / len(numbers), f"Predicting: window {len(found) + 1} of {len(numbers)}")
             cut = [images[at(image, slice(None), *self.windows.source(box))] for image, box in map(self._place, chunk)]
             inputs = self.windows.pad_images(torch.stack(cut)).to(device)

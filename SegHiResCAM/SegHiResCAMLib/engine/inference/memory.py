@@ -1,21 +1,27 @@
-"""How many windows are computed at once: as many as memory has room for, found out on the first; and what happens when it runs out."""
+"""How many windows are computed at once: as many as are fastest and memory has room for; and what happens when it runs out."""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from time import perf_counter
 from typing import TypeVar
 
 import torch
 
 from SegHiResCAMLib.engine.errors import EngineError
 from SegHiResCAMLib.engine.free_memory import free_memory, is_out_of_memory
+from SegHiResCAMLib.engine.inference.trial import Trial, Way, lay_out
+from SegHiResCAMLib.kept_memory import release_memory
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+
+Compute = Callable[[Sequence[Item], torch.device, torch.memory_format], Result]
+"""Items, the device and the memory layout they are computed in -> result."""
 
 AT_MOST = {("cpu", 2): 8, ("cpu", 3): 1, ("cuda", 2): 64, ("cuda", 3): 8, ("mps", 2): 8, ("mps", 3): 1}
 """Windows at once, by kind of device and spatial axes: more would not be faster. One volumetric window keeps a processor busy."""
@@ -25,6 +31,9 @@ UNKNOWN = 4
 
 SHARE = 0.5
 """Of the free memory that a batch may take; the rest is for others, and for what windows differ in."""
+
+TOGETHER = 256 * 2**20
+"""Bytes that a batch on a CPU may take: beyond that, one window has more than enough work for all cores, and more of them are no faster."""
 
 PROCESS = Path("/proc/self")
 
@@ -53,43 +62,69 @@ class Workplace:
     fell_back: bool = False
 
     def run(
-        self, items: Sequence[Item], dims: int, compute: Callable[[Sequence[Item], torch.device], Result]
-    ) -> Iterator[tuple[Sequence[Item], Result]]:
+        self, items: Sequence[Item], dims: int, compute: Compute[Item, Result], *, layouts: bool = False
+    ) -> Generator[tuple[Sequence[Item], Result], None, None]:
         """`compute` of all items, a batch at a time, in their order.
 
         Args:
             items: One for each window.
             dims: Spatial axes of the network.
-            compute: Items and the device they are to be computed on -> result. Called again with fewer items, or another device, when
-                memory runs out.
+            compute: Items, the device and the memory layout they are to be computed in -> result. Called again with fewer items, or another
+                device, when memory runs out.
+            layouts: Whether other memory layouts are tried.
 
         Raises:
             EngineError: `out-of-memory`, when there is no room for a single window on the CPU.
         """
-        done = 0
         at_most = AT_MOST.get((self.device.type, dims), 1)
         if self.batch is None and (self.steady or at_most == 1):
-            self.batch = min(UNKNOWN, at_most)
+            self.batch = 1 if self.device.type == "cpu" else min(UNKNOWN, at_most)
+        layouts = layouts and not self.steady and self.device.type == "cpu"
+        trial = Trial(dims, len(items), Way(self.batch or 1), layouts=layouts)
+        try:
+            yield from self._batches(items, dims, compute, trial, at_most)
+        finally:
+            lay_out(self.network, torch.contiguous_format, dims)
+
+    def _batches(
+        self, items: Sequence[Item], dims: int, compute: Compute[Item, Result], trial: Trial, at_most: int
+    ) -> Iterator[tuple[Sequence[Item], Result]]:
+        done, laid_out = 0, torch.contiguous_format
         while done < len(items):
-            chunk = items[done : done + (self.batch or 1)]
+            way = trial.way
+            chunk = items[done : done + way.batch]
+            if way.layout != laid_out:
+                lay_out(self.network, way.layout, dims)
+                laid_out = way.layout
+                release_memory()  # blocks of one layout seldom fit the other
             try:
-                if self.batch is None:
+                start = perf_counter()
+                if self.batch is None and len(items) > 1:
                     with _cost(self.device) as cost:
-                        result = compute(chunk, self.device)
-                    self.batch = fitting(free_memory_of(self.device), cost, at_most)
+                        result = compute(chunk, self.device, way.layout)
+                    self._found(fitting(free_memory_of(self.device), cost, at_most, self.device), trial)
                 else:
-                    result = compute(chunk, self.device)
+                    result = compute(chunk, self.device, way.layout)
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error):
                     raise
             else:
+                trial.done(len(chunk), perf_counter() - start)
+                self.batch = trial.way.batch
                 yield chunk, result
                 del result
                 done += len(chunk)
                 continue
-            self._give_way(len(chunk))  # out here, the error no longer holds what was computed
+            self._give_way(len(chunk), trial)  # out here, the error no longer holds what was computed
 
-    def _give_way(self, tried: int) -> None:
+    def _found(self, fitting_batch: int, trial: Trial) -> None:
+        """So many windows fit: a GPU takes them all, a CPU tries how many are fastest."""
+        if self.device.type == "cpu":
+            trial.at_most = fitting_batch
+        else:
+            trial.settle(Way(fitting_batch))
+
+    def _give_way(self, tried: int, trial: Trial) -> None:
         """Half as many at once; then the CPU."""
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
@@ -98,19 +133,21 @@ class Workplace:
         elif self.device.type != "cpu":
             self.network.to("cpu")
             self.device, self.batch, self.fell_back = torch.device("cpu"), 1, True
-            warnings.warn(FELL_BACK, stacklevel=3)
+            warnings.warn(FELL_BACK, stacklevel=4)
         else:
             raise EngineError(
                 "out-of-memory",
                 "There is not enough memory for a single window of this model. Close other programs, or use a model with smaller windows.",
             )
+        trial.settle(replace(trial.way, batch=self.batch))
 
 
-def fitting(free: int | None, cost: Sequence[int], at_most: int) -> int:
+def fitting(free: int | None, cost: Sequence[int], at_most: int, device: torch.device) -> int:
     """Windows at once, given the free memory and what one window took, in bytes (empty where unknown)."""
     if free is None or not cost:
-        return min(UNKNOWN, at_most)
-    return max(1, min(at_most, int(SHARE * free / max(cost[0], 1))))
+        return 1 if device.type == "cpu" else min(UNKNOWN, at_most)
+    room = min(SHARE * free, TOGETHER) if device.type == "cpu" else SHARE * free
+    return max(1, min(at_most, int(room / max(cost[0], 1))))
 
 
 def free_memory_of(device: torch.device) -> int | None:
@@ -135,6 +172,7 @@ def _cost(device: torch.device) -> Iterator[list[int]]:
         yield found
         found.append(torch.cuda.max_memory_allocated(device) - before)
     elif device.type == "cpu" and _reset_high_water():
+        release_memory()  # what was kept and is free would be taken again without being seen
         before = _kilobytes(PROCESS / "status", "VmRSS")
         yield found
         found.append((_kilobytes(PROCESS / "status", "VmHWM") - before) * 1024)

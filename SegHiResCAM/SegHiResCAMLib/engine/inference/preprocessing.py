@@ -22,6 +22,7 @@ from SegHiResCAMLib.engine.inference.slicing import MODEL_SLICE_AXIS, preparing_
 from SegHiResCAMLib.engine.models.model import SegmentationModel
 from SegHiResCAMLib.engine.models.run_transforms import run_steps
 from SegHiResCAMLib.engine.progress import Progress, silent
+from SegHiResCAMLib.kept_memory import release_memory
 
 _SIZED = (
     transforms.BorderPadd,
@@ -78,6 +79,7 @@ def prepare(model: SegmentationModel, volume: MetaTensor, progress: Progress = s
 
     def before(number: int, step: Any, data: Mapping[Hashable, Any]) -> None:
         progress(number / len(model.preprocessing.transforms), "Preparing the volume")
+        release_memory()  # what one step left free seldom fits the next, and an image is copied several times
         check_room(_needed(step, data["image"]), of, "Preparing")
 
     try:

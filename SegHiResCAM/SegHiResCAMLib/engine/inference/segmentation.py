@@ -14,7 +14,7 @@ from SegHiResCAMLib.engine.inference.device import choose_device
 from SegHiResCAMLib.engine.inference.fitting import windows_of
 from SegHiResCAMLib.engine.inference.memory import Workplace
 from SegHiResCAMLib.engine.inference.preprocessing import PreparedVolume, prepare, restore
-from SegHiResCAMLib.engine.inference.slicing import check_mode, from_stack, to_stack
+from SegHiResCAMLib.engine.inference.slicing import check_mode, from_stack, prepare_slices, unprepared_stack
 from SegHiResCAMLib.engine.inference.windows import predict_windows
 from SegHiResCAMLib.engine.models.model import SegmentationModel
 from SegHiResCAMLib.engine.output import main_output
@@ -97,18 +97,23 @@ def predict_values(
     progress: Progress,
 ) -> torch.Tensor:
     """Values (x, y, z) on the model's grid, made by `form` of stitched logits: (B, K, *spatial) -> (B, *spatial)."""
-    stack = to_stack(model, prepared.image, axis, progress)
+    stack = unprepared_stack(model, prepared.image, axis)
     windows = windows_of(model, tuple(stack.shape[2:]))
     target = choose_device(device, model.spatial_dims)
     workplace = Workplace(model.network.to(target), target, None)
     predictor = _Counted(model.network, len(stack) * len(windows.boxes), progress)
 
-    def compute(chunk: Sequence[int], where: torch.device) -> torch.Tensor:
-        images = stack[chunk[0] : chunk[-1] + 1].to(where)
+    def compute(chunk: Sequence[int], where: torch.device, _layout: torch.memory_format) -> torch.Tensor:
+        images = prepare_slices(model, stack[chunk[0] : chunk[-1] + 1]).to(where)
         return form(predict_windows(predictor, images, windows, len(chunk))).cpu()
 
-    found = [one for _, one in workplace.run(range(len(stack)), model.spatial_dims, compute)]
-    return from_stack(model, prepared.image, axis, torch.cat(found))
+    values: torch.Tensor | None = None
+    for chunk, found in workplace.run(range(len(stack)), model.spatial_dims, compute):
+        if values is None:
+            values = found.new_empty(len(stack), *found.shape[1:])
+        values[chunk[0] : chunk[-1] + 1] = found
+    assert values is not None  # an image has slices
+    return from_stack(model, prepared.image, axis, values)
 
 
 def decide(model: SegmentationModel, logits: torch.Tensor) -> torch.Tensor:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import nibabel as nib
 import torch
 from monai.data import MetaTensor
+from monai.utils import convert_to_tensor
 
 from SegHiResCAMLib.engine.errors import EngineError
 from SegHiResCAMLib.engine.free_memory import refuse_out_of_memory
@@ -60,17 +61,29 @@ def to_stack(model: SegmentationModel, image: MetaTensor, axis: Axis, progress: 
     Raises:
         EngineError: `preprocessing-failed` or `out-of-memory`, of a slice.
     """
+    return prepare_slices(model, unprepared_stack(model, image, axis), progress)
+
+
+def unprepared_stack(model: SegmentationModel, image: MetaTensor, axis: Axis) -> torch.Tensor:
+    """The same before every slice is prepared by itself: a view of the image, which takes no memory of its own."""
     values: torch.Tensor = image.as_tensor().float()
-    if model.spatial_dims == 3:
-        return values[None]
-    slices = values.movedim(slice_axis(image, axis) + 1, 0)
-    if model.slice_preprocessing is None:
+    return values[None] if model.spatial_dims == 3 else values.movedim(slice_axis(image, axis) + 1, 0)
+
+
+def prepare_slices(model: SegmentationModel, slices: torch.Tensor, progress: Progress = silent) -> torch.Tensor:
+    """Some images of `unprepared_stack` as the network takes them.
+
+    Raises:
+        EngineError: As `to_stack`.
+    """
+    if model.spatial_dims == 3 or model.slice_preprocessing is None:
         return slices
     prepared = []
     for one in slices:
         progress(0.0, "Preparing the slices")
         try:
-            prepared.append(torch.as_tensor(model.slice_preprocessing(one)).float())
+            # MONAI's transforms return tensors of its own class, which make every operation slower and are not recorded leanly.
+            prepared.append(convert_to_tensor(model.slice_preprocessing(one), dtype=torch.float32, track_meta=False))
         except (RuntimeError, ValueError, IndexError, TypeError, MemoryError) as error:
             raise preparing_failed(f"the slices for '{model.name}'", error) from error
     return torch.stack(prepared)
