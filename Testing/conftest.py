@@ -31,7 +31,7 @@ NEEDS_TORCH = re.compile(
 """What a file imports that --without-torch leaves out."""
 
 SLOW = (
-    *("engine/test_fuzz.py", "engine/test_nnunet.py", "engine/test_phantom.py"),
+    *("engine/test_check.py", "engine/test_fuzz.py", "engine/test_nnunet.py", "engine/test_phantom.py"),
     *("docs/", "module/test_logic.py", "panel/", "worker/"),
 )
 """Rooms and files that --fast leaves out."""

@@ -15,6 +15,7 @@ from SegHiResCAMLib.engine.answer.mistakes import compare_with_reference, refere
 from SegHiResCAMLib.engine.answer.region_shares import predicted_regions, share_by_region
 from SegHiResCAMLib.engine.cam.methods import METHODS, find_method
 from SegHiResCAMLib.engine.errors import EngineError
+from SegHiResCAMLib.engine.evidence.map_check import check_map
 from SegHiResCAMLib.engine.images.dicom.write import check_source
 from SegHiResCAMLib.engine.images.findings import ReadingWarning
 from SegHiResCAMLib.engine.images.inputs import read_inputs
@@ -26,6 +27,8 @@ from SegHiResCAMLib.records.explain_job import EVERY, OWN_REGIONS, ExplainJob
 from SegHiResCAMLib.records.explanation import ExplanationRecord
 from SegHiResCAMLib.results import (
     AGREEMENT,
+    CHECK,
+    CHECK_FIGURE,
     DEVIATION,
     DICOM,
     MISTAKES,
@@ -104,6 +107,7 @@ def run_job(
     inputs = [*job.volumes, job.model, opened.source, *filter(None, beside)]
     more = [NIFTI, NIFTI_LABELS] * job.nifti + [REGIONS] * (job.regions is not None)
     more += [AGREEMENT, MISTAKES] * (job.reference is not None) + [DEVIATION] * bool(job.question.smooth)
+    more += [CHECK, CHECK_FIGURE] * job.check
     with closing(begin_result(folder, names, inputs, more=more)) as result:
         request = _request(job, opened, part(progress, 0.0, 0.04))
         drawn = None if region_file is None else read_regions(region_file, part(progress, 0.04, 0.05))
@@ -113,6 +117,8 @@ def run_job(
             by_segment = _compared(by_segment, request, progress)
         if job.regions is not None:
             by_segment = _with_regions(by_segment, drawn, opened, part(progress, 0.9, 0.95))
+        if job.check:
+            by_segment = _checked(by_segment, request, job, part(progress, 0.6, 0.95))
         progress(0.95, "Writing")
         _write(result, names, request, by_segment, job, open_scene)
         progress(0.99, "Putting the files in place")
@@ -136,7 +142,8 @@ def _request(job: ExplainJob, model: SegmentationModel, progress: Progress) -> E
     if job.dicom is not None:
         check_source(volume, job.dicom, job.series)
     reference = None if job.reference is None else reference_labels(read_regions(job.reference), model)
-    return ExplainRequest(volume, model, job.question, marked, reference)
+    question = replace(job.question, score_explained=job.question.score_explained or job.check)
+    return ExplainRequest(volume, model, question, marked, reference)
 
 
 def _other_methods(job: ExplainJob) -> list[str]:
@@ -195,6 +202,22 @@ def _compared(
     assert request.reference is not None
     comparison = compare_with_reference(segmentation.labels, request.reference, request.model, part(progress, 0.9, 0.9))
     return [[replace(one, comparison=comparison) for one in explanations] for explanations in by_segment]
+
+
+def _checked(
+    by_segment: list[list[Explanation]], request: ExplainRequest, job: ExplainJob, progress: Progress
+) -> list[list[Explanation]]:
+    """The explanations, checked."""
+    done, step = 0, 1 / sum(map(len, by_segment))
+    found: list[list[Explanation]] = []
+    for explanations in by_segment:
+        found.append([])
+        for one in explanations:
+            report = part(progress, done * step, (done + 1) * step)
+            checked = check_map(request, one, explanations[0].segmentation, seed=job.seed, progress=report)
+            found[-1].append(replace(one, check=checked))
+            done += 1
+    return found
 
 
 def _with_regions(

@@ -16,6 +16,7 @@ from SegHiResCAMLib.naming import folder_names
 from SegHiResCAMLib.provenance import PREFIX, header_of
 from SegHiResCAMLib.records.csv_form import records_csv
 from SegHiResCAMLib.records.files import explanation_text
+from SegHiResCAMLib.records.map_check import check_values
 from SegHiResCAMLib.seg_nrrd import StoredSegment, write_segmentation_nrrd
 from SegHiResCAMLib.writing.commit import FACTS
 from SegHiResCAMLib.writing.errors import check_name, check_space
@@ -34,6 +35,7 @@ HEATMAP, SEGMENTATION, OVERLAY, COMPARISON = "heatmap.nrrd", "segmentation.seg.n
 DEVIATION = "heatmap-sd.nrrd"
 NIFTI, NIFTI_LABELS = "heatmap.nii.gz", "segmentation.nii.gz"
 REGIONS, AGREEMENT, MISTAKES = "regions.csv", "agreement.csv", "mistakes.csv"
+CHECK, CHECK_FIGURE = "check.csv", "check.png"
 SCENE, DICOM = "scene.mrb", "dicom"
 ALWAYS, PICTURES = (HEATMAP, SEGMENTATION, FACTS), (OVERLAY, COMPARISON, SCENE)
 ENDING = ".seg.nrrd"
@@ -112,6 +114,8 @@ def write_explanation(
         write_scene_files(scene, folder, volume, model, explanations)
     if first.regions:
         write_text(folder / REGIONS, records_csv(first.regions))
+    if first.check:
+        write_text(folder / CHECK, records_csv(check_values(first.check)))
     if first.comparison:
         write_text(folder / AGREEMENT, records_csv(first.comparison.agreements))
         if first.comparison.mistakes:

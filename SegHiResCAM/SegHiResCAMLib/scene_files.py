@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from SegHiResCAMLib.plain_text import plain
-from SegHiResCAMLib.results import CHOSEN_COLOR, COMPARISON, OVERLAY, SCENE
+from SegHiResCAMLib.results import CHECK_FIGURE, CHOSEN_COLOR, COMPARISON, OVERLAY, SCENE
+from SegHiResCAMLib.scene.check_picture import check_picture
 from SegHiResCAMLib.scene.heatmap import add_deviation, add_heatmap, peak_position
 from SegHiResCAMLib.scene.overlay import jump_slices, show_overlay, show_volume
 from SegHiResCAMLib.scene.picture import comparison_picture, gallery_picture, slice_picture_steps
@@ -61,6 +62,8 @@ def write_scene_files(
     if len(explanations) > 1:
         draw = comparison_picture if len(explanations) <= COLUMNS else gallery_picture
         draw(folder / COMPARISON, volume_node, heatmap_nodes, segmentation_node, segments=shown)
+    if first.check is not None:
+        check_picture(folder / CHECK_FIGURE, first.record())
     save_scene(scene, folder / SCENE)
 
 

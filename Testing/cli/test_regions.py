@@ -85,3 +85,18 @@ def test_a_file_of_regions_is_never_overwritten(case: dict[str, Path], tmp_path:
     result = CliRunner().invoke(app, [*arguments, "--regions", str(drawn / "heatmap.nrrd")])
     assert result.exit_code == 1
     assert (drawn / "heatmap.nrrd").read_bytes() == before
+
+
+def test_a_checked_map_has_its_lines_a_table_and_a_figure(case: dict[str, Path], tmp_path: Path) -> None:
+    arguments = ["explain", str(case["folder"] / "ct.nrrd"), "-m", str(case["model"]), "-s", "kidney"]
+    result = CliRunner().invoke(app, [*arguments, "-o", str(tmp_path / "why"), "--check", "--seed", "2"])
+    assert result.exit_code == 0, result.output
+    check = json.loads((tmp_path / "why/explanation.json").read_text(encoding="utf-8"))["check"]
+    assert check["seed"] == 2
+    assert check["forward_passes"] <= 45
+    assert "What it marks matters" in result.output
+    rows = list(csv.DictReader((tmp_path / "why/check.csv").open(encoding="utf-8")))
+    assert float(rows[-1]["value"]) == check["forward_passes"]
+    # Another result in the same folder leaves nothing of this one behind.
+    assert CliRunner().invoke(app, [*arguments, "-o", str(tmp_path / "why")]).exit_code == 0
+    assert not (tmp_path / "why/check.csv").exists()

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from engine.geometry import AFFINES
+from engine.planted import planted, planted_volume
 from monai.data import MetaTensor
 from monai.networks.nets import UNet
 from tiny_bundle import noise, write_tiny_bundle
@@ -230,37 +231,6 @@ def test_a_network_that_reads_one_cube_changes_when_it_goes_and_at_nothing_else(
 
 def replace_region(request: ExplainRequest, region: Any) -> ExplainRequest:
     return replace(request, question=replace(request.question, region=region))
-
-
-class Planted(torch.nn.Module):
-    """Segments what lies 10 voxels before bright voxels along the first axis: it reads nothing but those."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.reading = torch.nn.Conv3d(1, 2, 1)
-        self.moving = torch.nn.Conv3d(2, 2, (21, 1, 1), padding=(10, 0, 0), bias=False)
-        for weight in self.parameters():
-            torch.nn.init.zeros_(weight)
-        with torch.no_grad():
-            self.reading.weight[1] = 1.0
-            self.reading.bias[1] = -50.0
-            self.moving.weight[1, 1, 20] = 1.0
-
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        return self.moving(self.reading(images).relu())
-
-
-def planted(folder: Path) -> SegmentationModel:
-    tiny = open_model(write_tiny_bundle(folder / "bundle"))
-    network = Planted().eval().requires_grad_(False)
-    return replace(tiny, network=network, labels=tiny.labels[:1], window=WindowSettings(size=(32, 32, 32)))
-
-
-def planted_volume() -> MetaTensor:
-    """Noise of tissue, and a bright cube of 6^3 voxels around (21.5, 11.5, 11.5)."""
-    values = np.random.default_rng(0).normal(0, 5, (32, 32, 32)).astype(np.float32)
-    values[19:25, 9:15, 9:15] = 100
-    return MetaTensor(torch.from_numpy(values)[None], affine=torch.eye(4, dtype=torch.float64))
 
 
 def test_what_is_not_there_cannot_be_removed(model: SegmentationModel) -> None:

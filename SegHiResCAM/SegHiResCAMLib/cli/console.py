@@ -18,6 +18,7 @@ from SegHiResCAMLib.cli.plain_console import Cell, PlainConsole, heading, styled
 from SegHiResCAMLib.cli.progress_report import Report, progress_on
 from SegHiResCAMLib.out_of_memory import is_out_of_memory, out_of_memory_message
 from SegHiResCAMLib.patient_places import place
+from SegHiResCAMLib.records.check_lines import check_lines
 from SegHiResCAMLib.records.wording import integral_words, score_explained_words
 from SegHiResCAMLib.user_error import UserError
 from SegHiResCAMLib.writing.sweeping import sweep
@@ -140,6 +141,11 @@ def print_explanation(explanation: Explanation) -> None:
         answer.print(f"  score explained by the sum of the map: {score_explained_words(explanation.score_explained)}")
     if explanation.path_integral is not None:
         answer.print(f"  integrated in {integral_words(explanation.path_integral)}")
+    if explanation.check is not None:
+        for line in check_lines(explanation.record()):
+            answer.print_titled(f"  {line.title}:", line.text, "bold")
+        spent = f"{explanation.check.forward_passes:.0f} forward passes, seed {explanation.check.seed}"
+        answer.print(f"  Checked in {spent}. docs/evidence.md says what each line can and cannot mean.", style="dim")
     for finding in explanation.findings:
         note("  Note", finding.message)
 

@@ -105,6 +105,15 @@ ReferenceFile = Annotated[
         rich_help_panel=WHAT,
     ),
 ]
+Check = Annotated[
+    bool,
+    typer.Option(
+        "--check",
+        help="Check the map: whether what it marks matters, depends on what was learned, and is stable; at most 45 further passes.",
+        rich_help_panel=RESULTS,
+    ),
+]
+Seed = Annotated[int, typer.Option(min=0, help="Of every draw of --check.", rich_help_panel=RESULTS)]
 AsNifti = Annotated[
     bool, typer.Option("--nifti", help="Heat map and label map as NIfTI, too.", rich_help_panel=RESULTS)
 ]
@@ -132,6 +141,8 @@ def explain(
     compare: Compare = None,
     reference: ReferenceFile = None,
     regions: RegionsFile = None,
+    check: Check = False,
+    seed: Seed = 0,
     series: SeriesOption = None,
     nifti: AsNifti = False,
     dicom: IntoDicom = None,
@@ -155,6 +166,8 @@ def explain(
             compare=tuple(compare or ()),
             regions=regions,
             reference=reference,
+            check=check,
+            seed=seed,
             series=series,
             nifti=nifti,
             dicom=dicom,

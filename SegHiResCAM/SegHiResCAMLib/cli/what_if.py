@@ -12,8 +12,9 @@ from SegHiResCAMLib.cli.explain import MaskSegment, MaskValue, Output, mask_of
 from SegHiResCAMLib.cli.options import JsonOption, ModelOption, SeriesOption, VolumesArgument
 from SegHiResCAMLib.cli.plain_console import heading
 from SegHiResCAMLib.cli.question_options import with_options
-from SegHiResCAMLib.records.evidence import Fill, WhatIfRecord
+from SegHiResCAMLib.records.evidence import WhatIfRecord
 from SegHiResCAMLib.records.json_form import to_json
+from SegHiResCAMLib.records.map_check import Fill
 from SegHiResCAMLib.records.question import WHAT, Question
 
 Segment = Annotated[

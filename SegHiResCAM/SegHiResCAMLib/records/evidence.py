@@ -5,11 +5,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
 
 from SegHiResCAMLib.records.explanation import ModelReference
-
-Fill = Literal["shell", "patch", "blur"]
+from SegHiResCAMLib.records.map_check import Fill
 
 
 @dataclass(frozen=True)

@@ -43,6 +43,8 @@ class ExplainJob:
         compare: Further methods, by name; `EVERY` for all that suit the layer.
         regions: A file of regions over which the maps are measured, or `OWN_REGIONS`; None for no measuring.
         reference: A file of what should have been segmented, to compare with; None for none.
+        check: Whether the maps are checked.
+        seed: Of every draw of a check.
         series: SeriesInstanceUID, where the volume's folder holds several.
         nifti: Whether heat map and label map are written as NIfTI, too.
         dicom: The folder of the series into whose study DICOM objects are written; None for none.
@@ -56,6 +58,8 @@ class ExplainJob:
     compare: tuple[str, ...] = ()
     regions: str | None = None
     reference: str | None = None
+    check: bool = False
+    seed: int = 0
     series: str | None = None
     nifti: bool = False
     dicom: str | None = None

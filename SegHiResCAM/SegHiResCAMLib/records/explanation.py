@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from SegHiResCAMLib.records.map_check import MapCheck
 from SegHiResCAMLib.records.mistakes import Comparison
 from SegHiResCAMLib.records.question import Question
 from SegHiResCAMLib.records.region_shares import RegionShare
@@ -149,6 +150,7 @@ class ExplanationRecord:
         timings_s: Seconds of each step.
         versions: Of this program, torch and MONAI.
         comparison: Of the segmentation with a reference; None where there is none.
+        check: What was found when the map was checked; None where it was not.
         compared_with: Further maps of the same segment that were computed beside this one.
         files: Names of the files beside `explanation.json` that belong to the result.
         result_folders: The folders of a result that has several segments.
@@ -178,6 +180,7 @@ class ExplanationRecord:
     timings_s: Mapping[str, float] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
     comparison: Comparison | None = None
+    check: MapCheck | None = None
     compared_with: tuple[ExplanationRecord, ...] = ()
     files: tuple[str, ...] = ()
     result_folders: tuple[str, ...] = ()

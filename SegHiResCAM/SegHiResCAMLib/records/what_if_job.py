@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from SegHiResCAMLib.records.evidence import Fill
 from SegHiResCAMLib.records.explain_job import MaskFile
+from SegHiResCAMLib.records.map_check import Fill
 from SegHiResCAMLib.records.question import Question
 
 

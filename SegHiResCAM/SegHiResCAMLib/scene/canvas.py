@@ -92,6 +92,14 @@ class Canvas:
         size = (width / self.width, height / self.height)
         self._figure.add_artist(Rectangle(low, *size, transform=self._figure.transFigure, color=color, linewidth=0))
 
+    def plot(self, left: int, top: int, width: int, height: int) -> Axes:
+        """Axes for curves, in the page's colours."""
+        axes = self._axes(left, top, width, height)
+        axes.tick_params(colors=BRIGHT, labelsize=13 * 72 / _DPI)
+        for spine in axes.spines.values():
+            spine.set_color(DIM)
+        return axes
+
     def save(self, path: Path) -> None:
         """Write the page."""
         # Packed fast: Pillow keeps Python's lock while it packs.

@@ -26,6 +26,7 @@ from SegHiResCAMLib.records.explanation import (
     ScoreExplained,
 )
 from SegHiResCAMLib.records.json_form import MalformedError
+from SegHiResCAMLib.records.map_check import MapCheck
 from SegHiResCAMLib.records.mistakes import Comparison
 from SegHiResCAMLib.records.models import Label
 from SegHiResCAMLib.records.question import Question
@@ -114,6 +115,7 @@ class Explanation:
         chosen: The explained voxels (1, i, j, k), uint8, on the volume's own grid, where they are not simply the predicted segment.
         regions: How the map is spread over anatomical regions; see `share_by_region`. Empty where nobody asked for it.
         comparison: Of the segmentation with a reference; None where there is none.
+        check: What was found when the map was checked; None where it was not.
     """
 
     signed_map: MetaTensor
@@ -139,6 +141,7 @@ class Explanation:
     deviation: MetaTensor | None = None
     regions: tuple[RegionShare, ...] = ()
     comparison: Comparison | None = None
+    check: MapCheck | None = None
 
     @property
     def region(self) -> Region:
@@ -188,6 +191,7 @@ class Explanation:
             measurements=self.measurements,
             regions=self.regions,
             comparison=self.comparison,
+            check=self.check,
             score_explained=self.score_explained,
             path_integral=self.path_integral,
             windows=self.windows,

@@ -16,7 +16,7 @@ from scipy import ndimage
 from SegHiResCAMLib.engine.answer.measurements import dilated
 from SegHiResCAMLib.engine.inference.windows import at
 from SegHiResCAMLib.engine.progress import silent
-from SegHiResCAMLib.records.evidence import Fill
+from SegHiResCAMLib.records.map_check import Fill
 
 Image = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.bool_]

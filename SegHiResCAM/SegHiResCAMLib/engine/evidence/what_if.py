@@ -35,10 +35,19 @@ from SegHiResCAMLib.engine.inference.segmentation import (
 from SegHiResCAMLib.engine.inference.slicing import from_stack, per_image, to_stack
 from SegHiResCAMLib.engine.inference.windows import Box, at
 from SegHiResCAMLib.engine.progress import Progress, part, silent
-from SegHiResCAMLib.records.evidence import Fill, SegmentChange, WhatIfRecord
+from SegHiResCAMLib.records.evidence import SegmentChange, WhatIfRecord
 from SegHiResCAMLib.records.explanation import ModelReference
+from SegHiResCAMLib.records.map_check import Fill
 from SegHiResCAMLib.records.models import Label
-from SegHiResCAMLib.records.regions import Mask
+from SegHiResCAMLib.records.regions import (
+    Component,
+    FalseNegative,
+    FalsePositive,
+    Mask,
+    PredictedSegment,
+    Probable,
+    TruePositive,
+)
 from SegHiResCAMLib.version import VERSION
 
 
@@ -108,7 +117,7 @@ def what_if(
     progress(0.95, "Comparing")
     record = WhatIfRecord(
         model=ModelReference(model.name, model.sha256),
-        region=request.region.title,
+        region=_region_words(request),
         removed_ml=_millilitres(removed.as_tensor() > 0, removed),
         fill=kind,
         seed=seed,
@@ -119,6 +128,15 @@ def what_if(
         versions={"seghirescam": VERSION, "torch": torch.__version__, "monai": monai.__version__},
     )
     return WhatIf(removed, edited, before, predicted.after, record)
+
+
+def _region_words(request: ExplainRequest) -> str:
+    """For people: "tumour", "connected component of the tumour", "sphere"."""
+    segment, region = request.question.segment, request.region
+    if isinstance(region, PredictedSegment):
+        return segment
+    speaks_of_it = isinstance(region, Component | Probable | TruePositive | FalsePositive | FalseNegative)
+    return f"{region.title} of the {segment}" if speaks_of_it else region.title
 
 
 def removed_voxels(request: ExplainRequest, segmentation: Segmentation) -> MetaTensor:
