@@ -107,7 +107,8 @@ class Reference:
             direction = np.linalg.svd(rows - mean, full_matrices=False)[2][0]
             self.centre = float(mean @ direction)
             return list(np.einsum("wk...,k->w...", x, direction))
-        return list(np.einsum("wk...,k->w...", a, self.weights(method, a, g)))
+        weights = standing_out(a) if method == "seg-fem" else self.weights(method, a, g)
+        return list(np.einsum("wk...,k->w...", a, weights))
 
     def weights(self, method: str, a: np.ndarray, g: np.ndarray) -> np.ndarray:
         """The channel weights of the methods that have them."""
@@ -151,6 +152,12 @@ class Reference:
             return whole
         whole = whole - self.centre
         return whole if whole.max() >= -whole.min() else -whole
+
+
+def standing_out(a: np.ndarray) -> np.ndarray:
+    """The share of each channel's locations that lie two standard deviations above its mean."""
+    every = (0, *range(2, a.ndim))
+    return (a > a.mean(every, keepdims=True) + 2 * a.std(every, keepdims=True)).mean(every)
 
 
 def zeroed(activation: torch.Tensor, channel: int) -> torch.Tensor:

@@ -24,8 +24,8 @@ from SegHiResCAMLib.engine.inference.memory import Workplace
 from SegHiResCAMLib.engine.inference.windows import plan_windows
 from SegHiResCAMLib.engine.models.model import WindowSettings
 
-GENERAL = [name for name, one in METHODS.items() if name != "seg-cam" and not one.integrates]
-"""Seg-CAM needs a 1x1 tail; what integrates is held to captum in `test_integrated.py`."""
+GENERAL = [name for name, one in METHODS.items() if name not in {"seg-cam", "seg-shapley-cam"} and not one.integrates]
+"""Seg-CAM needs a 1x1 tail; what integrates is held to captum in `test_integrated.py`, and second derivatives in `test_shapley.py`."""
 
 
 @functools.lru_cache
@@ -93,6 +93,7 @@ PEERS = {
     "seg-layer-cam": "LayerCAM",
     "seg-elementwise-cam": "GradCAMElementWise",
     "seg-eigen-cam": "EigenCAM",
+    "seg-fem": "FEM",
     "seg-eigengrad-cam": "EigenGradCAM",
     "seg-eigen-cam-2025": "SegEigenCAM",
 }

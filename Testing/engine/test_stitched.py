@@ -23,8 +23,8 @@ from SegHiResCAMLib.engine.models.model import WindowSettings
 from SegHiResCAMLib.engine.progress import silent
 
 CPU = torch.device("cpu")
-GENERAL = [name for name, one in METHODS.items() if name != "seg-cam" and not one.integrates]
-"""Seg-CAM needs a 1x1 tail; what integrates is held to captum in `test_integrated.py`."""
+GENERAL = [name for name, one in METHODS.items() if name not in {"seg-cam", "seg-shapley-cam"} and not one.integrates]
+"""Seg-CAM needs a 1x1 tail; what integrates is held to captum in `test_integrated.py`, and second derivatives in `test_shapley.py`."""
 
 
 def network(dims: int) -> nn.Module:
@@ -222,7 +222,7 @@ def test_an_empty_pixel_set_gives_an_empty_map_but_for_methods_that_know_no_clas
     found = stitched_map(net, images, torch.zeros(2, 32, 48), 1, "upcat_1", METHODS[method], windows)
     assert (found.touched, found.score) == (0, 0)
     assert torch.isfinite(found.values).all()
-    assert bool(found.values.any()) == (method in {"seg-cam", "seg-eigen-cam", "seg-score-cam"})
+    assert bool(found.values.any()) == (method in {"seg-cam", "seg-eigen-cam", "seg-fem", "seg-score-cam"})
 
 
 def test_several_layers_are_served_by_the_same_passes_and_each_as_if_it_were_alone() -> None:

@@ -68,6 +68,7 @@ def explain_batch(
             touched=bool(passed.weights[number].any()),
             score_with=lambda other: cut.score_with(other, *about),
             gradient_with=lambda other: cut.gradient_with(other, *about),
+            curvature=lambda: cut.curvature(*about),
             baseline=cut.baseline,
             score_of=lambda other: cut.score_of(other, *about),
             to_window=lambda maps: to_window(maps, size, placement),
@@ -110,6 +111,21 @@ class _Cut:
         with self._tail.starting_from(activation), recording_gradients(flip=self._flip):
             (found,) = gradients_at([self._leaf], target.of(self._forward(self._inputs)), weights)
         return found.to(activation.dtype)
+
+    def curvature(self, target: Target, weights: torch.Tensor) -> torch.Tensor:
+        """H A (B, K, *grid), as the derivative of G along A."""
+        with (
+            self._tail.starting_from(self._activation),
+            torch.inference_mode(False),  # by PyTorch's own operations: lean ones have no second derivative
+            torch.enable_grad(),
+        ):
+            logit = target.of(self._forward(self._inputs))
+            leaf = self._leaf.reached()
+            (gradient,) = torch.autograd.grad(logit, leaf, weights.to(logit), create_graph=True)
+            if not gradient.requires_grad:  # the tail is linear
+                return torch.zeros_like(self._activation)
+            (found,) = torch.autograd.grad(gradient, leaf, leaf.detach(), materialize_grads=True)
+        return found.to(self._activation.dtype)
 
     def baseline(self, which: Baseline) -> torch.Tensor:
         """A0 (B, K, *grid), computed once for all targets."""

@@ -7,7 +7,16 @@ from typing import Annotated
 import torch
 from scipy.ndimage import gaussian_filter
 
-from SegHiResCAMLib.engine.cam.methods.steps import Evidence, Gather, HeadWeights, Steps, weighted_activations
+from SegHiResCAMLib.engine.cam.methods.steps import (
+    Evidence,
+    Gather,
+    HeadWeights,
+    Steps,
+    channel_sums,
+    per_channel,
+    weighted_activations,
+    wide,
+)
 
 
 def seg_cam() -> Steps:
@@ -16,6 +25,29 @@ def seg_cam() -> Steps:
     It is the logit itself but for its bias, everywhere: what the pixel set is has no influence.
     """
     yield weighted_activations((yield HeadWeights()))
+
+
+def seg_fem(
+    deviations: Annotated[float, "standard deviations above the mean from which a location stands out"] = 2.0,
+) -> Steps:
+    """sum_k w_k A^k(u), w_k = share of locations with A^k > mean + 2 standard deviations: Fuad et al., IPTA 2020 (FEM).
+
+    Mean, deviation and share are those of all windows. It knows of no class: it shows where rare, strong features are.
+    """
+    total, squares = yield Gather(
+        lambda x: torch.stack([channel_sums(x.activation), channel_sums(wide(x.activation) ** 2)], dim=1) / x.positions,
+        gradient=False,
+        everywhere=True,
+    )
+    limits = total + deviations * (squares - total**2).clamp(min=0).sqrt()
+    shares = yield Gather(
+        lambda x: (
+            channel_sums((wide(x.activation) > per_channel(limits, wide(x.activation))).to(x.activation)) / x.positions
+        ),
+        gradient=False,
+        everywhere=True,
+    )
+    yield weighted_activations(shares)
 
 
 def seg_ablation_cam() -> Steps:

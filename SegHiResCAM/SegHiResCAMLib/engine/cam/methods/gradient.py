@@ -54,6 +54,16 @@ def seg_grad_cam() -> Steps:
     yield weighted_activations(weights)
 
 
+def seg_shapley_cam() -> Steps:
+    """sum_k w_k A^k(u), w_k = mean_u (G^k - (H A)^k / 2)(u): Cai, 2025 (ShapleyCAM, arXiv 2501.06261).
+
+    H are the second derivatives of S: the weights are those of Seg-Grad CAM with the quadratic term of the score, and equal them where what
+    follows the layer is piecewise linear. Windows are independent of each other, so H is made of one block for each.
+    """
+    weights = yield Gather(lambda x: channel_sums(x.gradient - x.curvature() / 2) / x.positions)
+    yield weighted_activations(weights)
+
+
 def seg_grad_cam_pp() -> Steps:
     """sum_k w_k A^k(u), w_k = sum_u a^k(u) ReLU(G^k(u)), a = G^2 / (2 G^2 + (sum_u A^k) G^3) = 1 / (2 + (sum_u A^k) G).
 

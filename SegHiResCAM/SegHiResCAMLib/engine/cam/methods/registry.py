@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from SegHiResCAMLib.engine.cam.methods.eigen import seg_eigen_cam, seg_eigen_cam_2025, seg_eigengrad_cam
-from SegHiResCAMLib.engine.cam.methods.forward import seg_ablation_cam, seg_cam, seg_score_cam
+from SegHiResCAMLib.engine.cam.methods.forward import seg_ablation_cam, seg_cam, seg_fem, seg_score_cam
 from SegHiResCAMLib.engine.cam.methods.gradient import (
     seg_elementwise_cam,
     seg_grad_cam,
@@ -18,6 +18,7 @@ from SegHiResCAMLib.engine.cam.methods.gradient import (
     seg_grad_cam_pp_local,
     seg_hires_grad_cam,
     seg_layer_cam,
+    seg_shapley_cam,
     seg_xgrad_cam,
     seg_xres_cam,
 )
@@ -108,6 +109,10 @@ METHODS: dict[str, Method] = {
     "seg-grad-cam": Method(
         "Seg-Grad CAM", "mean gradient of each channel", "Vinogradova et al., AAAI 2020", seg_grad_cam, 2, True
     ),
+    "seg-shapley-cam": Method(
+        "Seg-Shapley CAM", "mean gradient of each channel, with the score's curvature", "Cai, arXiv 2501.06261", seg_shapley_cam, 2,
+        pools_gradient=True,
+    ),
     "seg-grad-cam-pp": Method(
         "Seg-Grad CAM++", "positive gradients, weighted as in the paper", "Chattopadhay et al., WACV 2018", seg_grad_cam_pp, 3,
         values="pattern",
@@ -146,6 +151,10 @@ METHODS: dict[str, Method] = {
     "seg-eigen-cam-2025": Method(
         "Seg-Eigen-CAM (2025)", "main component of |gradient| times activation", "Chung & Ying, Appl. Sci. 2025, 15:7562",
         seg_eigen_cam_2025, 2, values="pattern",
+    ),
+    "seg-fem": Method(
+        "Seg-FEM", "channels by how much of them stands out, whatever the class", "Fuad et al., IPTA 2020", seg_fem, 3,
+        ignores_class=True, values="pattern",
     ),
     "seg-ablation-cam": Method(
         "Seg-Ablation CAM", "drop of the score without each channel", "Desai & Ramaswamy, WACV 2020", seg_ablation_cam, 2,

@@ -36,6 +36,7 @@ class Evidence:
         touched: Whether the pixel set touches any of these windows.
         score_with: Replaced activation (B, K, *grid) -> S (B): the tail runs again, by itself.
         gradient_with: Replaced activation -> G (B, K, *grid) there: the tail runs again, forward and backward.
+        curvature: H A (B, K, *grid), with H the second derivatives of S by A: the tail runs again, with two backward passes.
         baseline: A0 (B, K, *grid): the layer's activations for an image without content.
         score_of: Replaced inputs (B, C, *window) -> S (B): the whole network runs again.
         to_window: Maps on the layer's grid (B, *grid) -> on the window's (B, *window).
@@ -51,6 +52,7 @@ class Evidence:
     touched: bool
     score_with: Callable[[torch.Tensor], torch.Tensor]
     gradient_with: Callable[[torch.Tensor], torch.Tensor]
+    curvature: Callable[[], torch.Tensor]
     baseline: Callable[[Baseline], torch.Tensor]
     score_of: Callable[[torch.Tensor], torch.Tensor]
     to_window: Callable[[torch.Tensor], torch.Tensor]
