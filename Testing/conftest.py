@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from filelock import FileLock
+from orthanc import Orthanc, running_orthanc
 from real_data import unpack_kidney_ct
 from sshd import Server, know_host, running_sshd
 from xdist.scheduler import LoadScopeScheduling
@@ -114,3 +115,10 @@ def server(sshd: Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     yield sshd
     sshd.relay.cut_up = sshd.relay.cut_down = sshd.relay.bytes_per_second = None
     know_host(sshd.folder)
+
+
+@pytest.fixture(scope="session")
+def orthanc(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Orthanc]:
+    """A PACS of the tests' own."""
+    with running_orthanc(tmp_path_factory.mktemp("orthanc")) as server:
+        yield server

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import getpass
 import os
+import select
 import shutil
 import socket
+import ssl
 import subprocess
 import sys
 import threading
@@ -38,14 +40,15 @@ def server_program(name: str, package: str) -> str:
 
 @dataclass
 class Relay:
-    """Between ssh and sshd.
+    """Between a client and a server.
 
     Attributes:
-        up: Bytes that came from ssh.
-        down: Bytes that came from sshd.
+        up: Bytes that came from the client.
+        down: Bytes that came from the server.
         cut_up: The connection is cut once `up` has come so far; None for never.
         cut_down: The same of `down`.
         bytes_per_second: How fast bytes go up; None for at once.
+        tls: With which the relay decrypts what comes; None for what passes as it is.
     """
 
     target: int
@@ -54,33 +57,49 @@ class Relay:
     cut_up: int | None = None
     cut_down: int | None = None
     bytes_per_second: float | None = None
+    tls: ssl.SSLContext | None = None
     listener: socket.socket = field(default_factory=lambda: socket.create_server(("127.0.0.1", 0)))
 
     @property
     def port(self) -> int:
         return int(self.listener.getsockname()[1])
 
-    def run(self) -> None:
+    @contextmanager
+    def running(self) -> Iterator[Relay]:
+        threading.Thread(target=self._run, daemon=True).start()
+        try:
+            yield self
+        finally:
+            self.listener.close()
+
+    def _run(self) -> None:
         with suppress(OSError):
             while True:
                 ours, _ = self.listener.accept()
-                theirs = socket.create_connection(("127.0.0.1", self.target))
-                for way in ((ours, theirs, "up"), (theirs, ours, "down")):
-                    threading.Thread(target=self._carry, args=way, daemon=True).start()
+                threading.Thread(target=self._connect, args=[ours], daemon=True).start()
 
-    def _carry(self, source: socket.socket, sink: socket.socket, way: str) -> None:
-        with suppress(OSError):
-            while data := source.recv(16384):
-                setattr(self, way, getattr(self, way) + len(data))
-                limit = getattr(self, f"cut_{way}")
-                if limit is not None and getattr(self, way) > limit:
-                    break
-                if way == "up" and self.bytes_per_second:
-                    time.sleep(len(data) / self.bytes_per_second)
-                sink.sendall(data)
-        for one in (source, sink):
-            with suppress(OSError):
-                one.shutdown(socket.SHUT_RDWR)
+    def _connect(self, ours: socket.socket) -> None:
+        with suppress(OSError), ours, socket.create_connection(("127.0.0.1", self.target)) as theirs:
+            client = self.tls.wrap_socket(ours, server_side=True) if self.tls else ours
+            ways = {client: (theirs, "up"), theirs: (client, "down")}
+            with client:
+                while self._carry(ways):
+                    pass
+
+    def _carry(self, ways: dict[socket.socket, tuple[socket.socket, str]]) -> bool:
+        """What has come, to the other side; False once the connection has ended, or is to be cut."""
+        ready = [one for one in ways if isinstance(one, ssl.SSLSocket) and one.pending()]
+        for source in ready or select.select(list(ways), [], [])[0]:
+            sink, way = ways[source]
+            data = source.recv(16384)
+            setattr(self, way, getattr(self, way) + len(data))
+            limit = getattr(self, f"cut_{way}")
+            if not data or (limit is not None and getattr(self, way) > limit):
+                return False
+            if way == "up" and self.bytes_per_second:
+                time.sleep(len(data) / self.bytes_per_second)
+            sink.sendall(data)
+        return True
 
 
 @dataclass
@@ -131,11 +150,11 @@ def running_sshd(folder: Path) -> Iterator[Server]:
     ]
     (folder / "sshd_config").write_text("\n".join(settings) + "\n")
     relay = Relay(port)
-    threading.Thread(target=relay.run, daemon=True).start()
     _write_client(folder, ssh, relay.port)
     with (
         (folder / "sshd.log").open("wb") as log,
         subprocess.Popen([sshd, "-D", "-e", "-f", folder / "sshd_config"], stderr=log) as process,
+        relay.running(),
     ):
         try:
             _wait_for(port, process, folder / "sshd.log")
@@ -145,7 +164,6 @@ def running_sshd(folder: Path) -> Iterator[Server]:
                 with suppress(psutil.NoSuchProcess):
                     child.kill()
             process.kill()
-            relay.listener.close()
 
 
 def know_host(folder: Path, key: str = "host") -> None:

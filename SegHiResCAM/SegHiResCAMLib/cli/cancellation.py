@@ -27,11 +27,13 @@ class Cancellation:
     """Whether a command was cancelled.
 
     Attributes:
+        message: For the user.
         signal: That cancelled it; 0 for none.
         is_over: Whether it has done all there was to do, so that it is too late.
         is_reported: Whether the user was given the message.
     """
 
+    message: str = CANCELLED
     signal: int = 0
     is_over: bool = False
     is_reported: bool = False
@@ -81,15 +83,15 @@ def _watch(state: Cancellation, heard: socket.socket, ended: threading.Event, si
         while data := heard.recv(64):
             numbers = [number for number in data if number in signals]
             if numbers and not ended.wait(GRACE):
-                _end(numbers[0], quietly=state.is_reported)
+                _end(numbers[0], "" if state.is_reported else state.message)
 
 
-def _end(number: int, *, quietly: bool) -> None:
+def _end(number: int, message: str) -> None:
     """At once, from another thread: the main thread is inside a library."""
     remove_all()
-    if quietly:
+    if not message:
         os._exit(128 + number)
     show_cursor = "\x1b[?25h" if sys.stderr is not None and sys.stderr.isatty() else ""
     with suppress(OSError):
-        os.write(2, f"{show_cursor}\n{CANCELLED}\n".encode())
+        os.write(2, f"{show_cursor}\n{message}\n".encode())
     os._exit(128 + number)

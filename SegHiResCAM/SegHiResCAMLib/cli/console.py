@@ -36,13 +36,17 @@ answer = PlainConsole()
 
 
 @contextmanager
-def job() -> Iterator[Report]:
-    """A report of progress, and one message with exit code 1 for whatever goes wrong."""
+def job(if_cancelled: str = CANCELLED) -> Iterator[Report]:
+    """A report of progress, and one message with exit code 1 for whatever goes wrong.
+
+    Args:
+        if_cancelled: What is said when the user cancels.
+    """
     # Libraries warn developers; what this program has to say to users comes from its own modules.
     warnings.simplefilter("ignore")
     warnings.filterwarnings("always", module="SegHiResCAMLib")
     warnings.showwarning = lambda message, *_: note("Note", str(message), told)
-    cancelled = Cancellation()
+    cancelled = Cancellation(if_cancelled)
     try:
         sweep()
         with progress_on(told) as show, listening(cancelled):
@@ -59,11 +63,11 @@ def job() -> Iterator[Report]:
         if cancelled.is_over:
             raise
         cancelled.is_reported = True
-        fail(CANCELLED, cancelled.exit_code)
+        fail(if_cancelled, cancelled.exit_code)
     except Exception as error:
         if cancelled.signal:  # a library took the interruption for an error of its own
             cancelled.is_reported = True
-            fail(CANCELLED, cancelled.exit_code)
+            fail(if_cancelled, cancelled.exit_code)
         if os.environ.get(DEBUG):
             raise
         fail(_message_of(error))

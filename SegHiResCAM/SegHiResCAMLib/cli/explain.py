@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from SegHiResCAMLib.cli.application import app
+from SegHiResCAMLib.cli.archives import DicomWebOption, StoreOption, store_objects, volumes_here
 from SegHiResCAMLib.cli.console import (
     job,
     note,
@@ -33,6 +34,10 @@ from SegHiResCAMLib.records.explain_job import EVERY, OWN_REGIONS, ExplainJob, M
 from SegHiResCAMLib.records.json_form import to_json
 from SegHiResCAMLib.records.question import HOW, WHAT, Question
 from SegHiResCAMLib.records.regions import Mask
+from SegHiResCAMLib.user_error import UserError
+
+if TYPE_CHECKING:
+    from SegHiResCAMLib.explain_files import ExplainedFiles
 
 Segments = Annotated[
     list[str],
@@ -146,6 +151,8 @@ def explain(
     series: SeriesOption = None,
     nifti: AsNifti = False,
     dicom: IntoDicom = None,
+    dicomweb: DicomWebOption = None,
+    store: StoreOption = False,
     on: OnOption = None,
     as_json: JsonOption = False,
     *,
@@ -154,27 +161,44 @@ def explain(
     """Explain why a model segmented a structure: heat map, segmentation, figures, scene for 3D Slicer, and `explanation.json`."""
     with job() as progress:
         from SegHiResCAMLib.computers import computer
+        from SegHiResCAMLib.engine.progress import part
         from SegHiResCAMLib.explain_files import run_job
 
+        _check_computer(check, on)
         question = Question(segment=segment[0], **chosen)
-        asked = ExplainJob(
-            volumes=tuple(volume),
-            model=model,
-            segments=tuple(segment),
-            question=question,
-            mask=mask_of(question, mask, mask_value, mask_segment, weighted),
-            compare=tuple(compare or ()),
-            regions=regions,
-            reference=reference,
-            check=check,
-            seed=seed,
-            series=series,
-            nifti=nifti,
-            dicom=dicom,
-        )
-        with computer(on) as computing:
+        fetching = volumes_here(volume, dicomweb, series, part(progress, 0.0, 0.1), store=store)
+        with fetching as here, computer(on) as computing:
+            asked = ExplainJob(
+                volumes=tuple(here),
+                model=model,
+                segments=tuple(segment),
+                question=question,
+                mask=mask_of(question, mask, mask_value, mask_segment, weighted),
+                compare=tuple(compare or ()),
+                regions=regions,
+                reference=reference,
+                check=check,
+                seed=seed,
+                series=series if here == volume else None,
+                nifti=nifti,
+                dicom=dicom or (here[0] if store else None),
+            )
             left_out = partial(note, "Left out", console=told)
-            found = run_job(asked, output, open_scene, progress, left_out, computer=computing)
+            found = run_job(asked, output, open_scene, part(progress, 0.1, 1.0), left_out, computer=computing)
+    if store and dicomweb:
+        objects = [file for file in found.files if file.suffix == ".dcm"]
+        store_objects(objects, output, dicomweb)
+    _print(found, as_json=as_json)
+
+
+def _check_computer(check: bool, on: str | None) -> None:
+    """Refuse what only this computer can do, before anything is computed."""
+    if check and on:
+        message = "--check cannot be computed on another computer yet. Leave out --on, or --check."
+        raise UserError("computed-elsewhere", message)
+
+
+def _print(found: ExplainedFiles, *, as_json: bool) -> None:
     if as_json:
         facts = [to_json(one) for one in found.records()]
         files = [str(file) for file in found.files]

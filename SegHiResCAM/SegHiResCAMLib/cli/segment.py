@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from SegHiResCAMLib.cli.application import app
+from SegHiResCAMLib.cli.archives import DicomWebOption, volumes_here
 from SegHiResCAMLib.cli.console import answer, job, note, print_files, print_json
 from SegHiResCAMLib.cli.options import (
     RESULTS,
@@ -37,6 +38,7 @@ def segment(
         ),
     ],
     series: SeriesOption = None,
+    dicomweb: DicomWebOption = None,
     on: OnOption = None,
     as_json: JsonOption = False,
     *,
@@ -52,11 +54,11 @@ def segment(
         from SegHiResCAMLib.results import check_segmentation, write_segmentation
 
         progress(0.0, "Reading")
-        with computer(on) as computing:
+        with volumes_here(volume, dicomweb, series, part(progress, 0.0, 0.05)) as here, computer(on) as computing:
             opened = computing.open_model(model)
-            check_segmentation(output, [*volume, model, opened.source])
-            read = read_inputs(volume, series, part(progress, 0.0, 0.05))
-            found = computing.segment(opened, read, SegmentOptions(**chosen), part(progress, 0.05, 0.95))
+            check_segmentation(output, [*here, model, opened.source])
+            read = read_inputs(here, series if here == volume else None, part(progress, 0.05, 0.1))
+            found = computing.segment(opened, read, SegmentOptions(**chosen), part(progress, 0.1, 0.95))
         millilitres = float(np.abs(np.linalg.det(read.affine.numpy()[:3, :3]))) / 1000
         volumes = {label.name: int((found.labels == label.value).sum()) * millilitres for label in opened.labels}
         progress(0.95, "Writing")
