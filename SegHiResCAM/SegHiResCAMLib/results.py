@@ -93,7 +93,7 @@ def write_explanation(
     """Write all there is to one segment's explanation into a folder.
 
     Args:
-        scene: An empty vtkMRMLScene, which afterwards shows what was saved; None writes neither pictures nor a scene.
+        scene: A vtkMRMLScene, which is emptied, and afterwards shows what was saved; None writes neither pictures nor a scene.
         folder: Exists.
         volume: (C, i, j, k) that was explained; pictures show its first channel.
         model: That segmented it.

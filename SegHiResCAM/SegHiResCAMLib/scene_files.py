@@ -35,6 +35,7 @@ def write_scene_files(
     Raises:
         SceneError: A file cannot be written.
     """
+    scene.Clear(0)  # of several segments, each has a scene of its own
     first = explanations[0]
     volume_node = add_volume(scene, volume.numpy()[0], volume.affine.numpy(), _name_of(volume))
     segmentation_node = _add_segments(scene, model, first, volume_node)

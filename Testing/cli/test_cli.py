@@ -7,6 +7,7 @@ import shutil
 import sys
 from dataclasses import replace
 from pathlib import Path
+from zipfile import ZipFile
 
 import jsonschema
 import nibabel as nib
@@ -291,6 +292,10 @@ def test_several_segments_each_get_their_folder_and_the_same_map_as_alone(
     assert np.allclose(alone, together, rtol=0, atol=1e-5 * float(alone.max()))
     assert np.allclose(nifti, together)
     assert np.allclose(nifti.affine, together.affine, atol=1e-4)
+    for segment in ("kidney", "tumour"):
+        with ZipFile(tmp_path / "both" / segment / "scene.mrb") as scene:
+            images = [name for name in scene.namelist() if name.endswith(".nrrd") and not name.endswith(".seg.nrrd")]
+        assert len(images) == 2, "the volume, and the map of this segment alone"
 
 
 def test_a_smooth_map_is_written_with_its_standard_deviation(model: Path, volume: Path, tmp_path: Path) -> None:
