@@ -15,9 +15,10 @@ from tiny_bundle import noise
 
 from panel.steps import idle
 from SegHiResCAMLib.provenance import header_of
-from SegHiResCAMLib.scene.comparison import LAYOUT, LEGEND_VIEWS, VIEWS
+from SegHiResCAMLib.scene.comparison import LAYOUT, LEGEND_VIEWS, VIEWS, composite_of
 from SegHiResCAMLib.scene.heatmap import SEGMENTATION, add_heatmap, explanation_of, peak_position
 from SegHiResCAMLib.scene.markers import SPHERE, marker_of
+from SegHiResCAMLib.scene.overlay import show_volume
 from SegHiResCAMLib.scene.rendering import SURFACE_OPACITY
 from SegHiResCAMLib.scene.segments import Segment, add_segmentation
 from SegHiResCAMLib.scene.volumes import add_volume
@@ -210,3 +211,33 @@ def test_a_region_is_seen_while_it_is_chosen(desktop: Desktop, scene: Any, param
     desktop.widget.panel.exit()
     assert "sphere" not in seen()
     desktop.widget.panel.enter()
+
+
+def test_in_the_segment_editor_segments_have_their_fills_and_the_map_is_back_with_the_module(
+    desktop: Desktop, scene: Any, parameters: Any, volume: Any, maps: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    labels = np.ones(noise().shape, np.uint8)
+    display = add_segmentation(scene, labels, AFFINE, [Segment("kidney", 1, (1, 0, 0))], volume).GetDisplayNode()
+    show_volume(scene, volume)
+    parameters.heatmap = maps[0]
+    red = composite_of(scene, "Red")
+    monkeypatch.setattr(slicer.util, "mainWindow", lambda **_options: desktop.parent)
+    for module, shown in (("Data", maps[0].GetID()), ("SegmentEditor", None)):
+        monkeypatch.setattr(slicer.util, "selectedModule", lambda module=module: module)
+        desktop.widget.panel.exit()
+        desktop.qt.APPLICATION.processEvents()
+        assert red.GetForegroundVolumeID() == shown
+        assert bool(display.GetVisibility2DFill()) is (shown is None)
+        desktop.widget.panel.enter()
+        assert red.GetForegroundVolumeID() == maps[0].GetID()
+        assert not display.GetVisibility2DFill()
+
+
+def test_a_segmentation_that_comes_later_does_not_cover_the_map(
+    desktop: Desktop, scene: Any, parameters: Any, volume: Any, maps: list[Any]
+) -> None:
+    parameters.heatmap = maps[0]
+    labels = np.ones(noise().shape, np.uint8)
+    later = add_segmentation(scene, labels, AFFINE, [Segment("kidney", 1, (1, 0, 0))], volume)
+    parameters.segmentation = later  # as Segment does
+    assert not later.GetDisplayNode().GetVisibility2DFill()
