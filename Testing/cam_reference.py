@@ -88,6 +88,7 @@ class Reference:
     inputs: Sequence[np.ndarray]
     pixels: float
     head: np.ndarray | None = None
+    centre: float = 0.0
 
     def maps(self, method: str) -> list[np.ndarray]:
         """The raw map of each window, before the sign and centre of the eigen methods."""
@@ -107,8 +108,13 @@ class Reference:
             direction = np.linalg.svd(rows - mean, full_matrices=False)[2][0]
             self.centre = float(mean @ direction)
             return list(np.einsum("wk...,k->w...", x, direction))
-        weights = standing_out(a) if method == "seg-fem" else self.weights(method, a, g)
-        return list(np.einsum("wk...,k->w...", a, weights))
+        return self.class_free(method, a) or list(np.einsum("wk...,k->w...", a, self.weights(method, a, g)))
+
+    def class_free(self, method: str, a: np.ndarray) -> list[np.ndarray]:
+        """Methods that look at activations alone, but for Eigen-CAM."""
+        if method == "seg-kpca-cam":
+            return list(kernel_component(a))
+        return list(np.einsum("wk...,k->w...", a, standing_out(a))) if method == "seg-fem" else []
 
     def weights(self, method: str, a: np.ndarray, g: np.ndarray) -> np.ndarray:
         """The channel weights of the methods that have them."""
@@ -148,7 +154,7 @@ class Reference:
 
     def finished(self, method: str, whole: np.ndarray) -> np.ndarray:
         """Sign and centre of the eigen methods."""
-        if not method.startswith(("seg-eigen-", "seg-eigengrad-")):
+        if not method.startswith(("seg-eigen-", "seg-eigengrad-", "seg-kpca-")):
             return whole
         whole = whole - self.centre
         return whole if whole.max() >= -whole.min() else -whole
@@ -158,6 +164,25 @@ def standing_out(a: np.ndarray) -> np.ndarray:
     """The share of each channel's locations that lie two standard deviations above its mean."""
     every = (0, *range(2, a.ndim))
     return (a > a.mean(every, keepdims=True) + 2 * a.std(every, keepdims=True)).mean(every)
+
+
+def kernel_component(a: np.ndarray, kernel: str = "sigmoid", every: int = 1) -> np.ndarray:
+    """By scikit-learn, with the kernel in long doubles: found from every n-th location of each window, for all of them."""
+    from sklearn.decomposition import KernelPCA
+
+    rows = np.moveaxis(a, 1, -1).reshape(len(a), -1, a.shape[1]).astype(np.longdouble)
+    rows = rows - rows.mean((0, 1))
+    support, rows = rows[:, ::every].reshape(-1, a.shape[1]), rows.reshape(-1, a.shape[1])
+
+    def alike(x: np.ndarray) -> np.ndarray:
+        if kernel == "sigmoid":
+            values = np.tanh(x @ support.T / a.shape[1] + 1) - np.tanh(np.longdouble(1))
+        else:
+            values = np.exp(-((x[:, None] - support) ** 2).sum(-1) / a.shape[1]) - 1
+        return values.astype(np.float64)  # less a constant, which centring removes
+
+    found = KernelPCA(1, kernel="precomputed", eigen_solver="dense").fit(alike(support))
+    return found.transform(alike(rows)).reshape(len(a), *a.shape[2:])
 
 
 def zeroed(activation: torch.Tensor, channel: int) -> torch.Tensor:

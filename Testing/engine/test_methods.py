@@ -7,7 +7,7 @@ import functools
 import numpy as np
 import pytest
 import torch
-from cam_reference import NETWORKS, Reference, activation_and_gradient, basic_unet, blocks, stretched
+from cam_reference import NETWORKS, Reference, activation_and_gradient, basic_unet, blocks, kernel_component, stretched
 from captum.attr import LayerFeatureAblation
 from one_map import stitched_map
 from peers import grad_cam_raw
@@ -94,6 +94,7 @@ PEERS = {
     "seg-elementwise-cam": "GradCAMElementWise",
     "seg-eigen-cam": "EigenCAM",
     "seg-fem": "FEM",
+    "seg-kpca-cam": "KPCA_CAM",
     "seg-eigengrad-cam": "EigenGradCAM",
     "seg-eigen-cam-2025": "SegEigenCAM",
 }
@@ -106,7 +107,7 @@ def test_a_method_equals_grad_cam_where_it_is_right(dims: int, method: str) -> N
     found = activation_map(network, image, segment, index, layer, method)
     peer = grad_cam_raw(PEERS[method], network, image, segment, index, layer)
     peer = (
-        peer if "eigen" not in method or peer.max() >= -peer.min() else -peer
+        peer if not ("eigen" in method or "kpca" in method) or peer.max() >= -peer.min() else -peer
     )  # its EigenCAM leaves the sign to chance
     assert close(found, peer, lambda: condition("UNet", dims, method), dtype=torch.float32)
 
@@ -209,6 +210,32 @@ def with_options(method: str, name: str = "UNet", **options):
 def test_seg_xres_lies_between_hires_and_grad() -> None:
     assert close(with_options("seg-xres-cam", pool=1), with_options("seg-hires-grad-cam"))
     assert close(with_options("seg-xres-cam", pool=64), with_options("seg-grad-cam"))
+
+
+@pytest.mark.parametrize("kernel", ["sigmoid", "rbf"])
+def test_seg_kpca_is_the_projection_of_scikit_learn_where_only_some_locations_are_sampled(kernel: str) -> None:
+    """16 locations, of which every fourth makes the component."""
+    network, image, segment, index, layer = case("UNet", 2, torch.float64)
+    activation, _ = activation_and_gradient(network, image, segment, index, layer)
+    expected = kernel_component(activation[None], kernel, 4)[0]
+    options = {"kernel": kernel, "samples": 4}
+    found = activation_map(network, image, segment, index, layer, "seg-kpca-cam", options).numpy()
+    expected = expected if expected.max() >= -expected.min() else -expected
+
+    def own() -> torch.Tensor:
+        return activation_map(network, image, segment, index, layer, "seg-kpca-cam", options)
+
+    assert close(found, expected, lambda: condition_of(own, network))
+
+
+@pytest.mark.parametrize("kernel", ["sigmoid", "rbf"])
+def test_where_all_locations_are_alike_there_is_no_kernel_component(kernel: str) -> None:
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Conv2d(1, 3, 1), nn.Conv2d(3, 2, 1)).double()
+    found = activation_map(
+        network, torch.ones(1, 1, 8, 8).double(), torch.ones(8, 8), 1, "0", "seg-kpca-cam", {"kernel": kernel}
+    )
+    assert not found.any()
 
 
 @pytest.mark.parametrize("mode", ["mean", "max"])

@@ -222,7 +222,9 @@ def test_an_empty_pixel_set_gives_an_empty_map_but_for_methods_that_know_no_clas
     found = stitched_map(net, images, torch.zeros(2, 32, 48), 1, "upcat_1", METHODS[method], windows)
     assert (found.touched, found.score) == (0, 0)
     assert torch.isfinite(found.values).all()
-    assert bool(found.values.any()) == (method in {"seg-cam", "seg-eigen-cam", "seg-fem", "seg-score-cam"})
+    assert bool(found.values.any()) == (
+        method in {"seg-cam", "seg-eigen-cam", "seg-fem", "seg-kpca-cam", "seg-score-cam"}
+    )
 
 
 def test_several_layers_are_served_by_the_same_passes_and_each_as_if_it_were_alone() -> None:

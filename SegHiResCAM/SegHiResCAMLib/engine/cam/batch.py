@@ -188,6 +188,9 @@ def collect(total: torch.Tensor | None, step: Gather, own: torch.Tensor) -> torc
     if step.combine == "max":
         own = own.amax(dim=0).cpu().double()
         return own if total is None else torch.maximum(total, own)
+    if step.combine == "all":
+        own = own.cpu().double()
+        return own if total is None else torch.cat([total, own])
     own = own.sum(dim=0).cpu().double()
     return own if total is None else total + own
 

@@ -46,10 +46,10 @@ def _first_component(
     yield Map(
         lambda x: torch.einsum("bk...,k->b...", values(x), direction.to(x.activation)),
         stitching,
-        lambda whole: _upright(whole - centre.to(whole)),
+        lambda whole: upright(whole - centre.to(whole)),
     )
 
 
-def _upright(whole: torch.Tensor) -> torch.Tensor:
+def upright(whole: torch.Tensor) -> torch.Tensor:
     """A direction has no sign of its own: the map is turned so that what stands out most is positive."""
     return -whole if -whole.min() > whole.max() else whole

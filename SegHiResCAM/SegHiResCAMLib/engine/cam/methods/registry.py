@@ -23,6 +23,7 @@ from SegHiResCAMLib.engine.cam.methods.gradient import (
     seg_xres_cam,
 )
 from SegHiResCAMLib.engine.cam.methods.integrated import seg_integrated_hires_cam
+from SegHiResCAMLib.engine.cam.methods.kernel import seg_kpca_cam
 from SegHiResCAMLib.engine.cam.methods.steps import AnySteps
 from SegHiResCAMLib.engine.errors import EngineError
 from SegHiResCAMLib.records.explanation import ARBITRARY_UNITS, LOGIT_UNITS
@@ -142,6 +143,10 @@ METHODS: dict[str, Method] = {
     ),
     "seg-eigen-cam": Method(
         "Seg-Eigen CAM", "main component of the activations, whatever the class", "Muhammad & Yeasin, IJCNN 2020", seg_eigen_cam, 2,
+        ignores_class=True, values="pattern",
+    ),
+    "seg-kpca-cam": Method(
+        "Seg-KPCA CAM", "main kernel component of the activations, whatever the class", "Karmani et al., arXiv 2410.00267", seg_kpca_cam, 3,
         ignores_class=True, values="pattern",
     ),
     "seg-eigengrad-cam": Method(

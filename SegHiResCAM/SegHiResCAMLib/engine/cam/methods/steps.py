@@ -67,13 +67,13 @@ class Gather:
         form: Evidence -> (B, ...).
         gradient: Whether `form` needs G.
         everywhere: Whether windows that the pixel set does not touch count too.
-        combine: How windows are put together.
+        combine: How windows are put together; "all" keeps each: (windows, ...).
     """
 
     form: Callable[[Evidence], torch.Tensor]
     gradient: bool = True
     everywhere: bool = False
-    combine: Literal["sum", "max"] = "sum"
+    combine: Literal["sum", "max", "all"] = "sum"
 
 
 @dataclass(frozen=True)
