@@ -105,4 +105,4 @@ pictures: $(READY)
 	$(BIN)/python Testing/figures/panel.py
 
 clean:
-	rm -rf $(VENV) .venv-3.* demo-output extension-build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) .venv-3.* demo-output build extension-build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

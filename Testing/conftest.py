@@ -27,7 +27,7 @@ TOGETHER = (
 """Rooms and files whose fixtures take seconds or minutes: a desktop, a worker, a Python, what a network outlines."""
 
 NEEDS_TORCH = re.compile(
-    r"^(from|import) (torch|monai|SegHiResCAMLib\.(engine|demo|explain_files|results))\b", re.MULTILINE
+    r"^(from|import) (torch|monai|SegHiResCAMLib\.(engine|demo|explain_files|results|study))\b", re.MULTILINE
 )
 """What a file imports that --without-torch leaves out."""
 

@@ -23,6 +23,8 @@ from SegHiResCAMLib.engine.images.masks import read_mask
 from SegHiResCAMLib.engine.images.region_files import Regions, read_regions
 from SegHiResCAMLib.engine.models import SegmentationModel
 from SegHiResCAMLib.engine.progress import Progress, part
+from SegHiResCAMLib.pages.self_contained import check_pages
+from SegHiResCAMLib.pages.viewer import VIEWER
 from SegHiResCAMLib.records.explain_job import EVERY, OWN_REGIONS, ExplainJob
 from SegHiResCAMLib.records.explanation import ExplanationRecord
 from SegHiResCAMLib.results import (
@@ -41,6 +43,7 @@ from SegHiResCAMLib.results import (
     write_dicom_files,
     write_explanation,
     write_nifti,
+    write_page,
 )
 from SegHiResCAMLib.writing.result import ResultFolder
 
@@ -52,6 +55,9 @@ OpenScene = Callable[[], AbstractContextManager[Any]]
 
 Report = Callable[[str], None]
 """Of a message about what was left out."""
+
+Beside = Callable[[Path, ExplainRequest, list[list[Explanation]]], None]
+"""Writes further files of a result into its folder, given what was asked and what was found for each segment."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +88,9 @@ def run_job(
     report: Report,
     model: SegmentationModel | None = None,
     computer: Computer | None = None,
+    *,
+    beside: Beside | None = None,
+    exclusive: bool = True,
 ) -> ExplainedFiles:
     """Explain, and put everything into `folder`, whole or not at all.
 
@@ -93,6 +102,8 @@ def run_job(
         report: Told which of the methods to compare with were left out, and why.
         model: The job's, where it is open already.
         computer: That computes; None for this one.
+        beside: Writes what belongs to the result, too.
+        exclusive: Whether another run that writes to the same folder is refused.
 
     Raises:
         EngineError, SceneError, WritingError: Always with a message for the user.
@@ -103,12 +114,14 @@ def run_job(
     opened = model or computer.open_model(job.model)
     names = [opened.label(one).name for one in job.segments]
     region_file = None if job.regions == OWN_REGIONS else job.regions
-    beside = [None if job.mask is None else job.mask.path, region_file, job.reference, job.dicom]
-    inputs = [*job.volumes, job.model, opened.source, *filter(None, beside)]
-    more = [NIFTI, NIFTI_LABELS] * job.nifti + [REGIONS] * (job.regions is not None)
+    further = [None if job.mask is None else job.mask.path, region_file, job.reference, job.dicom]
+    inputs = [*job.volumes, job.model, opened.source, *filter(None, further)]
+    more = [NIFTI, NIFTI_LABELS] * job.nifti + [REGIONS] * (job.regions is not None) + [VIEWER] * job.html
     more += [AGREEMENT, MISTAKES] * (job.reference is not None) + [DEVIATION] * bool(job.question.smooth)
     more += [CHECK, CHECK_FIGURE] * job.check
-    with closing(begin_result(folder, names, inputs, more=more)) as result:
+    if job.html:
+        check_pages()
+    with closing(begin_result(folder, names, inputs, more=more, exclusive=exclusive)) as result:
         request = _request(job, opened, part(progress, 0.0, 0.04))
         drawn = None if region_file is None else read_regions(region_file, part(progress, 0.04, 0.05))
         check_room(result, request.volume, len(names) * (1 + len(others)))
@@ -121,6 +134,8 @@ def run_job(
             by_segment = _checked(by_segment, request, job, part(progress, 0.6, 0.95))
         progress(0.95, "Writing")
         _write(result, names, request, by_segment, job, open_scene)
+        if beside is not None:
+            beside(result.beside, request, by_segment)
         progress(0.99, "Putting the files in place")
         return ExplainedFiles(result.put_in_place(), by_segment)
 
@@ -252,5 +267,7 @@ def _write(
             write_explanation(scene, folder, request.volume, request.model, explanations)
             if job.nifti:
                 write_nifti(folder, explanations[0])
+            if job.html:
+                write_page(folder, request.volume, request.model, explanations[0])
             if job.dicom is not None:
                 write_dicom_files(folder / DICOM, explanations[0], request.model, job.dicom, job.series)

@@ -5,6 +5,8 @@ Slicer's NRRD reader makes attributes of header fields, so a file that is opened
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from SegHiResCAMLib.records.explanation import ExplanationRecord
 from SegHiResCAMLib.records.files import explanation_line
 
@@ -17,11 +19,14 @@ EXPLANATION = f"{PREFIX}explanation"
 
 
 def header_of(record: ExplanationRecord) -> dict[str, str]:
-    """The fields of a file's header: the record, and for people without this program the most important of it."""
+    """The fields of a file's header: the record, and for people without this program the most important of it.
+
+    Without seconds, which differ from run to run: the same map is the same file, byte for byte.
+    """
     return {
         METHOD: record.method,
         f"{PREFIX}segment": record.question.segment,
         f"{PREFIX}layer": record.layer.name,
         f"{PREFIX}model": record.model.name,
-        EXPLANATION: explanation_line(record),
+        EXPLANATION: explanation_line(replace(record, timings_s={})),
     }

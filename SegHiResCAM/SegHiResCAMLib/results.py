@@ -13,6 +13,7 @@ from SegHiResCAMLib.engine.errors import EngineError
 from SegHiResCAMLib.engine.images.dicom.write import write_dicom
 from SegHiResCAMLib.engine.images.volume import WRITERS, write_volume
 from SegHiResCAMLib.naming import folder_names
+from SegHiResCAMLib.pages.viewer import VIEWER, ViewerPage, viewer_page
 from SegHiResCAMLib.provenance import PREFIX, header_of
 from SegHiResCAMLib.records.csv_form import records_csv
 from SegHiResCAMLib.records.files import explanation_text
@@ -50,6 +51,7 @@ def begin_result(
     inputs: Iterable[str | Path],
     *,
     more: Sequence[str] = (),
+    exclusive: bool = True,
 ) -> ResultFolder:
     """Begin the result of an explanation, before anything is computed.
 
@@ -58,6 +60,7 @@ def begin_result(
         segments: Names of the segments that are explained.
         inputs: All files and folders that are read.
         more: Files that are written beside those that every explanation has.
+        exclusive: Whether another run that writes to the same folder is refused.
 
     Raises:
         WritingError: An output is an input, or the folder cannot be written to.
@@ -65,7 +68,7 @@ def begin_result(
     names = [*ALWAYS, *PICTURES, *more]
     if len(segments) > 1:
         names = [f"{part}/{name}" for part in folder_names(segments) for name in names]
-    return ResultFolder(folder, names, [Path(one) for one in inputs])
+    return ResultFolder(folder, names, [Path(one) for one in inputs], exclusive=exclusive)
 
 
 def folders_of(result: ResultFolder, segments: Sequence[str]) -> list[Path]:
@@ -128,6 +131,25 @@ def write_nifti(folder: Path, explanation: Explanation) -> None:
     write_volume(explanation.heatmap, folder / NIFTI)
     if explanation.segmentation is not None:
         write_volume(explanation.segmentation.labels, folder / NIFTI_LABELS)
+
+
+def write_page(folder: Path, volume: MetaTensor, model: SegmentationModel, explanation: Explanation) -> None:
+    """A page for the browser that shows an explanation and needs nothing else; of the volume, its first channel.
+
+    Raises:
+        PageError, WritingError: It cannot be made or written.
+    """
+    found = explanation.segmentation
+    shown = ViewerPage(
+        explanation.record(),
+        volume.numpy()[0],
+        volume.affine.numpy(),
+        explanation.signed_map.numpy()[0],
+        explanation.explained_voxels.numpy()[0],
+        None if found is None else found.labels.numpy()[0],
+        model.labels,
+    )
+    write_text(folder / VIEWER, viewer_page(shown))
 
 
 def write_dicom_files(

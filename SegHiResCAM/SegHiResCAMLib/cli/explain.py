@@ -122,6 +122,12 @@ Seed = Annotated[int, typer.Option(min=0, help="Of every draw of --check.", rich
 AsNifti = Annotated[
     bool, typer.Option("--nifti", help="Heat map and label map as NIfTI, too.", rich_help_panel=RESULTS)
 ]
+AsPage = Annotated[
+    bool,
+    typer.Option(
+        "--html", help="A page for the browser, too: one file, which needs nothing else.", rich_help_panel=RESULTS
+    ),
+]
 IntoDicom = Annotated[
     str | None,
     typer.Option(
@@ -150,6 +156,7 @@ def explain(
     seed: Seed = 0,
     series: SeriesOption = None,
     nifti: AsNifti = False,
+    html: AsPage = False,
     dicom: IntoDicom = None,
     dicomweb: DicomWebOption = None,
     store: StoreOption = False,
@@ -181,6 +188,7 @@ def explain(
                 seed=seed,
                 series=series if here == volume else None,
                 nifti=nifti,
+                html=html,
                 dicom=dicom or (here[0] if store else None),
             )
             left_out = partial(note, "Left out", console=told)

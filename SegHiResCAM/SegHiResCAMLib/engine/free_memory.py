@@ -9,15 +9,24 @@ import psutil
 from SegHiResCAMLib.engine.errors import EngineError
 from SegHiResCAMLib.out_of_memory import is_out_of_memory, out_of_memory_message
 
-__all__ = ["CONTROL_GROUP", "check_room", "free_memory", "is_out_of_memory", "refuse_out_of_memory"]
+__all__ = ["CONTROL_GROUP", "check_room", "free_memory", "is_out_of_memory", "limit_memory", "refuse_out_of_memory"]
 
 CONTROL_GROUP = Path("/sys/fs/cgroup")
 """Of this process, where a container or a batch system bounds its memory (cgroup v2)."""
 
 
+_limits: list[int] = []
+"""Bytes that this process may take altogether; none where nobody has said so."""
+
+
+def limit_memory(size: int) -> None:
+    """Let this process take no more than so many bytes altogether, as one of several on a computer; 0 for all there are."""
+    _limits[:] = [size] if size else []
+
+
 def free_memory() -> int:
     """Bytes that this process can still take without swapping."""
-    free: int = min([psutil.virtual_memory().available, *_left_in_control_group()])
+    free: int = min([psutil.virtual_memory().available, *_left_in_control_group(), *_left_of_limit()])
     return free
 
 
@@ -54,6 +63,10 @@ def refuse_out_of_memory(error: BaseException, name: str = "") -> None:
     if is_out_of_memory(error):
         prefix = f"{name}: " if name else ""
         raise EngineError("out-of-memory", f"{prefix}{out_of_memory_message(error)}") from error
+
+
+def _left_of_limit() -> list[int]:
+    return [max(limit - psutil.Process().memory_info().rss, 0) for limit in _limits]
 
 
 def _left_in_control_group() -> list[int]:

@@ -47,6 +47,7 @@ class ExplainJob:
         seed: Of every draw of a check.
         series: SeriesInstanceUID, where the volume's folder holds several.
         nifti: Whether heat map and label map are written as NIfTI, too.
+        html: Whether a page for the browser is written for each segment.
         dicom: The folder of the series into whose study DICOM objects are written; None for none.
     """
 
@@ -62,6 +63,7 @@ class ExplainJob:
     seed: int = 0
     series: str | None = None
     nifti: bool = False
+    html: bool = False
     dicom: str | None = None
 
     def about(self, *volumes: str) -> ExplainJob:

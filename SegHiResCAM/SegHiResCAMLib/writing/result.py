@@ -32,6 +32,8 @@ class ResultFolder:
         names: Of the files that will be written, as paths in `folder`, as far as they are known.
         inputs: Files and folders that are read.
         needed: Bytes that the result takes, roughly.
+        exclusive: Whether another run that writes to the same folder is refused. A study's scheduler gives a case to one process at a time,
+            and what a process on a lost computer has left there must not hold up the next.
 
     Attributes:
         beside: A folder that stands for `folder` until then; files are written here.
@@ -40,7 +42,9 @@ class ResultFolder:
         WritingError: `output-is-input`, `folder-unusable`, `name-not-utf-8`, `folder-busy`, `disk-full`, `not-written`.
     """
 
-    def __init__(self, folder: Path, names: Iterable[str], inputs: Iterable[Path], needed: int = 0) -> None:
+    def __init__(
+        self, folder: Path, names: Iterable[str], inputs: Iterable[Path], needed: int = 0, *, exclusive: bool = True
+    ) -> None:
         check_folder(folder)
         self.folder = folder
         place = folder.absolute()
@@ -60,12 +64,17 @@ class ResultFolder:
         except OSError as problem:
             self.close()
             raise cannot_write(folder, problem) from problem
+        if exclusive:
+            self._refuse_others(root, kind)
+
+    def _refuse_others(self, root: Path, kind: str) -> None:
+        """See `folder-busy`."""
         for other in root.glob(f".seghirescam-{kind}-*"):
             if other != self._hidden and kind_of(other.name) == kind and not is_left_behind(other):
                 self.close()
                 raise WritingError(
                     "folder-busy",
-                    f"Another run is writing to {folder}. Wait for it, or choose another folder. If it has ended on another computer, "
+                    f"Another run is writing to {self.folder}. Wait for it, or choose another folder. If it has ended on another computer, "
                     f"delete the folder {other}.",
                 )
 

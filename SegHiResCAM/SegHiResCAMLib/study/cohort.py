@@ -1,0 +1,279 @@
+"""Computes a study: finds what is missing, has it computed, and writes the table."""
+
+from __future__ import annotations
+
+import datetime
+import platform
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, TypeVar
+from uuid import uuid4
+
+from SegHiResCAMLib.engine.models import SegmentationModel, open_model
+from SegHiResCAMLib.engine.progress import Progress
+from SegHiResCAMLib.pages.report import REPORT
+from SegHiResCAMLib.records.explain_job import ExplainJob
+from SegHiResCAMLib.records.explanation import ModelReference
+from SegHiResCAMLib.records.json_form import from_json, to_json
+from SegHiResCAMLib.records.study import Case, CaseOutcome, CaseTask, ListedCase, StudyRun
+from SegHiResCAMLib.study.cases import FoundCases, part_of, problem_of
+from SegHiResCAMLib.study.errors import StudyError
+from SegHiResCAMLib.study.keys import options_key, stamp_of
+from SegHiResCAMLib.study.processes import Cluster, Processes, cluster_of
+from SegHiResCAMLib.study.rows_table import rows_of, write_table
+from SegHiResCAMLib.study.study_folder import (
+    CASES,
+    RUN,
+    TABLE,
+    Study,
+    StudyState,
+    missing_parts,
+    run_text,
+    state_of,
+    whole_run,
+)
+from SegHiResCAMLib.study.study_report import study_report
+from SegHiResCAMLib.study.work import compute_case, put_outcome
+from SegHiResCAMLib.writing.result import check_folder
+from SegHiResCAMLib.writing.sweeping import sweep_folder
+from SegHiResCAMLib.writing.whole_file import make_folder, write_text
+
+OptionalText = TypeVar("OptionalText", str, "str | None")
+
+TRIES = 2
+"""Of a case after the first, when the connection to its worker broke."""
+
+
+@dataclass(frozen=True)
+class CohortRequest:
+    """What is to be computed.
+
+    Attributes:
+        source: The input, as the user gave it.
+        found: Its cases.
+        job: What is asked of each.
+        folder: Of the study.
+        part: (2, 8) for the second of eight parts; None for all.
+        retry: Whether cases that failed are tried again.
+        with_scene: Whether figures and scenes are written.
+        processes: Who computes.
+    """
+
+    source: str
+    found: FoundCases
+    job: ExplainJob
+    folder: Path
+    part: tuple[int, int] | None = None
+    retry: bool = False
+    with_scene: bool = True
+    processes: Processes = field(default_factory=Processes)
+
+
+@dataclass(frozen=True)
+class CohortResult:
+    """What became of it.
+
+    Attributes:
+        state: Of the cases that this run was about.
+        computed: How many of them it computed; the others had been computed before.
+        files: Table and run.
+    """
+
+    state: StudyState
+    computed: int
+    files: list[Path]
+
+
+def run_cohort(request: CohortRequest, progress: Progress) -> CohortResult:
+    """Compute the cases that are missing, and write the table.
+
+    Raises:
+        StudyError, EngineError, WritingError: Nothing can be computed at all; what is wrong with one case is its row.
+    """
+    progress(0.0, "Opening the model")
+    check_folder(request.folder)
+    model = open_model(request.job.model)
+    _check(request, model)
+    study = Study(request.folder.absolute())
+    make_folder(study.folder / CASES)
+    sweep_folder(study.folder / CASES)
+    run = _run_of(request, model)
+    chosen = list(request.found.cases) if request.part is None else part_of(request.found.cases, request.part)
+    tasks = _missing(study, chosen, run.options, request, progress)
+    write_text(study.file(RUN, run.part, ".json"), run_text(run))
+    if tasks:
+        with cluster_of(request.processes) as cluster:
+            for number, outcome in enumerate(_computed(cluster, study, tasks), start=1):
+                failed = f" ({outcome.case}: {outcome.message})" if outcome.status == "failed" else ""
+                progress(number / len(tasks), f"{number} of {len(tasks)} cases{failed}")
+    listed = _listed(chosen)
+    state = state_of(study, listed, run.options)
+    return CohortResult(state, len(tasks), _write(study, _with_outcomes(run, state), state))
+
+
+def merge_study(folder: Path) -> CohortResult:
+    """Bring the parts of a study together: one table, one run.
+
+    Raises:
+        StudyError: There is no study, or its parts differ.
+        WritingError: The files cannot be written.
+    """
+    study = Study(folder)
+    runs = study.runs()
+    run = whole_run([one for one in runs if one.part] or runs)
+    state = state_of(study, run.cases, run.options)
+    return CohortResult(state, 0, _write(study, _with_outcomes(run, state), state))
+
+
+def _write(study: Study, run: StudyRun, state: StudyState) -> list[Path]:
+    """Table, run and, of a whole study, the report."""
+    files = write_table(rows_of(state), study.file(TABLE, run.part, ""))
+    path = study.file(RUN, run.part, ".json")
+    write_text(path, run_text(run))
+    if run.part:
+        return [*files, path]
+    write_text(study.folder / REPORT, study_report(study, run, state))
+    return [*files, path, study.folder / REPORT]
+
+
+def study_state(folder: Path) -> tuple[StudyState, list[str]]:
+    """How far a study is, and which of its parts have not been started.
+
+    Raises:
+        StudyError: There is no study, or its parts differ.
+    """
+    study = Study(folder)
+    runs = study.runs()
+    whole = [one for one in runs if not one.part]
+    run = whole[0] if whole else whole_run(runs)
+    return state_of(study, run.cases, run.options), [] if whole else missing_parts(runs)
+
+
+def _check(request: CohortRequest, model: SegmentationModel) -> None:
+    """Refuse what would fail in every case, before anything is computed."""
+    for segment in request.job.segments:
+        model.label(segment)
+    counts = {len(case.images) for case in request.found.cases if case.images}
+    if counts and all(count != model.in_channels for count in counts) and min(counts) > model.in_channels:
+        raise StudyError(
+            "images-too-many",
+            f"The cases have {min(counts)} images each, and '{model.name}' has {model.in_channels} inputs. Give a table with the images "
+            "that it needs.",
+        )
+
+
+def _run_of(request: CohortRequest, model: SegmentationModel) -> StudyRun:
+    job = replace(request.job, volumes=())
+    return StudyRun(
+        input=request.source,
+        layout=request.found.layout,
+        model=ModelReference(model.name, model.sha256),
+        job=job,
+        options=options_key(job, Path(model.source)),
+        part="" if request.part is None else f"{request.part[0]}/{request.part[1]}",
+        cases=tuple(_listed(request.found.cases)),
+        started=datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
+        versions={
+            "python": platform.python_version(),
+            **{name: version(name) for name in ("seghirescam", "torch", "monai", "numpy", "distributed")},
+        },
+    )
+
+
+def _missing(
+    study: Study, cases: Sequence[Case], options: str, request: CohortRequest, progress: Progress
+) -> list[CaseTask]:
+    """What is to be computed; cases whose files are not there fail at once."""
+    job = replace(request.job, model=_absolute(request.job.model), regions=_absolute(request.job.regions))
+    tasks = []
+    for number, case in enumerate(cases):
+        progress(0.0, f"Looking for results: {number} of {len(cases)} cases")
+        stamp, problem = stamp_of(case.files), problem_of(case)
+        if study.is_current(study.outcome(case.name), options, stamp, retry=request.retry):
+            continue
+        if problem:
+            failed = CaseOutcome(case=case.name, status="failed", message=problem, options=options, stamp=stamp)
+            put_outcome(study, failed, [])
+            continue
+        absolute = replace(
+            case,
+            images=tuple(str(Path(one).absolute()) for one in case.images),
+            reference=_absolute(case.reference),
+            regions=_absolute(case.regions),
+        )
+        tasks.append(
+            CaseTask(
+                case=absolute,
+                job=job,
+                study=str(study.folder),
+                options=options,
+                stamp=stamp,
+                with_scene=request.with_scene,
+            )
+        )
+    return tasks
+
+
+def _absolute(name: OptionalText) -> OptionalText:
+    """The absolute path of what exists; other names, as of a model of the catalogue, stay as they are."""
+    return str(Path(name).absolute()) if isinstance(name, str) and Path(name).exists() else name
+
+
+def _computed(cluster: Cluster, study: Study, tasks: Sequence[CaseTask]) -> Iterator[CaseOutcome]:
+    """The outcomes, as they come."""
+    from distributed import as_completed
+
+    once = uuid4().hex[:8]
+    submit: Callable[..., Any] = cluster.client.submit
+    by_future = {
+        submit(
+            compute_case,
+            to_json(replace(task, memory=cluster.memory)),
+            key=f"case-{number}-{once}",
+            resources=cluster.resources,
+            retries=TRIES,
+            pure=False,
+        ): task
+        for number, task in enumerate(tasks)
+    }
+    for future in as_completed(by_future, loop=cluster.client.loop):
+        if future.status in ("cancelled", "lost"):
+            raise StudyError(
+                "scheduler-lost",
+                "The connection to the scheduler was lost. The cases that are done are kept: start the same command again to compute the others.",
+            )
+        problem = future.exception() if future.status == "error" else None
+        yield _lost(study, by_future[future], problem) if problem else from_json(CaseOutcome, future.result())
+
+
+def _lost(study: Study, task: CaseTask, problem: BaseException) -> CaseOutcome:
+    """A case whose process was ended, mostly because it took more memory than it may."""
+    from distributed.scheduler import KilledWorker
+
+    message = f"The process that computed it failed ({type(problem).__name__}: {problem})."
+    if isinstance(problem, KilledWorker):
+        message = (
+            "The processes that computed it ended without an answer, which happens when a case needs more memory than a worker may take. "
+            "Give a worker more memory (fewer --workers, or --worker-memory), then use --retry-failed."
+        )
+    failed = CaseOutcome(case=task.case.name, status="failed", message=message, options=task.options, stamp=task.stamp)
+    with suppress(Exception):  # the row says it all the same
+        put_outcome(study, failed, [])
+    return failed
+
+
+def _with_outcomes(run: StudyRun, state: StudyState) -> StudyRun:
+    """The run with what its cases took; those that were computed earlier are in it, too."""
+    outcomes = state.outcomes
+    return replace(
+        run,
+        seconds={name: one.seconds for name, one in outcomes.items()},
+        machines=tuple(dict.fromkeys(one.machine for one in outcomes.values() if one.machine)),
+    )
+
+
+def _listed(cases: Sequence[Case]) -> list[ListedCase]:
+    return [ListedCase(name=one.name, groups=one.groups) for one in cases]

@@ -1,0 +1,346 @@
+"""A study of twenty cases: in parts, killed in the middle, on a cluster over TLS. Whatever happens, maps and table are the same bytes."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import psutil
+import pytest
+import torch
+from monai.data import MetaTensor
+from study.certificates import options_of, write_certificates
+from tiny_bundle import noise, write_tiny_bundle
+from typer.testing import CliRunner
+
+from SegHiResCAMLib.cli import app
+from SegHiResCAMLib.engine.images.volume import write_volume
+
+CASES = 20
+LIBRARY = str(Path(__file__).parents[2] / "SegHiResCAM")
+COMMAND = [sys.executable, "-m", "SegHiResCAMLib", "cohort"]
+SOON = 600
+"""Seconds in which a study of this size ends on a busy computer."""
+
+ENVIRONMENT = {**os.environ, "PYTHONPATH": LIBRARY, "OMP_NUM_THREADS": "1"}
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model that takes a while, and a table of cases: one is damaged, one is not there."""
+    folder = tmp_path_factory.mktemp("cohort")
+    write_tiny_bundle(folder / "model", overlap=0.9)
+    rows = ["case,image,reference,hospital"]
+    for number in range(CASES - 2):
+        values = torch.from_numpy(noise((20, 18, 16)))[None] * (1 + 0.05 * number)
+        write_volume(
+            MetaTensor(values, affine=torch.diag(torch.tensor([1.0, 1, 2, 1])).double()), folder / f"{number}.nrrd"
+        )
+        rows.append(f"case {number},{number}.nrrd,{'truth.nrrd' if number == 3 else ''},{'AB'[number % 2]}")
+    truth = MetaTensor(torch.ones(1, 20, 18, 16), affine=torch.diag(torch.tensor([1.0, 1, 2, 1])).double())
+    write_volume(truth.to(torch.uint8), folder / "truth.nrrd")
+    (folder / "damaged.nrrd").write_bytes(b"NRRD0004\nrubbish")
+    (folder / "cases.csv").write_text(
+        "\n".join([*rows, "damaged,damaged.nrrd,,A", "lost,lost.nrrd,,B"]), encoding="utf-8"
+    )
+    return folder
+
+
+def arguments(inputs: Path, study: Path, *more: object) -> list[str]:
+    given = [
+        inputs / "cases.csv",
+        "-m",
+        inputs / "model",
+        "-s",
+        "kidney",
+        "-o",
+        study,
+        "--no-scene",
+        "--no-pages",
+        "--workers",
+        1,
+    ]
+    return [str(one) for one in [*given, *more]]
+
+
+def run(*arguments: object) -> tuple[int, str, str]:
+    result = CliRunner().invoke(app, ["cohort", *map(str, arguments)])
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+    return result.exit_code, result.stdout, " ".join(result.stderr.split())
+
+
+def results(study: Path) -> dict[str, str]:
+    """Hashes of all maps and of the table."""
+    files = [*study.glob("cases/*/*.nrrd"), study / "cases.csv", study / "cases.parquet"]
+    return {one.relative_to(study).as_posix(): hashlib.sha256(one.read_bytes()).hexdigest() for one in sorted(files)}
+
+
+def rows(study: Path) -> list[dict[str, str]]:
+    with (study / "cases.csv").open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.fixture(scope="module")
+def whole(inputs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The study in one run."""
+    study = tmp_path_factory.mktemp("whole") / "study"
+    code, _, err = run(*arguments(inputs, study))
+    assert code == 0, err
+    return study
+
+
+def test_every_case_is_a_row_and_one_that_fails_says_why(whole: Path) -> None:
+    found = rows(whole)
+    assert [one["case"] for one in found] == [*(f"case {number}" for number in range(CASES - 2)), "damaged", "lost"]
+    assert [one["status"] for one in found] == ["done"] * (CASES - 2) + ["failed"] * 2
+    assert "header has a line that is neither a field nor a key" in found[-2]["message"]
+    assert "does not exist" in found[-1]["message"]
+    assert [one["hospital"] for one in found[:2]] == ["A", "B"]
+
+
+def test_the_numbers_of_a_row_are_those_of_the_explanation(whole: Path) -> None:
+    import pyarrow.parquet
+
+    table = {one["case"]: one for one in pyarrow.parquet.read_table(whole / "cases.parquet").to_pylist()}
+    for folder in whole.glob("cases/case-3-*"):
+        facts = json.loads((folder / "explanation.json").read_text(encoding="utf-8"))
+    row = table["case 3"]
+    assert (row["score"], row["voxel_count"]) == (facts["score"], facts["voxel_count"])
+    assert [row[f"peak_{axis}_mm"] for axis in "ras"] == facts["peak_ras_mm"]
+    assert row["share_within_5_mm"] == facts["measurements"]["share_within_5_mm"]
+    assert row["volume_ml.kidney"] == pytest.approx(facts["voxel_count"] * 2 / 1000, rel=1e-12)
+    assert row["findings"].split() == [one["code"] for one in facts["findings"]]
+
+
+def test_dice_is_two_overlaps_over_the_sum_where_there_is_a_reference(whole: Path) -> None:
+    found = {one["case"]: one for one in rows(whole)}
+    kidney, total = float(found["case 3"]["volume_ml.kidney"]), 20 * 18 * 16 * 2 / 1000
+    assert float(found["case 3"]["reference_ml.kidney"]) == pytest.approx(total, rel=1e-12)
+    assert float(found["case 3"]["dice.kidney"]) == pytest.approx(2 * kidney / (kidney + total), rel=1e-12)
+    assert "dice.tumour" not in found["case 3"], "the reference has no tumour"
+    assert found["case 4"]["dice.kidney"] == ""
+
+
+def test_a_second_start_computes_nothing_and_changes_nothing(whole: Path, inputs: Path) -> None:
+    before = results(whole)
+    code, out, _ = run(*arguments(inputs, whole, "--json"))
+    assert (code, json.loads(out)["computed"]) == (0, 0)
+    assert results(whole) == before
+
+
+def test_a_dry_run_shows_what_was_found_and_writes_nothing(inputs: Path, tmp_path: Path) -> None:
+    code, out, _ = run(*arguments(inputs, tmp_path / "study", "--dry-run"))
+    assert code == 0
+    assert "20 cases (table); 1 has a problem. Nothing was computed." in out
+    assert not (tmp_path / "study").exists()
+
+
+def test_two_parts_equal_one_run(whole: Path, inputs: Path, tmp_path: Path) -> None:
+    study = tmp_path / "study"
+    assert run(*arguments(inputs, study, "--part", "1/2"))[0] == 0
+    _, out, _ = run("status", study)
+    assert "part 2/2" in out
+    assert run(*arguments(inputs, study, "--part", "2/2"))[0] == 0
+    assert run("merge", study)[0] == 0
+    assert results(study) == results(whole)
+    state = json.loads(run("status", study, "--json")[1])
+    assert (len(state["done"]), len(state["failed"]), state["missing"], state["missing_parts"]) == (18, 2, [], [])
+
+
+def ended(study: Path) -> int:
+    return len(list(study.glob("cases/*/explanation.json")))
+
+
+def wait_until(done: Callable[[], bool], what: str) -> None:
+    begin = time.monotonic()
+    while not done():
+        assert time.monotonic() - begin < SOON, what
+        time.sleep(0.02)
+
+
+@pytest.fixture
+def started(inputs: Path, tmp_path: Path) -> Iterator[tuple[subprocess.Popen[str], Path]]:
+    """The command in a process of its own, when it has computed three cases."""
+    study = tmp_path / "study"
+    with subprocess.Popen(
+        [*COMMAND, *arguments(inputs, study)],
+        env=ENVIRONMENT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        try:
+            wait_until(lambda: ended(study) >= 3 or process.poll() is not None, "three cases")
+            assert process.poll() is None, process.communicate()
+            assert ended(study) < CASES - 2
+            yield process, study
+        finally:
+            process.kill()
+
+
+def workers_of(process: subprocess.Popen[str]) -> list[psutil.Process]:
+    """The processes that compute: all below the command's, but what starts and watches them."""
+    below = psutil.Process(process.pid).children(recursive=True)
+    return [one for one in below if any("spawn_main" in part for part in one.cmdline())]
+
+
+def test_a_killed_command_loses_no_case(started: tuple[subprocess.Popen[str], Path], whole: Path, inputs: Path) -> None:
+    process, study = started
+    below = psutil.Process(process.pid).children(recursive=True)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    _, alive = psutil.wait_procs(below, timeout=30)
+    assert not alive, "processes that compute outlive the command"
+    assert 3 <= ended(study) < CASES - 2
+    code, out, _ = run(*arguments(inputs, study, "--json"))
+    assert (code, json.loads(out)["missing"]) == (0, [])
+    assert results(study) == results(whole)
+    assert not list(study.rglob(".seghirescam-*"))
+
+
+def test_a_killed_worker_is_replaced_and_its_case_computed_again(
+    started: tuple[subprocess.Popen[str], Path], whole: Path
+) -> None:
+    process, study = started
+    (worker,) = workers_of(process)
+    worker.kill()
+    out, err = process.communicate(timeout=SOON)
+    assert process.returncode == 0, err
+    assert "20 cases: 18 done, 2 failed, 0 missing" in out
+    assert results(study) == results(whole)
+
+
+def test_a_cancelled_command_ends_within_two_seconds_and_keeps_what_is_done(
+    started: tuple[subprocess.Popen[str], Path],
+) -> None:
+    process, study = started
+    below = psutil.Process(process.pid).children(recursive=True)
+    process.send_signal(signal.SIGINT)
+    process.wait(timeout=10)  # two seconds where nothing else computes
+    assert process.returncode == 130
+    assert "The cases that are done are kept" in (process.stderr.read() if process.stderr else "")
+    _, alive = psutil.wait_procs(below, timeout=30)
+    assert not alive
+    assert ended(study) >= 3
+
+
+class Remote:
+    """A scheduler and two workers over TLS, each a process of its own, as a cluster has them."""
+
+    def __init__(self, folder: Path, config: Path) -> None:
+        self._folder, self._config = folder, config
+        self.processes: list[subprocess.Popen[bytes]] = []
+        self.address = ""
+
+    def start(self) -> None:
+        file = self._folder / "scheduler.json"
+        file.unlink(missing_ok=True)
+        common = ["--host", "127.0.0.1", "--protocol", "tls", "--no-dashboard", *options_of(self._config)]
+        self._run("dask_scheduler", "--port", "0", "--scheduler-file", str(file), *common)
+        wait_until(lambda: file.is_file() and file.stat().st_size > 0, "scheduler")
+        time.sleep(0.2)
+        self.address = json.loads(file.read_text(encoding="utf-8"))["address"]
+        for _ in range(2):
+            self._run("dask_worker", self.address, "--nthreads", "1", "--no-nanny", *common)
+
+    def kill(self) -> None:
+        for process in self.processes:
+            process.kill()
+            process.wait()
+        self.processes.clear()
+
+    def _run(self, module: str, *options: str) -> None:
+        log = (self._folder / f"{module}-{len(self.processes)}.log").open("wb")
+        command = [sys.executable, "-m", f"distributed.cli.{module}", *options]
+        self.processes.append(
+            subprocess.Popen(command, env=ENVIRONMENT, stdout=log, stderr=subprocess.STDOUT, cwd=self._folder)
+        )
+
+
+@pytest.fixture
+def remote(tmp_path: Path) -> Iterator[Remote]:
+    cluster = Remote(tmp_path, write_certificates(tmp_path))
+    cluster.start()
+    yield cluster
+    with suppress(ProcessLookupError):
+        cluster.kill()
+
+
+def on(cluster: Remote, config: Path) -> list[str]:
+    return ["--scheduler", cluster.address, "--tls-config", str(config)]
+
+
+def test_a_cluster_over_tls_computes_the_same_and_a_killed_scheduler_loses_no_case(
+    remote: Remote, whole: Path, inputs: Path, tmp_path: Path
+) -> None:
+    study, config = tmp_path / "study", tmp_path / "cluster.yaml"
+    options = [*arguments(inputs, study), *on(remote, config)]
+    with subprocess.Popen(
+        [*COMMAND, *options], env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        wait_until(lambda: ended(study) >= 3 or process.poll() is not None, "three cases")
+        remote.processes[0].kill()
+        _, err = process.communicate(timeout=SOON)
+        assert process.returncode == 1
+        assert "The connection to the scheduler was lost" in " ".join(err.split())
+        assert "start the same command again" in " ".join(err.split())
+    assert ended(study) < CASES - 2
+    remote.kill()
+    remote.start()
+    code, out, err = run(*arguments(inputs, study, *on(remote, config), "--json"))
+    assert code == 0, err
+    assert json.loads(out)["missing"] == []
+    assert results(study) == results(whole)
+
+
+def test_a_client_without_a_certificate_of_the_authority_is_refused(
+    remote: Remote, inputs: Path, tmp_path: Path
+) -> None:
+    stranger = write_certificates(tmp_path / "elsewhere")
+    code, _, err = run(*arguments(inputs, tmp_path / "study", *on(remote, stranger)))
+    assert code == 1
+    assert f"No connection to {remote.address}" in err
+    assert run(*arguments(inputs, tmp_path / "study", "--scheduler", remote.address))[0] == 1
+    assert not list((tmp_path / "study").glob("cases/*/explanation.json"))
+
+
+@pytest.mark.parametrize("address", ["tcp://127.0.0.1:8786", "127.0.0.1:8786", "ws://host:1", "inproc://x"])
+def test_a_scheduler_without_tls_is_refused_with_the_reason(inputs: Path, tmp_path: Path, address: str) -> None:
+    code, _, err = run(*arguments(inputs, tmp_path / "study", "--scheduler", address))
+    assert code == 1
+    assert "is not a TLS address. Whoever reaches a scheduler without certificates can run code on its workers" in err
+
+
+def test_a_case_too_large_for_a_worker_is_a_message(inputs: Path, tmp_path: Path) -> None:
+    table = tmp_path / "one.csv"
+    write_volume(MetaTensor(torch.zeros(1, 400, 400, 400), affine=torch.eye(4).double()), tmp_path / "large.nrrd")
+    table.write_text(f"case,image\nlarge,large.nrrd\nsmall,{inputs / '0.nrrd'}\n", encoding="utf-8")
+    given = arguments(inputs, tmp_path / "study", "--worker-memory", "900M")
+    assert run(table, *given[1:])[0] == 0
+    large, small = rows(tmp_path / "study")
+    assert (large["status"], small["status"]) == ("failed", "done")
+    assert "memory" in large["message"]
+
+
+def test_a_changed_image_is_computed_again_and_a_copy_of_it_is_not(inputs: Path, tmp_path: Path) -> None:
+    (tmp_path / "a.nrrd").write_bytes((inputs / "0.nrrd").read_bytes())
+    (tmp_path / "t.csv").write_text("case,image\na,a.nrrd\n", encoding="utf-8")
+    given = [tmp_path / "t.csv", *arguments(inputs, tmp_path / "study", "--json")[1:]]
+    assert run(*given)[0] == 0
+    facts = tmp_path / "study/cases/a/explanation.json"
+    first = facts.stat().st_mtime_ns
+    os.utime(tmp_path / "a.nrrd", (1, 1))
+    assert run(*given)[0] == 0
+    assert facts.stat().st_mtime_ns == first
+    (tmp_path / "a.nrrd").write_bytes(b"NRRD0004\nrubbish")
+    assert run(*given)[0] == 1
+    assert not facts.exists(), "a map of another image stands beside the failure"
