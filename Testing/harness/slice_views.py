@@ -99,20 +99,25 @@ class SliceView:
         if connection is not None:
             self._mapper.SetInputConnection(connection)
         self._window.Render()
-        grab = vtk.vtkWindowToImageFilter()
-        grab.SetInput(self._window)
-        grab.ReadFrontBufferOff()
-        grab.ShouldRerenderOff()
-        grab.SetInputBufferTypeToRGB()
-        grab.Update()
-        image = grab.GetOutput()
-        columns, rows, _ = image.GetDimensions()
-        return vtk_to_numpy(image.GetPointData().GetScalars()).reshape(rows, columns, 3)[::-1].copy()
+        return grabbed(self._window)
 
     def close(self) -> None:
         """Let go of the scene."""
         self._managers.SetMRMLDisplayableNode(None)
         self._window.Finalize()
+
+
+def grabbed(window: Any) -> np.ndarray:
+    """What a render window shows: (rows, columns, 3) bytes."""
+    grab = vtk.vtkWindowToImageFilter()
+    grab.SetInput(window)
+    grab.ReadFrontBufferOff()
+    grab.ShouldRerenderOff()
+    grab.SetInputBufferTypeToRGB()
+    grab.Update()
+    image = grab.GetOutput()
+    columns, rows, _ = image.GetDimensions()
+    return vtk_to_numpy(image.GetPointData().GetScalars()).reshape(rows, columns, 3)[::-1].copy()
 
 
 @cache

@@ -159,6 +159,7 @@ def test_in_3d_the_cloud_is_inside_the_surface_and_follows_a_slider_that_rests(
     assert opacity.GetValue(0.45 * upper) == 0
     parameters.rendering = False
     assert (surface.GetOpacity3D(), cloud.GetVisibility()) == (1, 0)
+    assert not segmentation.GetSegmentation().ContainsRepresentation("Closed surface")
 
 
 def test_an_exported_heat_map_that_is_opened_is_one_again_with_its_findings(

@@ -85,8 +85,10 @@ def _show_surface(segmentation: vtkMRMLSegmentationNode) -> None:
     display = segmentation.GetDisplayNode()
     if display.GetAttribute(_SAVED + "opacity") is not None:
         return
-    if not segmentation.GetSegmentation().ContainsRepresentation(_SURFACE):
+    had_surface = segmentation.GetSegmentation().ContainsRepresentation(_SURFACE)
+    if not had_surface:
         segmentation.CreateClosedSurfaceRepresentation()
+    display.SetAttribute(_SAVED + "surface", str(int(had_surface)))
     display.SetAttribute(_SAVED + "opacity", repr(display.GetOpacity3D()))
     display.SetAttribute(_SAVED + "visibility", str(int(display.GetVisibility3D())))
     display.SetOpacity3D(SURFACE_OPACITY)
@@ -99,7 +101,9 @@ def _restore_surface(segmentation: vtkMRMLSegmentationNode) -> None:
         return
     display.SetOpacity3D(float(display.GetAttribute(_SAVED + "opacity")))
     display.SetVisibility3D(display.GetAttribute(_SAVED + "visibility") == "1")
-    for name in ("opacity", "visibility"):
+    if display.GetAttribute(_SAVED + "surface") == "0":  # or it would be seen where nothing was
+        segmentation.RemoveClosedSurfaceRepresentation()
+    for name in ("opacity", "visibility", "surface"):
         display.RemoveAttribute(_SAVED + name)
 
 
