@@ -19,6 +19,7 @@ from monai.utils import SpaceKeys
 from SegHiResCAMLib.engine.answer import explain, model_layers, model_summary
 from SegHiResCAMLib.engine.answer.explanation import ExplainRequest, Explanation
 from SegHiResCAMLib.engine.errors import Cancelled, EngineError
+from SegHiResCAMLib.engine.evidence import map_check
 from SegHiResCAMLib.engine.images.findings import findings_of
 from SegHiResCAMLib.engine.inference import segmentation
 from SegHiResCAMLib.engine.inference.preprocessing import prepare
@@ -28,15 +29,18 @@ from SegHiResCAMLib.engine.models.catalogue.catalogue import entries
 from SegHiResCAMLib.engine.progress import Progress, silent
 from SegHiResCAMLib.engine.window_settings import WindowSettings
 from SegHiResCAMLib.records.explanation import ExplanationRecord, Finding
+from SegHiResCAMLib.records.map_check import MapCheck
 from SegHiResCAMLib.records.models import LayerList, ModelSummary
 from SegHiResCAMLib.records.question import Axis, SegmentOptions
 from SegHiResCAMLib.worker.client import Client
 from SegHiResCAMLib.worker.protocol import (
+    CheckMap,
     Error,
     Explain,
     Explained,
     Layers,
     LayersListed,
+    MapChecked,
     ModelOpened,
     OpenModel,
     Result,
@@ -83,6 +87,17 @@ class Computer(Protocol):
         progress: Progress = silent,
     ) -> list[Explanation]:
         """Why it segmented them."""
+
+    def check_map(
+        self,
+        request: ExplainRequest,
+        explanation: Explanation,
+        segmentation: Segmentation | None = None,
+        *,
+        seed: int = 0,
+        progress: Progress = silent,
+    ) -> MapCheck:
+        """Whether the map can be believed."""
 
 
 @contextmanager
@@ -143,6 +158,18 @@ class ThisComputer:
     ) -> list[Explanation]:
         """See `Computer`."""
         return explain.explain_segments(request, segments, segmentation, progress)
+
+    def check_map(
+        self,
+        request: ExplainRequest,
+        explanation: Explanation,
+        segmentation: Segmentation | None = None,
+        *,
+        seed: int = 0,
+        progress: Progress = silent,
+    ) -> MapCheck:
+        """See `Computer`."""
+        return map_check.check_map(request, explanation, segmentation, seed=seed, progress=progress)
 
 
 class OtherComputer:
@@ -212,6 +239,23 @@ class OtherComputer:
         names = zip(*(numbered(name, len(records)) for name in kinds), strict=True)
         arrays = ({kind: result.arrays.get(name) for kind, name in zip(kinds, row, strict=True)} for row in names)
         return [_explanation(request, *one, found) for one in zip(records, arrays, strict=True)]
+
+    def check_map(
+        self,
+        request: ExplainRequest,
+        explanation: Explanation,
+        segmentation: Segmentation | None = None,  # noqa: ARG002 - the worker has kept it
+        *,
+        seed: int = 0,
+        progress: Progress = silent,
+    ) -> MapCheck:
+        """See `Computer`; the map is made there once more, which takes less than the check."""
+        question = replace(explanation.question, region=request.question.region)
+        mask, reference = (None if one is None else _voxels(one) for one in (request.mask, request.reference))
+        asked = CheckMap(request.model.source, _voxels(request.volume), question, mask, reference, seed)
+        answer = self._ask(asked, progress).answer
+        assert isinstance(answer, MapChecked)
+        return answer.check
 
     def _ask(self, request: Task, progress: Progress) -> Result:
         answer = self._client.wait(self._client.submit(request), lambda event: progress(event.fraction, event.text))

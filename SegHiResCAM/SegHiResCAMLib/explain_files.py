@@ -15,7 +15,6 @@ from SegHiResCAMLib.engine.answer.mistakes import compare_with_reference, refere
 from SegHiResCAMLib.engine.answer.region_shares import predicted_regions, share_by_region
 from SegHiResCAMLib.engine.cam.methods import METHODS, find_method
 from SegHiResCAMLib.engine.errors import EngineError
-from SegHiResCAMLib.engine.evidence.map_check import check_map
 from SegHiResCAMLib.engine.images.dicom.write import check_source
 from SegHiResCAMLib.engine.images.findings import ReadingWarning
 from SegHiResCAMLib.engine.images.inputs import read_inputs
@@ -131,7 +130,7 @@ def run_job(
         if job.regions is not None:
             by_segment = _with_regions(by_segment, drawn, opened, part(progress, 0.9, 0.95))
         if job.check:
-            by_segment = _checked(by_segment, request, job, part(progress, 0.6, 0.95))
+            by_segment = _checked(computer, by_segment, request, job, part(progress, 0.6, 0.95))
         progress(0.95, "Writing")
         _write(result, names, request, by_segment, job, open_scene)
         if beside is not None:
@@ -220,7 +219,11 @@ def _compared(
 
 
 def _checked(
-    by_segment: list[list[Explanation]], request: ExplainRequest, job: ExplainJob, progress: Progress
+    computer: Computer,
+    by_segment: list[list[Explanation]],
+    request: ExplainRequest,
+    job: ExplainJob,
+    progress: Progress,
 ) -> list[list[Explanation]]:
     """The explanations, checked."""
     done, step = 0, 1 / sum(map(len, by_segment))
@@ -229,7 +232,7 @@ def _checked(
         found.append([])
         for one in explanations:
             report = part(progress, done * step, (done + 1) * step)
-            checked = check_map(request, one, explanations[0].segmentation, seed=job.seed, progress=report)
+            checked = computer.check_map(request, one, explanations[0].segmentation, seed=job.seed, progress=report)
             found[-1].append(replace(one, check=checked))
             done += 1
     return found

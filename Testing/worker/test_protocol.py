@@ -13,6 +13,7 @@ import pytest
 from a_record import a_record
 
 from SegHiResCAMLib.records.json_form import to_json
+from SegHiResCAMLib.records.map_check import FillTrial, MapCheck, NoiseTest, RemovalTest
 from SegHiResCAMLib.records.models import Label, LayerList, LayerSummary, MethodSummary, ModelSummary
 from SegHiResCAMLib.records.question import Question, SegmentOptions
 from SegHiResCAMLib.records.regions import Sphere
@@ -21,6 +22,7 @@ from SegHiResCAMLib.worker.protocol import (
     VERSION,
     Answer,
     Cancel,
+    CheckMap,
     Chunk,
     Error,
     Explain,
@@ -28,6 +30,7 @@ from SegHiResCAMLib.worker.protocol import (
     GetModel,
     Layers,
     LayersListed,
+    MapChecked,
     ModelFile,
     ModelOpened,
     ModelPath,
@@ -51,6 +54,11 @@ STORED = Voxels(EYE, file="volume-1.npy")
 
 VOXELS = {"affine": np.eye(4).tolist(), "file": "volume-1.npy"}
 MODEL = ModelSummary("Net", 3, 1, (Label("kidney", 1, 1, (1.0, 0.0, 0.0)),), "softmax", "00")
+CHECK = MapCheck(
+    removal=RemovalTest((FillTrial("blur", 0.5),), deletion=(0.5, 0.25)),
+    weights=None,
+    noise=NoiseTest(2.0, (0.5,), (0.75,)),
+)
 RECORD = a_record("CAM", "tumour", "Net")
 QUESTION = Question(segment="tumour", region=Sphere((1.0, 2.0, 3.0), 4.0))
 
@@ -76,6 +84,11 @@ LINES = [
             "further": [],
             "whole": False,
         },
+    ),
+    (
+        CheckMap("m", STORED, QUESTION, seed=3),
+        "check_map",
+        {"model": "m", "volume": VOXELS, "question": to_json(QUESTION), "mask": None, "reference": None, "seed": 3},
     ),
     (
         SendModel("tiny", (ModelFile("tiny/model.pt", 3, "00"),)),
@@ -109,6 +122,7 @@ ANSWERS = [
     LayersListed(LayerList((LayerSummary("up", "Conv3d"),), "up", "why")),
     Segmented(MODEL),
     Explained(RECORD),
+    MapChecked(CHECK),
 ]
 
 

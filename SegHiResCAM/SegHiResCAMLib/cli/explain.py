@@ -34,7 +34,6 @@ from SegHiResCAMLib.records.explain_job import EVERY, OWN_REGIONS, ExplainJob, M
 from SegHiResCAMLib.records.json_form import to_json
 from SegHiResCAMLib.records.question import HOW, WHAT, Question
 from SegHiResCAMLib.records.regions import Mask
-from SegHiResCAMLib.user_error import UserError
 
 if TYPE_CHECKING:
     from SegHiResCAMLib.explain_files import ExplainedFiles
@@ -171,7 +170,6 @@ def explain(
         from SegHiResCAMLib.engine.progress import part
         from SegHiResCAMLib.explain_files import run_job
 
-        _check_computer(check, on)
         question = Question(segment=segment[0], **chosen)
         fetching = volumes_here(volume, dicomweb, series, part(progress, 0.0, 0.1), store=store)
         with fetching as here, computer(on) as computing:
@@ -197,13 +195,6 @@ def explain(
         objects = [file for file in found.files if file.suffix == ".dcm"]
         store_objects(objects, output, dicomweb)
     _print(found, as_json=as_json)
-
-
-def _check_computer(check: bool, on: str | None) -> None:
-    """Refuse what only this computer can do, before anything is computed."""
-    if check and on:
-        message = "--check cannot be computed on another computer yet. Leave out --on, or --check."
-        raise UserError("computed-elsewhere", message)
 
 
 def _print(found: ExplainedFiles, *, as_json: bool) -> None:

@@ -15,21 +15,24 @@ from SegHiResCAMLib.engine.answer.explanation import ExplainRequest, Explanation
 from SegHiResCAMLib.engine.answer.model_layers import volume_layers
 from SegHiResCAMLib.engine.answer.model_summary import layers_of, nominal_layers, summary_of
 from SegHiResCAMLib.engine.cam.methods import method_summaries
+from SegHiResCAMLib.engine.evidence.map_check import check_map
 from SegHiResCAMLib.engine.images.volume import volume_from_array
 from SegHiResCAMLib.engine.inference.preprocessing import PreparedVolume, prepare
 from SegHiResCAMLib.engine.inference.segmentation import Segmentation, segment
 from SegHiResCAMLib.engine.models import SegmentationModel, open_model
 from SegHiResCAMLib.engine.models.catalogue import catalogue
-from SegHiResCAMLib.engine.progress import Progress
+from SegHiResCAMLib.engine.progress import Progress, part
 from SegHiResCAMLib.records.question import SegmentOptions
 from SegHiResCAMLib.worker.arrays import load_array
 from SegHiResCAMLib.worker.protocol import (
     Answer,
+    CheckMap,
     Explain,
     Explained,
     GetModel,
     Layers,
     LayersListed,
+    MapChecked,
     ModelOpened,
     ModelPath,
     OpenModel,
@@ -127,21 +130,46 @@ def _segment(request: SegmentVolume, kept: Kept, progress: Progress) -> tuple[Se
 
 
 def _explain(request: Explain, kept: Kept, progress: Progress) -> tuple[Explained, Arrays]:
+    asked = _asked(request, kept, progress)
+    segments = [request.question.segment, *request.further]
+    first, *further = explanations = _explanations(request, asked, segments, kept, progress, whole=request.whole)
+    answer = Explained(first.record(), tuple(one.record() for one in further))
+    return answer, _arrays_of(explanations, whole=request.whole)
+
+
+def _check_map(request: CheckMap, kept: Kept, progress: Progress) -> tuple[MapChecked, Arrays]:
+    asked = _asked(request, kept, progress)
+    segments = [request.question.segment]
+    (found,) = _explanations(request, asked, segments, kept, part(progress, 0.0, 0.3), whole=True)
+    checked = check_map(asked, found, found.segmentation, seed=request.seed, progress=part(progress, 0.3, 1.0))
+    return MapChecked(checked), {}
+
+
+def _asked(request: Explain | CheckMap, kept: Kept, progress: Progress) -> ExplainRequest:
     model = _model(request.model, kept)
     model.label(request.question.segment)  # a wrong name is refused before minutes of computing
     volume = _volume(request.volume, kept, progress)
     mask = request.mask and _load(request.mask, kept.folder, "The mask", progress)
     reference = request.reference and _load(request.reference, kept.folder, "The reference", progress)
+    return ExplainRequest(volume, model, request.question, mask, reference)
+
+
+def _explanations(
+    request: Explain | CheckMap,
+    asked: ExplainRequest,
+    segments: list[str],
+    kept: Kept,
+    progress: Progress,
+    *,
+    whole: bool,
+) -> list[Explanation]:
+    """The explanations, and their segmentation kept for the next request."""
     of = _segmentation_key(request.model, request.volume, request.question)
     found = kept.held("segmentation", of)
-    asked = ExplainRequest(volume, model, request.question, mask, reference)
-    segments = [request.question.segment, *request.further]
-    explanations = explain_segments(asked, segments, found, progress, outline=request.whole)
-    first, *further = explanations
-    if found is None and first.segmentation is not None:
-        kept.keep("segmentation", of, first.segmentation)
-    answer = Explained(first.record(), tuple(one.record() for one in further))
-    return answer, _arrays_of(explanations, whole=request.whole)
+    explanations = explain_segments(asked, segments, found, progress, outline=whole)
+    if found is None and explanations[0].segmentation is not None:
+        kept.keep("segmentation", of, explanations[0].segmentation)
+    return explanations
 
 
 def _arrays_of(explanations: Sequence[Explanation], *, whole: bool) -> Arrays:
@@ -166,6 +194,7 @@ ANSWERS: dict[type, Callable[[Any, Kept, Progress], tuple[Answer, Arrays]]] = {
     Layers: _layers,
     SegmentVolume: _segment,
     Explain: _explain,
+    CheckMap: _check_map,
 }
 
 

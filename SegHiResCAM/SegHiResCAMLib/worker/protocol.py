@@ -23,6 +23,7 @@ import numpy.typing as npt
 from SegHiResCAMLib.out_of_memory import is_out_of_memory, out_of_memory_message
 from SegHiResCAMLib.records.explanation import ExplanationRecord
 from SegHiResCAMLib.records.json_form import LOCAL, from_json, to_json
+from SegHiResCAMLib.records.map_check import MapCheck
 from SegHiResCAMLib.records.models import LayerList, MethodSummary, ModelSummary
 from SegHiResCAMLib.records.question import Axis, Question, SegmentOptions
 from SegHiResCAMLib.worker.arrays import digest, go_on, save_array
@@ -120,6 +121,22 @@ class Explain:
     reference: Voxels | None = None
     further: tuple[str, ...] = ()
     whole: bool = False
+
+
+@dataclass(frozen=True)
+class CheckMap:
+    """Check the map that an `Explain` of these fields gives; answered by a `MapChecked`.
+
+    Attributes:
+        seed: Of every draw.
+    """
+
+    model: str
+    volume: Voxels
+    question: Question
+    mask: Voxels | None = None
+    reference: Voxels | None = None
+    seed: int = 0
 
 
 @dataclass(frozen=True)
@@ -236,7 +253,15 @@ class Explained:
     further: tuple[ExplanationRecord, ...] = ()
 
 
-Answer = ModelPath | ModelOpened | LayersListed | Segmented | Explained
+@dataclass(frozen=True)
+class MapChecked:
+    """What was found when a map was checked."""
+
+    kind: ClassVar = "checked"
+    check: MapCheck
+
+
+Answer = ModelPath | ModelOpened | LayersListed | Segmented | Explained | MapChecked
 
 
 @dataclass(frozen=True)
@@ -272,7 +297,7 @@ class Error:
     trace: str = ""
 
 
-Task = GetModel | OpenModel | SendModel | Layers | SegmentVolume | Explain
+Task = GetModel | OpenModel | SendModel | Layers | SegmentVolume | Explain | CheckMap
 """What is answered, by the type that `ANSWERED_BY` says."""
 
 Request = Task | Cancel | Shutdown | Chunk
@@ -285,6 +310,7 @@ ANSWERED_BY: dict[type[Any], type[Any]] = {
     Layers: LayersListed,
     SegmentVolume: Segmented,
     Explain: Explained,
+    CheckMap: MapChecked,
 }
 
 KINDS: dict[str, type[Any]] = {
@@ -293,6 +319,7 @@ KINDS: dict[str, type[Any]] = {
     "layers": Layers,
     "segment": SegmentVolume,
     "explain": Explain,
+    "check_map": CheckMap,
     "send_model": SendModel,
     "chunk": Chunk,
     "cancel": Cancel,
