@@ -11,35 +11,86 @@ from harness.stand_ins import STAND_INS, stand_in
 
 Signal = QtCore.Signal
 QWidget = QtWidgets.QWidget
-_HEADER = 24  # pixels
+_COLLAPSED_HEIGHT = 14  # pixels, below the title of a closed section
 
 
 @stand_in(text="", collapsed=False, checked=True)
 class ctkCollapsibleButton(QWidget):
+    """As wide as its title or its contents at least; what the program has hidden stays hidden when it opens."""
+
     contentsCollapsed = Signal(bool)
 
     def __init__(self, parent: Any = None) -> None:
         QWidget.__init__(self, parent if isinstance(parent, QWidget) else None)
-        self.setContentsMargins(4, _HEADER + 2, 4, 4)
+        self.setSizePolicy(QtWidgets.QSizePolicy.Policy.Minimum, QtWidgets.QSizePolicy.Policy.Preferred)
+        self._follow_font()
+
+    def minimumSizeHint(self) -> Any:
+        button = self._button_size()
+        if self.collapsed:
+            return button + QtCore.QSize(0, _COLLAPSED_HEIGHT)
+        return QWidget.minimumSizeHint(self).expandedTo(button)
+
+    def sizeHint(self) -> Any:
+        button = self._button_size() + QtCore.QSize(0, _COLLAPSED_HEIGHT)
+        return button if self.collapsed else QWidget.sizeHint(self).expandedTo(button)
+
+    def changeEvent(self, event: Any) -> None:
+        if event.type() in (QtCore.QEvent.Type.FontChange, QtCore.QEvent.Type.StyleChange):
+            self._follow_font()
+        QWidget.changeEvent(self, event)
+
+    def _follow_font(self) -> None:
+        self.setContentsMargins(0, self._button_size().height(), 0, 0)
+
+    def _on_text(self, *_: Any) -> None:
+        self.updateGeometry()
+        self.update()
+
+    def showEvent(self, event: Any) -> None:
+        self._show_contents(not self.collapsed)  # they are made after the property is set
+        QWidget.showEvent(self, event)
 
     def _on_collapsed(self, collapsed: bool, before: bool) -> None:
-        for child in self.children():
-            if isinstance(child, QWidget):
-                child.setVisible(not collapsed)
-        self.setMaximumHeight(_HEADER if collapsed else 16777215)
+        self._show_contents(not collapsed)
+        self.setMaximumHeight(self.sizeHint().height() if collapsed else 16777215)
+        self.updateGeometry()
         if collapsed != before:
             self.contentsCollapsed.emit(collapsed)
 
-    def paintEvent(self, _event: Any) -> None:
+    def _show_contents(self, visible: bool) -> None:
+        explicit = QtCore.Qt.WidgetAttribute.WA_WState_ExplicitShowHide
+        for child in self.children():
+            if isinstance(child, QWidget) and not (child.isHidden() and child.testAttribute(explicit)):
+                child.setVisible(visible)
+                child.setAttribute(explicit, False)
+
+    def _option(self) -> Any:
         option = QtWidgets.QStyleOptionButton()
-        option.rect = QtCore.QRect(0, 0, self.rect.width(), _HEADER - 2)
+        option.initFrom(self)
         option.text = ("▸ " if self.collapsed else "▾ ") + self.text
+        return option
+
+    def _button_size(self) -> Any:
+        option = self._option()
+        text = self.fontMetrics().size(QtCore.Qt.TextFlag.TextShowMnemonic, option.text)
+        return self.style().sizeFromContents(QtWidgets.QStyle.ContentsType.CT_PushButton, option, text, self)
+
+    def paintEvent(self, _event: Any) -> None:
+        option = self._option()
+        option.rect = QtCore.QRect(0, 0, self.rect.width(), self._button_size().height())
         painter = QtGui.QPainter(self)
-        QtWidgets.QApplication.style().drawControl(QtWidgets.QStyle.ControlElement.CE_PushButton, option, painter, self)
+        kinds = QtWidgets.QStyle.ControlElement
+        self.style().drawControl(kinds.CE_PushButtonBevel, option, painter, self)
+        flags = QtCore.Qt.AlignmentFlag.AlignLeft | QtCore.Qt.AlignmentFlag.AlignVCenter
+        text = option.rect.adjusted(8, 0, -8, 0)
+        self.style().drawItemText(
+            painter, text, flags, option.palette, True, option.text, QtGui.QPalette.ColorRole.ButtonText
+        )
         painter.end()
 
     def mousePressEvent(self, event: Any) -> None:
-        if event.position().y() < _HEADER:
+        if event.position().y() < self._button_size().height():
             self.collapsed = not self.collapsed
 
 
@@ -121,6 +172,9 @@ class ctkDirectoryButton(QWidget):
         layout = QtWidgets.QHBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         self._button = QtWidgets.QPushButton(str(Path.cwd()))
+        self._button.setSizePolicy(
+            QtWidgets.QSizePolicy.Policy.Ignored, QtWidgets.QSizePolicy.Policy.Fixed
+        )  # it elides
         layout.addWidget(self._button)
 
     def _on_directory(self, directory: str, before: str) -> None:

@@ -41,6 +41,15 @@ class qSlicerWidget(SceneWidget):
     pass
 
 
+@stand_in(hiddenNodeIDs=[])
+class SortFilterProxyModel(QtCore.QObject):
+    """Which nodes a list leaves out: of qMRMLSortFilterProxyModel what the panel uses."""
+
+    def _on_hiddenNodeIDs(self, identifiers: list[str], before: list[str]) -> None:
+        if tuple(identifiers) != tuple(before):
+            self.parent()._follow()
+
+
 @stand_in(nodeTypes=[], noneEnabled=False, addEnabled=True, removeEnabled=True, renameEnabled=False,
           editEnabled=False, showHidden=False, showChildNodeTypes=True, selectNodeUponCreation=True, baseName="",
           noneDisplay="None")  # fmt: skip
@@ -56,6 +65,7 @@ class qMRMLNodeComboBox(SceneWidget):
         layout.setContentsMargins(0, 0, 0, 0)
         self._list = QtWidgets.QComboBox()
         layout.addWidget(self._list)
+        self._filter = SortFilterProxyModel(self)
         self._ids: list[str | None] = []
         self._chosen: str | None = None
         self._attributes: list[tuple[str, str, str | None]] = []
@@ -86,6 +96,9 @@ class qMRMLNodeComboBox(SceneWidget):
     def setCurrentNodeID(self, identifier: str | None) -> None:
         if identifier in self._ids or not identifier:
             self._choose(identifier or None)
+
+    def sortFilterProxyModel(self) -> Any:
+        return self._filter
 
     def nodeCount(self) -> int:
         return len([one for one in self._ids if one])
@@ -135,7 +148,7 @@ class qMRMLNodeComboBox(SceneWidget):
         ]
 
     def _accepts(self, node: Any) -> bool:
-        if node.GetHideFromEditors() and not self.showHidden:
+        if node.GetHideFromEditors() and not self.showHidden or node.GetID() in self._filter.hiddenNodeIDs:
             return False
         return all(
             node.GetAttribute(name) is not None and value in (None, node.GetAttribute(name))

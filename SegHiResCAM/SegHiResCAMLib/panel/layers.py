@@ -11,11 +11,12 @@ import qt
 from slicer.i18n import tr as _
 
 from SegHiResCAMLib.panel.state import State
-from SegHiResCAMLib.panel.widgets import fill_table, fit_rows, silent
+from SegHiResCAMLib.panel.widgets import fill_table, limit_column, silent
 from SegHiResCAMLib.records.models import LayerList, LayerSummary
 from SegHiResCAMLib.scene.errors import SceneError
 
-NAME_PIXELS = 110
+CAVEAT_CHARACTERS = 14
+"""That the last column shows in a narrow panel; the rest is in the tooltip."""
 
 _SORT_BY: tuple[Callable[[LayerSummary], Any], ...] = (
     lambda layer: layer.name,
@@ -96,17 +97,14 @@ class LayerTable:
             (one.name, _grid(one.grid), _mm(one.mm), self._caveats(one, one.name == listed.suggested)) for one in layers
         ]
         table = self._state.ui.layerTable
-        fill_table(table, [_("Layer"), _("Grid"), _("Spacing, mm"), _("Caveats")], rows, wide=3)
+        fill_table(table, [_("Layer"), _("Grid"), _("Spacing, mm"), _("Caveats")], rows, wide=0)
         table.setTextElideMode(qt.Qt.ElideLeft)  # names differ at their ends
-        header = table.horizontalHeader()
-        header.setSectionResizeMode(0, qt.QHeaderView.Interactive)
-        header.resizeSection(0, NAME_PIXELS)
+        limit_column(table, 3, CAVEAT_CHARACTERS)
         with silent(table):
             for row, layer in enumerate(layers):
                 messages = [one.message for one in layer.caveats]
                 for column in range(4):
                     table.item(row, column).setToolTip("\n".join([layer.name, layer.kind, *messages]))
-        fit_rows(table)  # with the first column at its width
 
     def _caveats(self, layer: LayerSummary, suggested: bool) -> str:
         titles = {

@@ -17,6 +17,7 @@ from SegHiResCAMLib.panel.adoption import adopt_shown, choose_model_of
 from SegHiResCAMLib.panel.compute_on import ComputeOn
 from SegHiResCAMLib.panel.explain import ExplainSection
 from SegHiResCAMLib.panel.export import ExportSection
+from SegHiResCAMLib.panel.fitting import FittedHeight, allow_narrow
 from SegHiResCAMLib.panel.input import InputSection
 from SegHiResCAMLib.panel.markers import Markers
 from SegHiResCAMLib.panel.read import ReadSection
@@ -66,6 +67,7 @@ class Panel(VTKObservationMixin):  # type: ignore[misc]
         ]
         self.set_up = SetUpSection(self._installed)
         self.widget.layout().insertWidget(0, self.set_up.widget)
+        self._fitted = FittedHeight(parent, self.widget)
         self._gui: Any = None
         self._refreshing = False
         self._opened: set[str] = set()  # volumes whose files were looked at
@@ -87,6 +89,7 @@ class Panel(VTKObservationMixin):  # type: ignore[misc]
 
     def enter(self) -> None:
         """Follow the scene's parameter node, and begin with what its views show."""
+        allow_narrow(self.parent)
         self.input.look_again()
         adopt_opened_files(slicer.mrmlScene, self._opened)
         adopted = adopt_shown(self.state, slicer.mrmlScene)
@@ -113,6 +116,7 @@ class Panel(VTKObservationMixin):  # type: ignore[misc]
         self.state.work.stop()
         self.read.views.close()
         self.set_up.close()
+        self._fitted.close()
         self._follow(None)
         self._live.deleteLater()
         self._end_live.deleteLater()

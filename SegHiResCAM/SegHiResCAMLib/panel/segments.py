@@ -9,7 +9,7 @@ from slicer.i18n import tr as _
 
 from SegHiResCAMLib.panel.parameters import DRAWN, SEGMENT
 from SegHiResCAMLib.panel.state import State
-from SegHiResCAMLib.panel.widgets import chosen_in, fill_combo, fill_table, fit_rows, show_row, silent
+from SegHiResCAMLib.panel.widgets import chosen_in, fill_combo, fill_table, show_row, silent
 from SegHiResCAMLib.scene.segments import SegmentVoxels, model_sha256_of, segment_ids, segment_voxels, volumes_ml
 
 ICON_PIXELS = 14
@@ -79,7 +79,6 @@ class SegmentList:
             for index, (_id, _name, color) in enumerate(rows):
                 table.item(index, 0).setIcon(_swatch(color))
                 table.item(index, 1).setToolTip(_("Millilitres in the segmentation"))
-        fit_rows(table)
 
     def _take_as_drawn(self, node: Any) -> None:
         """A segmentation that this model did not make is explained as it is drawn, until the user says otherwise."""

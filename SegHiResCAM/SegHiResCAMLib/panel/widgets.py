@@ -8,6 +8,8 @@ from typing import Any
 
 import qt
 
+from SegHiResCAMLib.panel.fitting import fit_rows
+
 
 @contextmanager
 def silent(widget: Any) -> Iterator[None]:
@@ -43,18 +45,19 @@ def fill_table(table: Any, titles: Sequence[str], rows: Sequence[Sequence[str]],
             for column, text in enumerate(texts):
                 table.setItem(row, column, qt.QTableWidgetItem(text))
         table.verticalHeader().setVisible(False)
-        table.verticalHeader().setSectionResizeMode(qt.QHeaderView.ResizeToContents)
+        table.wordWrap = False
         header = table.horizontalHeader()
         header.setSectionResizeMode(qt.QHeaderView.ResizeToContents)
         header.setSectionResizeMode(wide, qt.QHeaderView.Stretch)
-    fit_rows(table)
+        fit_rows(table)
 
 
-def fit_rows(table: Any) -> None:
-    """Make the rows as high as what stands in them, and the table as high as its rows, within its bounds."""
-    with silent(table):
-        table.resizeRowsToContents()
-    table.updateGeometry()
+def limit_column(table: Any, column: int, characters: int) -> None:
+    """Make a column as wide as its texts, but no wider than some characters."""
+    table.horizontalHeader().setSectionResizeMode(column, qt.QHeaderView.Interactive)
+    table.resizeColumnToContents(column)
+    most = characters * table.fontMetrics().averageCharWidth()
+    table.setColumnWidth(column, min(table.columnWidth(column), most))
 
 
 def show_row(field: Any, label: Any, visible: bool) -> None:

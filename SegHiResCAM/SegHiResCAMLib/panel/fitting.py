@@ -1,0 +1,81 @@
+"""How the panel fits into 3D Slicer's: as narrow as the user likes, as high as its texts need, and tables as high as their rows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import qt
+import slicer
+
+ROWS = 8
+"""That a table shows at once; it scrolls beyond that."""
+
+TITLE_CHARACTERS = 38
+"""That fit into the title of a section at 350 pixels, with the fonts that 3D Slicer has by itself."""
+
+
+class FittedHeight(qt.QObject):  # type: ignore[misc]
+    """Keeps a module's widget as high as its layout needs at the width that it has.
+
+    3D Slicer's panel asks a module's widget for that height until the module is left for the first time; afterwards its layout remembers the
+    heights of before, and rows with wrapped texts would lie over each other.
+
+    Args:
+        module: The module's widget, which has a layout.
+        contents: What is or will be in it, with texts that wrap.
+    """
+
+    def __init__(self, module: Any, contents: Any) -> None:
+        qt.QObject.__init__(self)
+        self._module: Any = module
+        self._texts = [one for one in slicer.util.findChildren(contents, className="QLabel") if one.wordWrap]
+        self._asked = False
+        module.installEventFilter(self)
+
+    def eventFilter(self, _watched: Any, event: Any) -> bool:
+        """Called by Qt for every event of the widget."""
+        if event.type() in (qt.QEvent.Resize, qt.QEvent.LayoutRequest) and not self._asked:
+            self._asked = True
+            qt.QTimer.singleShot(0, self._fit)  # when the layout has done with it
+        return False
+
+    def close(self) -> None:
+        """Look no more."""
+        self._module.removeEventFilter(self)
+        self._module.setMinimumHeight(0)
+        self._module = None
+
+    def _fit(self) -> None:
+        self._asked = False
+        if self._module is None:
+            return
+        for one in self._texts:
+            if one.visible:
+                _make_high(one, one.heightForWidth(one.width))
+        _make_high(self._module, self._module.layout().heightForWidth(self._module.width))
+
+
+def _make_high(widget: Any, height: int) -> None:
+    if max(height, 0) != widget.minimumHeight:
+        widget.setMinimumHeight(max(height, 0))
+
+
+def allow_narrow(module: Any) -> None:
+    """Let the user make the panel narrower than a module's widget would like to be, which 3D Slicer forbids each time it shows one."""
+    module.setSizePolicy(qt.QSizePolicy.Preferred, module.sizePolicy.verticalPolicy())
+
+
+def fit_rows(table: Any) -> None:
+    """Make a table as high as its rows, up to eight."""
+    table.resizeRowsToContents()
+    rows = [table.rowHeight(row) for row in range(min(table.rowCount, ROWS))]
+    margin = table.style().pixelMetric(qt.QStyle.PM_HeaderMargin)
+    header = table.horizontalHeader().fontMetrics().height() + 2 * margin
+    table.setFixedHeight(header + sum(rows) + 2 * table.frameWidth)
+
+
+def set_title(section: Any, title: str, held: str = "") -> None:
+    """Say in a section's title what it holds; what does not fit is in its tooltip."""
+    full = f"{title}: {held}" if held else title
+    metrics = section.fontMetrics()
+    section.text = metrics.elidedText(full, qt.Qt.ElideRight, TITLE_CHARACTERS * metrics.averageCharWidth())

@@ -1,0 +1,165 @@
+"""The panel reads from top to bottom at 350 pixels: nothing lies over another, nothing is cut, and nothing makes it wider."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from harness.desktop import Desktop
+from harness.module_panel import ModulePanel
+from harness.pythonqt import QtCore, QtGui, QtWidgets
+
+from panel.steps import choose, choose_model, choose_segment, explain, segment
+
+USUAL = 350
+"""Pixels that 3D Slicer's module panel has at first, its scroll bar included."""
+
+
+@pytest.fixture
+def shown(desktop: Desktop) -> Iterator[ModulePanel]:
+    """The module in 3D Slicer's panel."""
+    panel = ModulePanel(desktop.parent, USUAL)
+    enter(desktop, panel)
+    yield panel
+    panel.close()
+    desktop.widget.panel.enter()
+
+
+def enter(desktop: Desktop, panel: ModulePanel) -> None:
+    panel.add()
+    desktop.widget.enter()
+    panel.settle()
+
+
+def leave(desktop: Desktop, panel: ModulePanel) -> None:
+    panel.remove()
+    desktop.widget.exit()
+    panel.settle()
+
+
+def inside(widget: Any) -> list[Any]:
+    """Widgets that stand beside each other in a layout, of any depth."""
+    found = []
+    for one in widget.children():
+        if isinstance(one, QtWidgets.QWidget) and one.isVisible() and not one.isWindow():
+            found.append(one)
+            if type(one).__name__ == "ctkCollapsibleButton":
+                found += inside(one)
+    return found
+
+
+def where(widget: Any, panel: Any) -> Any:
+    return QtCore.QRect(widget.mapTo(panel, QtCore.QPoint(0, 0)), widget.size)
+
+
+def overlaps(panel: Any) -> list[str]:
+    """Pairs of rows that lie over each other."""
+    widgets = inside(panel)
+    return [
+        f"{one.objectName} over {other.objectName}"
+        for index, one in enumerate(widgets)
+        for other in widgets[index + 1 :]
+        if not one.isAncestorOf(other) and where(one, panel).intersects(where(other, panel))
+    ]
+
+
+def too_small(panel: Any) -> list[str]:
+    """Texts that have less room than they need."""
+    cut = []
+    for one in inside(panel):
+        if isinstance(one, QtWidgets.QLabel) and one.wordWrap:
+            needed = QtCore.QSize(0, one.heightForWidth(one.width))
+        elif isinstance(one, QtWidgets.QLabel | QtWidgets.QAbstractButton):
+            needed = one.sizeHint()
+        elif isinstance(one, QtWidgets.QAbstractScrollArea):
+            continue  # it scrolls
+        else:
+            needed = one.minimumSizeHint()
+        if one.sizePolicy.horizontalPolicy() == QtWidgets.QSizePolicy.Policy.Ignored:
+            needed.setWidth(0)  # its text is elided
+        if one.width < needed.width() or one.height < needed.height():
+            cut.append(f"{one.objectName} has {one.width}x{one.height} of {needed.width()}x{needed.height()}")
+    return cut
+
+
+@pytest.fixture
+def explained(desktop: Desktop, shown: ModulePanel, a_volume: Any, a_model: Path) -> Any:
+    choose_model(desktop, a_model)
+    segment(desktop)
+    choose_segment(desktop, "tumour")
+    return explain(desktop)
+
+
+def test_rows_do_not_lie_over_each_other_after_another_module_was_open(
+    desktop: Desktop, shown: ModulePanel, a_volume: Any, a_model: Path
+) -> None:
+    for _ in range(2):
+        leave(desktop, shown)
+        enter(desktop, shown)
+        choose_model(desktop, a_model)
+        desktop.ui.statusLabel.text = "A message of several lines. " * 20
+        desktop.ui.reasonLabel.text = "A reason of several lines. " * 20
+        shown.settle()
+        assert (overlaps(desktop.widget.panel.widget), too_small(desktop.widget.panel.widget)) == ([], [])
+
+
+def sections(desktop: Desktop) -> list[Any]:
+    return [one for one in vars(desktop.ui).values() if one.className() == "ctkCollapsibleButton"]
+
+
+def test_the_panel_fits_into_350_pixels_with_every_section_open(
+    desktop: Desktop, shown: ModulePanel, explained: Any
+) -> None:
+    for section in sections(desktop):
+        section.collapsed = False
+    choose(desktop.ui.pixelSetSelector, "sphere")
+    choose(desktop.ui.contrastSelector, "kidney")
+    desktop.ui.folderButton.directory = "/data/a/very/long/path/to/a/folder/that/nobody/would/ever/want/to/type"
+    shown.settle()
+    panel = desktop.widget.panel.widget
+    room = shown.area.viewport().width
+    wide = [
+        (one.objectName, one.minimumSizeHint().width())
+        for one in inside(panel)
+        if one.minimumSizeHint().width() > room - 60
+    ]
+    assert shown.area.widget().minimumSizeHint().width() <= room, wide
+    assert (overlaps(panel), too_small(panel)) == ([], [])
+
+
+@pytest.mark.parametrize("points", [9, 14, 18])
+def test_nothing_is_cut_with_large_fonts(desktop: Desktop, shown: ModulePanel, explained: Any, points: int) -> None:
+    for section in sections(desktop):
+        section.collapsed = False
+    before = desktop.parent.font
+    try:
+        desktop.parent.setFont(QtGui.QFont(before.family(), points))
+        shown.area.resize(shown.area.widget().minimumSizeHint().width() + 20, 900)
+        shown.settle()
+        assert (overlaps(desktop.widget.panel.widget), too_small(desktop.widget.panel.widget)) == ([], [])
+    finally:
+        desktop.parent.setFont(before)
+
+
+def test_a_table_is_as_high_as_its_rows_up_to_eight(desktop: Desktop, shown: ModulePanel, explained: Any) -> None:
+    desktop.ui.layersSection.collapsed = False
+    shown.settle()
+    for table in (desktop.ui.segmentTable, desktop.ui.layerTable, desktop.ui.measurementTable):
+        rows = [table.rowHeight(row) for row in range(min(table.rowCount, 8))]
+        assert table.viewport().height in range(sum(rows), sum(rows) + rows[0] // 2), table.objectName
+    assert desktop.ui.layerTable.rowCount > 8
+
+
+def test_names_of_layers_are_in_one_line_and_have_the_room_that_is_left(
+    desktop: Desktop, shown: ModulePanel, explained: Any
+) -> None:
+    desktop.ui.layersSection.collapsed = False
+    shown.settle()
+    table = desktop.ui.layerTable
+    assert not table.wordWrap
+    assert len({table.rowHeight(row) for row in range(table.rowCount)}) == 1
+    header = table.horizontalHeader()
+    assert sum(header.sectionSize(column) for column in (1, 2, 3)) < table.viewport().width
+    assert header.sectionResizeMode(0) == QtWidgets.QHeaderView.ResizeMode.Stretch
