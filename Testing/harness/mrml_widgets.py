@@ -148,7 +148,7 @@ class qMRMLNodeComboBox(SceneWidget):
         ]
 
     def _accepts(self, node: Any) -> bool:
-        if node.GetHideFromEditors() and not self.showHidden or node.GetID() in self._filter.hiddenNodeIDs:
+        if (node.GetHideFromEditors() and not self.showHidden) or node.GetID() in self._filter.hiddenNodeIDs:
             return False
         return all(
             node.GetAttribute(name) is not None and value in (None, node.GetAttribute(name))

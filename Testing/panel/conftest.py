@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from harness.data_tree import data_tree
 from harness.desktop import Desktop, panel_desktop
 from harness.views import MainWindow, main_window
 from tiny_bundle import noise, write_tiny_bundle
@@ -18,7 +19,7 @@ from SegHiResCAMLib.scene.volumes import add_volume
 
 @pytest.fixture(scope="session")
 def _started() -> Iterator[tuple[HeadlessApplication, MainWindow]]:
-    with headless_application() as application, main_window(application) as window:
+    with headless_application() as application, main_window(application) as window, data_tree(application):
         yield application, window
 
 
@@ -43,6 +44,7 @@ def _desktop(application: HeadlessApplication) -> Iterator[Desktop]:
 def desktop(_desktop: Desktop, application: HeadlessApplication) -> Iterator[Desktop]:
     """One for all tests of a file, since its worker takes seconds to start; the scene is empty, and all choices are the defaults."""
     _desktop.wait(lambda: not _desktop.widget.logic.explainer.is_busy)
+    _desktop.widget.panel.state.kept_model = ""
     application.scene.Clear(0)
     _desktop.calls.clear()
     yield _desktop

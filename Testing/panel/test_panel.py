@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import slicer
 from harness.desktop import Desktop, load_volume
+from PySide6.QtTest import QTest
 
 from panel.steps import choose, choose_model, choose_segment, explain, idle, point_at, segment, segments
 from SegHiResCAMLib.resources import resource
@@ -59,7 +60,7 @@ def test_five_clicks_lead_from_a_volume_to_an_explained_tumour(desktop: Desktop,
     ui.explainButton.click()
     idle(desktop)
     heatmap = parameters.heatmap
-    assert heatmap.GetName() == "Seg-HiRes-Grad CAM, tumour, Kidney phantom, 3D U-Net"
+    assert heatmap.GetName() == ("tumour (whole segment), Seg-HiRes-Grad CAM, 12 mm grid, Kidney phantom, 3D U-Net")
     assert (view(scene).GetBackgroundVolumeID(), view(scene).GetForegroundVolumeID()) == (
         volume.GetID(),
         heatmap.GetID(),
@@ -338,7 +339,7 @@ def test_a_reopened_scene_has_its_choices_and_its_overlay(
 def test_the_key_explains_the_point_under_the_mouse_in_place_of_the_last(
     desktop: Desktop, scene: Any, explained: Any, parameters: Any
 ) -> None:
-    key = desktop.widget.panel._live
+    key, end = desktop.widget.panel.live.ask, desktop.widget.panel.live.end
     assert not key.enabled
     desktop.ui.liveCheckBox.click()
     assert key.enabled
@@ -359,9 +360,8 @@ def test_the_key_explains_the_point_under_the_mouse_in_place_of_the_last(
     assert key.enabled
     assert scene.GetNodeByID(names[0]) is None
     assert scene.GetNodeByID(explained.GetID()) is explained
-    desktop.widget.panel._end_live.activated.emit()
-    assert not parameters.live
-    assert not key.enabled
+    end.activated.emit()
+    assert [parameters.live, key.enabled, end.enabled, desktop.ui.liveCheckBox.checked] == [False] * 4
     assert marker_of(scene, LIVE) is None
 
 
@@ -374,6 +374,21 @@ def test_the_key_explains_nothing_in_a_3d_view(desktop: Desktop, scene: Any, exp
     assert not desktop.widget.logic.explainer.is_busy
     assert desktop.ui.statusLabel.text == "Point at a place in a slice view."
     assert parameters.heatmap is explained
+
+
+def test_the_key_works_in_a_field_for_numbers_too(
+    desktop: Desktop, explained: Any, parameters: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr(desktop.widget.panel.live, "_explain", lambda: asked.append("E"))
+    (number,) = desktop.ui.opacitySlider.findChildren(desktop.qt.QtWidgets.QDoubleSpinBox)
+    for live in (False, True):
+        parameters.live = live
+        QTest.keyClick(number, desktop.qt.QtCore.Qt.Key.Key_E)
+    assert asked == ["E"]
+    QTest.keyClick(number, desktop.qt.QtCore.Qt.Key.Key_Up)
+    assert parameters.opacity == pytest.approx(0.55)
+    parameters.live = False
 
 
 def test_what_comes_while_another_module_is_open_is_shown_when_the_user_is_back(
@@ -463,15 +478,6 @@ def test_a_killed_worker_is_a_message_and_the_next_click_works(
     assert "ended the computing process (signal 9)" in desktop.ui.statusLabel.text
     assert scene.GetNumberOfNodes() == before
     assert segment(desktop).IsA("vtkMRMLSegmentationNode")
-
-
-def test_a_closed_scene_during_a_job_does_no_harm(desktop: Desktop, scene: Any, a_volume: Any, a_model: Path) -> None:
-    choose_model(desktop, a_model)
-    desktop.ui.segmentButton.click()
-    scene.Clear(0)
-    idle(desktop)
-    assert scene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode") == 0
-    assert "was deleted while it was being processed" in desktop.ui.statusLabel.text
 
 
 def test_every_key_belongs_to_one_control(desktop: Desktop) -> None:

@@ -90,8 +90,9 @@ def test_a_map_with_values_that_are_no_numbers_is_refused(scene, value):
         _add(scene, array)
 
 
-def test_a_map_is_named_by_method_segment_and_model(scene):
-    assert _add(scene, _map())[0].GetName() == "Seg-HiRes-Grad CAM, kidney, kits-unet"
+def test_a_map_is_named_by_segment_method_and_model_and_never_twice(scene):
+    names = [_add(scene, _map())[0].GetName() for _ in range(3)]
+    assert names == [f"kidney, Seg-HiRes-Grad CAM, kits-unet{number}" for number in ("", " (2)", " (3)")]
 
 
 def test_the_record_comes_back_with_the_maximum(scene):

@@ -39,7 +39,7 @@ def test_a_scene_comes_back_with_all_that_was_in_it(scene, affine, tmp_path):
     assert scene.ReadFromMRB(str(path), True)
 
     ct, segmentation = scene.GetFirstNodeByName("CT"), scene.GetFirstNodeByName("Organs")
-    heatmap = scene.GetFirstNodeByName("Seg-HiRes-Grad CAM, tumour, Modell Ü")
+    heatmap = scene.GetFirstNodeByName("tumour, Seg-HiRes-Grad CAM, Modell Ü")
     for node, voxels in ((ct, CT), (heatmap, MAP)):
         array, back = volume_array(node)
         # A left-handed grid comes back with k reversed (Slicer's reader does that); where a voxel lies stays the same.

@@ -22,6 +22,7 @@ from SegHiResCAMLib.logic.images import voxels_of
 from SegHiResCAMLib.logic.job import ExplainerError, Job, Report
 from SegHiResCAMLib.records.question import Axis, Question, SegmentOptions
 from SegHiResCAMLib.scene.errors import SceneError
+from SegHiResCAMLib.scene.folders import put_with, table_name
 from SegHiResCAMLib.scene.heatmap import MEASUREMENTS, add_deviation, add_heatmap, prepare_map
 from SegHiResCAMLib.scene.segments import (
     Segment,
@@ -166,10 +167,11 @@ class Explainer:
             if "deviation" in result.arrays:
                 add_deviation(node, (yield lambda: image_of(result.arrays["deviation"])))
             if record.measurements is not None:
-                name = f"{node.GetName()}, measurements"
+                name = table_name(node.GetName())
                 table = add_measurements_table(
                     scene, record.measurements, name, units=record.units, score_explained=record.score_explained
                 )
+                put_with(scene, table, node)
                 node.SetNodeReferenceID(MEASUREMENTS, table.GetID())
             return node
 

@@ -20,6 +20,7 @@ from SegHiResCAMLib.panel.reasons import why_not_explain
 from SegHiResCAMLib.panel.segments import SegmentList
 from SegHiResCAMLib.panel.state import State
 from SegHiResCAMLib.panel.widgets import chosen_in, fill_combo
+from SegHiResCAMLib.patient_places import place
 from SegHiResCAMLib.records.models import MethodSummary
 from SegHiResCAMLib.records.regions import Region
 from SegHiResCAMLib.records.wording import contrast_words
@@ -136,7 +137,7 @@ class ExplainSection:
         )
 
     def _start(self, question: Callable[..., Any], done: Callable[[Any], None]) -> None:
-        self._state.work.start(NAME, question, lambda heatmap: done(_named(heatmap)))
+        self._state.work.start(NAME, question, done, self._state.choices.inputVolume)
 
     def _explained(self, heatmap: vtkMRMLScalarVolumeNode, second: list[Callable[..., Any]]) -> None:
         self._show(heatmap)
@@ -154,12 +155,12 @@ class ExplainSection:
             mark_point(scene, point, _("{seconds} s").format(seconds=f"{seconds:.1f}"))
         before = [scene.GetNthNodeByClass(index, "vtkMRMLScalarVolumeNode") for index in
                   range(scene.GetNumberOfNodesByClass("vtkMRMLScalarVolumeNode"))]  # fmt: skip
-        heatmap.SetName(f"{heatmap.GetName()}, point")
         self._show(heatmap, jump=False)
         for node in before:
             if node.GetAttribute(LIVE):
                 remove_heatmap(node)
         heatmap.SetAttribute(LIVE, "1")
+        self._state.work.say(_live_words(heatmap, point, seconds))
 
     def _show(self, heatmap: vtkMRMLScalarVolumeNode, *, jump: bool = True) -> None:
         self._state.choices.heatmap = heatmap
@@ -193,10 +194,13 @@ class ExplainSection:
             setattr(self._state.parameters, parameter, chosen_in(selector))
 
 
-def _named(heatmap: vtkMRMLScalarVolumeNode) -> Any:
-    """A heat map whose name tells it from those of the same segment by the same method."""
+def _live_words(heatmap: vtkMRMLScalarVolumeNode, point: Array, seconds: float) -> str:
+    """What Live asked last, its answer, and how long that took."""
     record = explanation_of(heatmap)
-    if record is not None:
-        said = [contrast_words(record.question), _("refined") if record.question.refine_with else ""]
-        heatmap.SetName(", ".join(filter(None, [heatmap.GetName(), *said])))
-    return heatmap
+    return _("Live: {segment} at {place}, peak {peak} {units}, {seconds} s. Press E again, or Esc to end.").format(
+        segment="" if record is None else record.question.segment,
+        place=place(point),
+        peak="" if record is None else f"{record.maximum:.3g}",
+        units="" if record is None else record.units,
+        seconds=f"{seconds:.1f}",
+    )

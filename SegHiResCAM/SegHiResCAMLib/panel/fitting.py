@@ -32,7 +32,7 @@ class FittedHeight(qt.QObject):  # type: ignore[misc]
         self._asked = False
         module.installEventFilter(self)
 
-    def eventFilter(self, _watched: Any, event: Any) -> bool:
+    def eventFilter(self, _watched: Any, event: Any) -> bool:  # noqa: N802 - as Qt calls it
         """Called by Qt for every event of the widget."""
         if event.type() in (qt.QEvent.Resize, qt.QEvent.LayoutRequest) and not self._asked:
             self._asked = True

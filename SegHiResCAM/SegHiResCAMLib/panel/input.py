@@ -12,13 +12,13 @@ from slicer.i18n import tr as _
 from SegHiResCAMLib.panel.download import ModelDownload, described, licence_of, several
 from SegHiResCAMLib.panel.models import offered_models, remember_model
 from SegHiResCAMLib.panel.offered_models import OfferedModel, readable
-from SegHiResCAMLib.panel.state import State
+from SegHiResCAMLib.panel.state import VOLUMES, State
 from SegHiResCAMLib.panel.widgets import chosen_in, fill_combo, show_row
-from SegHiResCAMLib.scene.heatmap import INPUT_VOLUME
+from SegHiResCAMLib.provenance import METHOD
 from SegHiResCAMLib.worker.protocol import ModelOpened
 
 if TYPE_CHECKING:
-    from slicer import vtkMRMLScene
+    from slicer import vtkMRMLScalarVolumeNode, vtkMRMLScene
 
 FILES = "*.pt *.pth *.ckpt *.bin *.tar *.safetensors *.zip *.ts"
 
@@ -41,8 +41,11 @@ class InputSection:
     def refresh(self) -> None:
         """Show the choices, and ask what a newly chosen model is."""
         state, ui = self._state, self._state.ui
+        self._hide_heatmaps()
         if state.parameters.inputVolume is None:
-            state.parameters.inputVolume = first_input(slicer.mrmlScene)
+            state.parameters.inputVolume = next(iter(inputs(slicer.mrmlScene)), None)
+        if not state.model_path and state.kept_model:
+            state.parameters.modelPath = Path(state.kept_model)
         self._list()
         chosen = next((one for one in self._offered if one.path == state.model_path), None)
         state.is_pending = chosen is not None and chosen.pending is not None
@@ -53,6 +56,25 @@ class InputSection:
             show_row(selector, getattr(ui, f"volumeSelector{number}Label"), number <= channels)
         if (state.model_path, state.is_pending) != self._asked and not state.work.name:
             self._ask(chosen)
+
+    def take(self, node: Any) -> None:
+        """Choose a volume that was loaded: as a further image of the patient where the model takes one, otherwise as another patient's."""
+        state = self._state
+        if state.parameters is None or node not in inputs(slicer.mrmlScene) or node in state.volumes:
+            return
+        missing = state.volumes.index(None) if None in state.volumes else 0
+        setattr(state.parameters, VOLUMES[missing], node)
+        if not missing:
+            leave_other_patient(state.parameters, node)
+
+    def _hide_heatmaps(self) -> None:
+        """Do not offer heat maps as images."""
+        scene = slicer.mrmlScene
+        count = scene.GetNumberOfNodesByClass("vtkMRMLScalarVolumeNode")
+        nodes = [scene.GetNthNodeByClass(index, "vtkMRMLScalarVolumeNode") for index in range(count)]
+        hidden = [node.GetID() for node in nodes if node.GetAttribute(METHOD)]
+        for name in ("volumeSelector", "volumeSelector2", "volumeSelector3", "volumeSelector4"):
+            getattr(self._state.ui, name).sortFilterProxyModel().hiddenNodeIDs = hidden
 
     def look_again(self) -> None:
         """Forget which models there are, as when the user comes back."""
@@ -101,10 +123,12 @@ class InputSection:
         )
         state.ui.modelFacts.toolTip = state.model.description
         remember_model(path)
+        state.kept_model = path
         state.work.say(_("Ready."))
 
     def _choose(self, path: str) -> None:
         if self._state.parameters is not None:
+            self._state.kept_model = path and self._state.kept_model
             self._state.parameters.modelPath = Path(path)
 
     def _choose_again(self) -> None:
@@ -125,14 +149,27 @@ class InputSection:
             self._choose_again()
 
 
-def first_input(scene: vtkMRMLScene) -> Any:
-    """The first volume that is not a heat map."""
-    for index in range(scene.GetNumberOfNodesByClass("vtkMRMLScalarVolumeNode")):
-        node = scene.GetNthNodeByClass(index, "vtkMRMLScalarVolumeNode")
-        is_image = node.GetClassName() == "vtkMRMLScalarVolumeNode"
-        if is_image and node.GetNodeReferenceID(INPUT_VOLUME) is None:
-            return node
-    return None
+def inputs(scene: vtkMRMLScene) -> list[vtkMRMLScalarVolumeNode]:
+    """The volumes that can be segmented: no heat map, no label map, nothing that other modules hide."""
+    count = scene.GetNumberOfNodesByClass("vtkMRMLScalarVolumeNode")
+    nodes = [scene.GetNthNodeByClass(index, "vtkMRMLScalarVolumeNode") for index in range(count)]
+    return [
+        node
+        for node in nodes
+        if node.GetClassName() == "vtkMRMLScalarVolumeNode"
+        and node.GetAttribute(METHOD) is None
+        and not node.GetHideFromEditors()
+    ]
+
+
+def leave_other_patient(parameters: Any, volume: vtkMRMLScalarVolumeNode) -> None:
+    """Choose no segmentation that was made of another volume."""
+    segmentation = parameters.segmentation
+    if segmentation is None:
+        return
+    made_of = segmentation.GetNodeReference(segmentation.GetReferenceImageGeometryReferenceRole())
+    if made_of is not None and made_of is not volume:
+        parameters.segmentation = None
 
 
 def _line(model: OfferedModel) -> str:

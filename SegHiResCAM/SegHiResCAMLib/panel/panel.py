@@ -11,21 +11,27 @@ from typing import TYPE_CHECKING, Any
 import qt
 import slicer
 import vtk
+from slicer.i18n import tr as _
 from slicer.util import VTKObservationMixin
 
 from SegHiResCAMLib.panel.adoption import adopt_shown, choose_model_of
 from SegHiResCAMLib.panel.compute_on import ComputeOn
+from SegHiResCAMLib.panel.explain import NAME as EXPLAIN
 from SegHiResCAMLib.panel.explain import ExplainSection
 from SegHiResCAMLib.panel.export import ExportSection
 from SegHiResCAMLib.panel.fitting import FittedHeight, allow_narrow
+from SegHiResCAMLib.panel.heatmaps import HeatMaps
 from SegHiResCAMLib.panel.input import InputSection
+from SegHiResCAMLib.panel.live import LiveKeys
 from SegHiResCAMLib.panel.markers import Markers
 from SegHiResCAMLib.panel.read import ReadSection
+from SegHiResCAMLib.panel.segment import NAME as SEGMENT
 from SegHiResCAMLib.panel.segment import SegmentSection
 from SegHiResCAMLib.panel.set_up import SetUpSection
 from SegHiResCAMLib.panel.state import State
 from SegHiResCAMLib.panel.work import Work
 from SegHiResCAMLib.provenance import METHOD
+from SegHiResCAMLib.scene.comparison import hide_comparison
 from SegHiResCAMLib.scene.opened_file import adopt_opened_files
 from SegHiResCAMLib.scene.overlay import hide_overlay
 from SegHiResCAMLib.scene.removal import belongings, remove_nodes
@@ -33,7 +39,8 @@ from SegHiResCAMLib.scene.removal import belongings, remove_nodes
 if TYPE_CHECKING:
     from slicer import vtkMRMLScene
 
-LIVE_KEY, END_KEY = "E", "Esc"
+OF_A_PATIENT = (SEGMENT, EXPLAIN)
+"""Jobs that nobody wants any more when the patient is gone."""
 
 
 class Panel(VTKObservationMixin):  # type: ignore[misc]
@@ -63,6 +70,7 @@ class Panel(VTKObservationMixin):  # type: ignore[misc]
             self.explain,
             self.markers,
             self.read,
+            HeatMaps(self.state),
             ExportSection(self.state),
         ]
         self.set_up = SetUpSection(self._installed)
@@ -71,14 +79,9 @@ class Panel(VTKObservationMixin):  # type: ignore[misc]
         self._gui: Any = None
         self._refreshing = False
         self._opened: set[str] = set()  # volumes whose files were looked at
-        self._live = qt.QShortcut(slicer.util.mainWindow() or self.widget)
-        self._live.setKey(qt.QKeySequence(LIVE_KEY))
-        self._live.connect("activated()", self.explain.explain_under_mouse)
-        self._end_live = qt.QShortcut(slicer.util.mainWindow() or self.widget)
-        self._end_live.setKey(qt.QKeySequence(END_KEY))
-        self._end_live.connect("activated()", self._leave_live)
+        self.live = LiveKeys(self.state, self.widget, self.explain.explain_under_mouse)
         for event, react in (
-            (slicer.mrmlScene.StartCloseEvent, lambda *_: self._follow(None)),
+            (slicer.mrmlScene.StartCloseEvent, lambda *_: self._scene_closes()),
             (slicer.mrmlScene.EndCloseEvent, lambda *_: self._scene_changed()),
             (slicer.mrmlScene.EndImportEvent, lambda *_: self._scene_changed()),
             (slicer.mrmlScene.NodeAddedEvent, self._node_added),
@@ -118,8 +121,7 @@ class Panel(VTKObservationMixin):  # type: ignore[misc]
         self.set_up.close()
         self._fitted.close()
         self._follow(None)
-        self._live.deleteLater()
-        self._end_live.deleteLater()
+        self.live.close()
         self.removeObservers()
 
     def _follow(self, parameters: Any) -> None:
@@ -127,15 +129,11 @@ class Panel(VTKObservationMixin):  # type: ignore[misc]
             self.state.parameters.disconnectGui(self._gui)
             self.removeObserver(self.state.parameters.parameterNode, vtk.vtkCommand.ModifiedEvent, self._refresh)
         self.state.parameters = parameters
-        self._live.enabled = self._end_live.enabled = False  # other modules have the keys for themselves
+        self.live.turn(False)
         if parameters is not None:
             self._gui = parameters.connectGui(self.ui)
             self.addObserver(parameters.parameterNode, vtk.vtkCommand.ModifiedEvent, self._refresh)
             self._refresh()
-
-    def _leave_live(self) -> None:
-        if self.state.parameters is not None:
-            self.state.parameters.live = False
 
     def _watch_layout(self) -> None:
         """Follow the layout of the views, whoever changes it."""
@@ -147,6 +145,14 @@ class Panel(VTKObservationMixin):  # type: ignore[misc]
     def _layout_changed(self, _caller: Any = None, _event: Any = None) -> None:
         self.read.views.layout_changed()
 
+    def _scene_closes(self) -> None:
+        """Nothing of this patient stays for the next one: no computing, no message, no views of a comparison. What is exported is."""
+        if self.state.work.name in OF_A_PATIENT:
+            self.state.work.cancel()
+        self.state.work.say("")
+        hide_comparison(slicer.mrmlScene)
+        self._follow(None)
+
     def _scene_changed(self) -> None:
         self._opened.clear()
         self.read.views.forget()
@@ -154,17 +160,25 @@ class Panel(VTKObservationMixin):  # type: ignore[misc]
             self.enter()
 
     @vtk.calldata_type(vtk.VTK_OBJECT)  # type: ignore[untyped-decorator]
-    def _node_added(self, _scene: Any, _event: Any, node: Any) -> None:
-        if self.state.parameters is not None and node.IsA("vtkMRMLScalarVolumeNode"):
-            qt.QTimer.singleShot(0, self._volume_added)  # whoever adds it is not done with it yet
+    def _node_added(self, scene: Any, _event: Any, node: Any) -> None:
+        if self.state.parameters is not None and node.IsA("vtkMRMLScalarVolumeNode") and not scene.IsImporting():
+            qt.QTimer.singleShot(0, lambda: self._volume_added(node))  # whoever adds it is not done with it yet
 
-    def _volume_added(self) -> None:
+    def _volume_added(self, node: Any) -> None:
         if self.state.parameters is not None:
             adopt_opened_files(slicer.mrmlScene, self._opened)
+            self.input.take(node)
             self._refresh()
 
     @vtk.calldata_type(vtk.VTK_OBJECT)  # type: ignore[untyped-decorator]
     def _node_removed(self, scene: vtkMRMLScene, _event: Any, node: Any) -> None:
+        if node is self.state.work.about and not scene.IsClosing():
+            self.state.work.cancel()
+            self.state.work.say(
+                _("'{volume}' was deleted while it was being processed, so this was cancelled. Load it again.").format(
+                    volume=node.GetName()
+                )
+            )
         if node.GetAttribute(METHOD) and not scene.IsClosing():
             left = belongings(scene, node)
             qt.QTimer.singleShot(0, lambda: self._tidy(scene, left))  # whoever removes it may be about to remove them
@@ -193,7 +207,7 @@ class Panel(VTKObservationMixin):  # type: ignore[misc]
                     section.refresh()
         finally:
             self._refreshing = False
-        self._live.enabled = self._end_live.enabled = self.state.parameters.live
+        self.live.turn(self.state.parameters.live)
         self.set_up.widget.visible = not self.state.logic.computesOn
         self.ui.progressBar.visible = bool(self.state.work.name)
         if self.state.work.failed == "engine-missing" and not self.set_up.is_busy:

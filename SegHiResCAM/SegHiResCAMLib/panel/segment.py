@@ -48,6 +48,7 @@ class SegmentSection:
                 **callbacks,
             ),
             self._segmented,
+            parameters.inputVolume,
         )
 
     def _segmented(self, segmentation: vtkMRMLSegmentationNode) -> None:

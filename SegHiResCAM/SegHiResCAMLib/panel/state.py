@@ -11,6 +11,9 @@ from SegHiResCAMLib.panel.work import Work
 from SegHiResCAMLib.records.models import LayerList, MethodSummary, ModelSummary
 from SegHiResCAMLib.scene.segments import segment_ids
 
+VOLUMES = ("inputVolume", "inputVolume2", "inputVolume3", "inputVolume4")
+"""Parameters: the volumes that a model takes, in the order of its channels."""
+
 
 @dataclass
 class State:
@@ -26,6 +29,7 @@ class State:
         methods: That can be applied to it.
         layers: Its layers; None until they are known.
         is_pending: Whether the chosen model must be downloaded first.
+        kept_model: Path of the last model that was opened, for the next patient; empty where the user has chosen none.
     """
 
     logic: Any
@@ -37,6 +41,7 @@ class State:
     methods: tuple[MethodSummary, ...] = ()
     layers: LayerList | None = None
     is_pending: bool = False
+    kept_model: str = ""
 
     @property
     def choices(self) -> Any:
@@ -53,8 +58,7 @@ class State:
     def volumes(self) -> list[Any]:
         """The chosen volumes, one for each of the model's inputs; None where one is missing."""
         count = self.model.in_channels if self.model else 1
-        names = ["inputVolume", "inputVolume2", "inputVolume3", "inputVolume4"]
-        return [getattr(self.parameters, name) for name in names[:count]]
+        return [getattr(self.parameters, name) for name in VOLUMES[:count]]
 
     def method(self, identifier: str) -> MethodSummary | None:
         """One of the methods; None where there is none of that name."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
+from SegHiResCAMLib.patient_places import coordinates
 from SegHiResCAMLib.records.explanation import ExplanationRecord, PathIntegral, ScoreExplained
 from SegHiResCAMLib.records.question import Question
+from SegHiResCAMLib.records.regions import Box, Component, Point, Points, Region, Sphere
 
 
 def contrast_words(question: Question) -> str:
@@ -41,6 +43,56 @@ def integral_words(found: PathIntegral) -> str:
 def percent(share: float) -> str:
     """A share for people: "11 %", "0.4 %"."""
     return f"{100 * share:.0f} %" if abs(share) >= 0.095 else f"{100 * share:.2g} %"
+
+
+_EXPLAINED = {
+    "predicted segment": "whole segment",
+    "mask given by the user": "as drawn",
+    "connected component": "island",
+}
+"""Regions as the panel offers them, by their titles; others are called the same."""
+
+
+def explained_words(record: ExplanationRecord) -> str:
+    """What was explained of a segment, and where: "whole segment", "box at L 84, P 16, I 47"."""
+    what = _EXPLAINED.get(record.region, record.region)
+    where = _place_of(record.question.region)
+    return what if where is None else f"{what} at {coordinates(where)}"
+
+
+def _place_of(region: Region | None) -> Point | None:
+    if isinstance(region, Component):
+        return region.point
+    if isinstance(region, Sphere | Box):
+        return region.centre
+    return region.points[0] if isinstance(region, Points) and len(region.points) == 1 else None
+
+
+def spacing_words(mm: Sequence[float]) -> str:
+    """A grid's spacing: "16 mm grid", "2.5×2.5×5 mm grid"; empty where it is not known."""
+    if not mm:
+        return ""
+    texts = [f"{one:.3g}" for one in mm]
+    return f"{texts[0] if len(set(texts)) == 1 else '×'.join(texts)} mm grid"
+
+
+def map_name(record: ExplanationRecord, *, layer: bool = False) -> str:
+    """What a heat map is called: segment, what was explained of it, method, grid and model, and what else was asked.
+
+    Args:
+        record: Of the heat map.
+        layer: Whether the layer is named as well as its grid.
+    """
+    question = record.question
+    segment = ", ".join(filter(None, [question.segment, contrast_words(question)]))
+    said = [
+        f"{segment} ({explained_words(record)})" if record.region else segment,
+        " ".join(filter(None, [record.method, "refined" if question.refine_with else ""])),
+        record.layer.name if layer else "",
+        spacing_words(record.layer.mm),
+        record.model.name,
+    ]
+    return ", ".join(filter(None, said))
 
 
 def lines_of(record: ExplanationRecord) -> Iterator[str]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import lru_cache
+from itertools import chain, count
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -18,7 +19,9 @@ from SegHiResCAMLib.provenance import EXPLANATION, METHOD, PREFIX
 from SegHiResCAMLib.records.explanation import ExplanationRecord
 from SegHiResCAMLib.records.files import explanation_line, read_explanation
 from SegHiResCAMLib.records.previous import record_of_texts
+from SegHiResCAMLib.records.wording import map_name
 from SegHiResCAMLib.scene.errors import SceneError
+from SegHiResCAMLib.scene.folders import put_into_folder, remove_empty_folders
 from SegHiResCAMLib.scene.legend import add_legend
 from SegHiResCAMLib.scene.placement import place_beside
 from SegHiResCAMLib.scene.volumes import Array, image_of, set_image, to_world, volume_array
@@ -94,8 +97,8 @@ def add_heatmap(
         SceneError: The map has values that are NaN or infinite.
     """
     prepared = array if isinstance(array, PreparedMap) else prepare_map(array)
-    name = ", ".join(filter(None, [record.method, record.question.segment, record.model.name]))
-    node: vtkMRMLScalarVolumeNode = scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", name or "Heat map")
+    name = _unused_name(scene, record)
+    node: vtkMRMLScalarVolumeNode = scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", name)
     node.CreateDefaultDisplayNodes()
     node.GetDisplayNode().AutoWindowLevelOff()  # before there are voxels, or it looks at every one of them
     set_image(node, prepared.image, affine)
@@ -103,6 +106,7 @@ def add_heatmap(
     if segmentation is not None:
         node.SetNodeReferenceID(SEGMENTATION, segmentation.GetID())
     place_beside(scene, node, input_volume)
+    put_into_folder(scene, node)
     dress_heatmap(node, record, prepared.maximum, lower_fraction)
     return node
 
@@ -151,6 +155,7 @@ def remove_heatmap(node: vtkMRMLScalarVolumeNode) -> None:
     for one in [node, deviation, *own, node.GetNodeReference(MEASUREMENTS)]:
         if one is not None and one.GetScene() is scene:  # in the desktop, some go with the volume
             scene.RemoveNode(one)
+    remove_empty_folders(scene)
 
 
 def restore_display(node: vtkMRMLScalarVolumeNode) -> None:
@@ -233,6 +238,13 @@ def peak_position(node: vtkMRMLScalarVolumeNode) -> Peak:
     if value <= 0:
         index, value = (np.array(array.shape) - 1) / 2, 0.0
     return Peak(to_world(node, (affine @ [*index, 1.0])[:3]), value)
+
+
+def _unused_name(scene: vtkMRMLScene, record: ExplanationRecord) -> str:
+    """A name that no other node has: with the layer, or numbered, where the same was explained before."""
+    names = [map_name(record) or "Heat map", map_name(record, layer=True) or "Heat map"]
+    numbered = (f"{names[0]} ({number})" for number in count(2))
+    return next(name for name in chain(names, numbered) if scene.GetFirstNodeByName(name) is None)
 
 
 def _recorded_peak(node: vtkMRMLScalarVolumeNode, array: Array, affine: Array) -> Array | None:

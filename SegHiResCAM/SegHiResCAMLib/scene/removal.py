@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from SegHiResCAMLib.scene.folders import remove_empty_folders
 from SegHiResCAMLib.scene.heatmap import MEASUREMENTS
 from SegHiResCAMLib.scene.per_slice import PER_SLICE
 
@@ -29,3 +30,4 @@ def remove_nodes(scene: vtkMRMLScene, nodes: Iterable[vtkMRMLNode]) -> None:
     for node in nodes:
         if node.GetScene() is scene:
             scene.RemoveNode(node)
+    remove_empty_folders(scene)

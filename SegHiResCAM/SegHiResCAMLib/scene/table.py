@@ -41,17 +41,17 @@ def add_measurements_table(
     units: str = "logit units",
     score_explained: ScoreExplained | None = None,
 ) -> vtkMRMLTableNode:
-    """Add a table with one row a measurement.
+    """Add a table with one row a measurement that there is.
 
     Args:
         scene: The vtkMRMLScene.
-        measurements: Of a heat map; a point in RAS millimetres is written as a place in the patient, None leaves the value empty.
+        measurements: Of a heat map; a point in RAS millimetres is written as a place in the patient.
         name: Of the node.
         units: Of the heat map.
         score_explained: Where it was measured, which share of the score the map's sum explains; a further row.
 
     Returns:
-        The vtkMRMLTableNode. Values are text, so that one that does not exist is empty and not "nan".
+        The vtkMRMLTableNode. Values are text, rounded to six digits.
     """
     rows = [COLUMNS, *_rows(measurements, units)]
     if score_explained is not None:
@@ -79,7 +79,10 @@ def table_rows(table: vtkMRMLTableNode) -> list[list[str]]:
 def _rows(measurements: Measurements, units: str) -> Iterator[tuple[str, str, str]]:
     for one in fields(measurements):
         title, unit, factor = ROWS[one.name]
-        yield title, _text(getattr(measurements, one.name), factor), units if unit == MAP_UNITS else unit
+        measured = getattr(measurements, one.name)
+        if measured is None or (one.name == "segment_volume_ml" and not measured):
+            continue  # there is no such thing, as the volume of a point
+        yield title, _text(measured, factor), units if unit == MAP_UNITS else unit
 
 
 def _explained(found: ScoreExplained) -> tuple[str, str, str]:
