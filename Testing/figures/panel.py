@@ -1,63 +1,154 @@
-"""Pictures of the panel in its main states, for the documentation: the module's own widgets under Qt, without 3D Slicer around them.
+"""Pictures of the panel: those of the documentation, and every state narrow, wide, in dark style, with large fonts and at double scale.
 
 make pictures
+
+They show the module's own widgets under Qt, without 3D Slicer around them.
 """
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
+ROOT = Path(__file__).parents[2]
+sys.path.insert(0, str(ROOT / "Testing"))
 
-from SegHiResCAMLib.resources import resource
 from SegHiResCAMLib.scene.headless import headless_application
 
-IMAGES = Path(__file__).parents[2] / "docs/images"
+IMAGES = ROOT / "docs/images"
+VARIANTS = ROOT / "pictures"
+NARROW, WIDE = 350, 500
+LARGE_POINTS = 14
 
 
-def main(folder: Path = IMAGES) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
+def main(images: Path = IMAGES, variants: Path = VARIANTS) -> None:
+    for folder in (images, variants):
+        folder.mkdir(parents=True, exist_ok=True)
     with headless_application() as application:
         from harness.desktop import panel_desktop
         from harness.views import main_window
 
         with main_window(application), panel_desktop(application) as desktop:
-            draw(desktop, application.scene, folder)
+            desktop.parent.layout().setContentsMargins(4, 4, 4, 4)
+            Album(desktop, images, variants).draw(application.scene)
 
 
-def draw(desktop: Any, scene: Any, folder: Path) -> None:
-    from harness.desktop import load_volume
-    from panel.steps import choose, choose_segment, explain, idle
+class Album:
+    """Takes a picture of every state in every variant.
 
-    ui = desktop.ui
-    desktop.picture(folder / "panel-start.png")
-    load_volume(scene, resource("SampleData", "KidneyPhantom.nrrd"))
-    choose(ui.modelSelector, "Kidney phantom, 3D")
-    idle(desktop)
-    desktop.picture(folder / "panel-model.png")
-    ui.segmentButton.click()
-    desktop.wait(lambda: ui.progressBar.value > 400 and "left" in ui.statusLabel.text)
-    desktop.picture(folder / "panel-running.png")
-    idle(desktop)
-    choose_segment(desktop, "tumour")
-    choose(ui.compareSelector, "Seg-Grad CAM")
-    explain(desktop)
-    desktop.picture(folder / "panel-explained.png")
-    choose_segment(desktop, "cyst")
-    idle(desktop)
-    ui.readSection.collapsed = True
-    ui.layersSection.collapsed = False
-    choose(ui.pixelSetSelector, "sphere")
-    desktop.picture(folder / "panel-choices.png")
-    ui.layersSection.collapsed = True
-    ui.advancedSection.collapsed = False
-    choose(ui.pixelSetSelector, "whole segment")
-    choose(ui.contrastSelector, "kidney")
-    choose(ui.methodSelector, "Seg-XRes CAM")
-    idle(desktop)
-    desktop.picture(folder / "panel-advanced.png")
+    Args:
+        desktop: With the panel.
+        images: Folder of the documentation's pictures.
+        variants: Folder of all others.
+    """
+
+    def __init__(self, desktop: Any, images: Path, variants: Path) -> None:
+        self._desktop, self._images, self._variants = desktop, images, variants
+
+    def draw(self, scene: Any) -> None:
+        from panel.steps import choose, choose_segment, explain, idle
+
+        desktop, ui = self._desktop, self._desktop.ui
+        self._take("start")
+        ui.sampleButton.click()
+        desktop.wait(lambda: ui.segmentButton.text == "Cancel", 600)
+        desktop.wait(lambda: not desktop.widget.panel.state.work.name or "left" in ui.statusLabel.text, 600)
+        self._take("running")
+        idle(desktop)
+        choose_segment(desktop, "tumour")
+        self._take("segmented")
+        choose(ui.compareSelector, "Seg-Grad CAM")
+        explain(desktop)
+        self._take("explained")
+        choose_segment(desktop, "cyst")
+        idle(desktop)
+        ui.readSection.collapsed = True
+        ui.layersSection.collapsed = False
+        choose(ui.pixelSetSelector, "sphere")
+        self._take("choices")
+        ui.layersSection.collapsed = True
+        ui.advancedSection.collapsed = False
+        choose(ui.pixelSetSelector, "whole segment")
+        choose(ui.contrastSelector, "kidney")
+        choose(ui.methodSelector, "Seg-XRes CAM")
+        idle(desktop)
+        self._take("advanced")
+        for section in (
+            ui.inputSection,
+            ui.howSection,
+            ui.layersSection,
+            ui.readSection,
+            ui.exportSection,
+            ui.logSection,
+        ):
+            section.collapsed = False
+        self._take("everything")
+        for section in (
+            ui.inputSection,
+            ui.segmentSection,
+            ui.explainSection,
+            ui.readSection,
+            ui.exportSection,
+            ui.logSection,
+        ):
+            section.collapsed = True
+        self._take("closed")
+        scene.Clear(0)
+        self._take("next-patient")
+
+    def _take(self, state: str) -> None:
+        self._grab(self._images / f"panel-{state}.png", NARROW)
+        self._grab(self._variants / f"{state}-wide.png", WIDE)
+        self._grab(self._variants / f"{state}-double.png", NARROW, 2)
+        with self._dark():
+            self._grab(self._variants / f"{state}-dark.png", NARROW)
+        with self._large_fonts():
+            self._grab(self._variants / f"{state}-large.png", NARROW)
+
+    def _grab(self, file: Path, width: int, scale: int = 1) -> None:
+        parent, qt = self._desktop.parent, self._desktop.qt
+        parent.show()
+        for _ in range(3):  # texts that wrap change how high everything is
+            parent.resize(max(width, parent.minimumSizeHint().width()), parent.minimumSizeHint().height())
+            for _turn in range(4):
+                qt.APPLICATION.processEvents()
+        pixels = qt.QtGui.QPixmap(parent.size * scale)
+        pixels.setDevicePixelRatio(scale)
+        parent.render(pixels)
+        pixels.save(str(file))
+
+    @contextmanager
+    def _dark(self) -> Iterator[None]:
+        """The colours of 3D Slicer's dark style."""
+        qt = self._desktop.qt
+        before = qt.APPLICATION.palette()
+        roles, dark = qt.QtGui.QPalette.ColorRole, qt.QtGui.QPalette(before)
+        for role, colour in {
+            roles.Window: "#323232", roles.WindowText: "#dcdcdc", roles.Base: "#1e1e1e", roles.AlternateBase: "#2a2a2a",
+            roles.Text: "#dcdcdc", roles.Button: "#3c3c3c", roles.ButtonText: "#dcdcdc", roles.Highlight: "#2a82da",
+            roles.HighlightedText: "#ffffff", roles.ToolTipBase: "#323232", roles.ToolTipText: "#dcdcdc",
+        }.items():  # fmt: skip
+            dark.setColor(role, qt.QtGui.QColor(colour))
+        for role in (roles.WindowText, roles.Text, roles.ButtonText):
+            dark.setColor(qt.QtGui.QPalette.ColorGroup.Disabled, role, qt.QtGui.QColor("#808080"))
+        qt.APPLICATION.setPalette(dark)
+        try:
+            yield
+        finally:
+            qt.APPLICATION.setPalette(before)
+
+    @contextmanager
+    def _large_fonts(self) -> Iterator[None]:
+        parent = self._desktop.parent
+        before = parent.font
+        parent.setFont(self._desktop.qt.QtGui.QFont(before.family(), LARGE_POINTS))
+        try:
+            yield
+        finally:
+            parent.setFont(before)
 
 
 if __name__ == "__main__":

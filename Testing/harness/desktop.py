@@ -196,7 +196,7 @@ def _surroundings(
 ) -> Iterator[None]:
     """Everything that 3D Slicer adds to slicer-core, and away again."""
     before = {name: sys.modules.get(name) for name in ("qt", "ctk", "SegHiResCAM")}
-    dialogs = {name: getattr(slicer.util, name) for name in _DIALOGS}
+    dialogs = {name: getattr(slicer.util, name) for name in (*_DIALOGS, "loadVolume")}
     sys.modules.update(qt=qt, ctk=ctk)
     slicer.mrmlScene, slicer.app = application.scene, app
     slicer.modules = types.SimpleNamespace(seghirescam=types.SimpleNamespace(path=str(MODULE), name="SegHiResCAM"))
@@ -204,6 +204,7 @@ def _surroundings(
         setattr(slicer, name, kind)
     for name in _DIALOGS:
         setattr(slicer.util, name, _recorder(name))
+    slicer.util.loadVolume = _load_volume
     slicer_python.install()
     # What has seen another qt must not be met again.
     for name in [name for name in sys.modules if name.startswith("SegHiResCAMLib.panel")]:
@@ -241,6 +242,13 @@ def load_volume(scene: Any, path: Path) -> Any:
         raise OSError(f"{path} cannot be read")
     node.SetAndObserveStorageNodeID(storage.GetID())
     node.CreateDefaultDisplayNodes()
+    return node
+
+
+def _load_volume(file: str, properties: dict[str, Any]) -> Any:
+    """slicer.util.loadVolume, which asks the desktop's input manager."""
+    node = load_volume(slicer.mrmlScene, Path(file))
+    node.SetName(properties["name"])
     return node
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import sys
 import time
@@ -195,7 +196,7 @@ def test_another_layer_is_explained_and_the_suggested_one_comes_first(
     table = desktop.ui.layerTable
     names = [table.item(row, 0).text() for row in range(table.rowCount)]
     assert names[0] == explanation_of(explained).layer.name
-    assert names[0] in desktop.ui.layerLabel.text
+    assert names[0] in desktop.ui.layerLabel.toolTip
     other = next(row for row, name in enumerate(names) if row and name != names[0])
     table.selectRow(other)
     assert explanation_of(explain(desktop)).layer.name == names[other]
@@ -360,6 +361,8 @@ def test_the_key_explains_the_point_under_the_mouse_in_place_of_the_last(
     assert key.enabled
     assert scene.GetNodeByID(names[0]) is None
     assert scene.GetNodeByID(explained.GetID()) is explained
+    said = r"Live: tumour at R 18, A 15, S 18 mm, peak .* logit units, \d+\.\d s\."
+    assert re.match(said, desktop.ui.statusLabel.text)
     end.activated.emit()
     assert [parameters.live, key.enabled, end.enabled, desktop.ui.liveCheckBox.checked] == [False] * 4
     assert marker_of(scene, LIVE) is None
@@ -480,6 +483,28 @@ def test_a_killed_worker_is_a_message_and_the_next_click_works(
     assert segment(desktop).IsA("vtkMRMLSegmentationNode")
 
 
+def test_one_button_leads_to_a_segmented_sample_patient(desktop: Desktop, scene: Any, parameters: Any) -> None:
+    ui = desktop.ui
+    assert not ui.sampleButton.isHidden()
+    assert [ui.inputSection.collapsed, ui.segmentSection.collapsed, ui.explainSection.collapsed] == [False, True, True]
+    ui.sampleButton.click()
+    assert ui.sampleButton.isHidden()
+    desktop.wait(lambda: parameters.segmentation is not None, 600)
+    idle(desktop)
+    assert parameters.inputVolume.GetName() == "Sample patient"
+    assert segments(desktop) == ["kidney", "tumour", "cyst"]
+    assert [ui.inputSection.collapsed, ui.segmentSection.collapsed, ui.explainSection.collapsed] == [True, False, False]
+    assert ui.inputSection.text.startswith("1. Input: Sample patient, Kidney ph")
+    assert "Sample patient, Kidney phantom, 3D U-Net" in ui.inputSection.toolTip
+    ui.inputSection.collapsed = False
+    assert ui.inputSection.text == "1. Input"
+    choose_segment(desktop, "tumour")
+    assert ui.explainButton.enabled
+    assert re.fullmatch(r"(encoder|bottleneck|decoder), [\d.]+ mm grid \(suggested\)", ui.layerLabel.text)
+    assert explanation_of(explain(desktop)).layer.name in ui.layerLabel.toolTip
+    assert scene.GetNumberOfNodesByClass("vtkMRMLScalarVolumeNode") == 2
+
+
 def test_every_key_belongs_to_one_control(desktop: Desktop) -> None:
     texts = [
         widget.text
@@ -491,6 +516,16 @@ def test_every_key_belongs_to_one_control(desktop: Desktop) -> None:
 
 
 def test_every_control_says_what_it_does(desktop: Desktop) -> None:
-    kinds = ("QComboBox", "QPushButton", "QCheckBox", "QTableWidget", "qMRMLNodeComboBox", "ctkSliderWidget")
-    silent = [name for name, widget in vars(desktop.ui).items() if widget.className() in kinds and not widget.toolTip]
-    assert silent == []
+    kinds = (
+        "QComboBox", "QPushButton", "QCheckBox", "QTableWidget", "QListWidget", "QTreeWidget", "QDoubleSpinBox", "QSpinBox",
+        "QPlainTextEdit", "QProgressBar", "qMRMLNodeComboBox", "ctkSliderWidget", "ctkDirectoryButton",
+        "ctkCollapsibleButton",
+    )  # fmt: skip
+    assert desktop.widget.panel.set_up.ui.setUpCollapsibleButton.toolTip
+    widgets = [
+        one
+        for one in desktop.widget.panel.widget.findChildren(desktop.qt.QtWidgets.QWidget)
+        if one.className() in kinds and one.objectName not in ("setUpProgress", "")
+    ]
+    assert len(widgets) > 50
+    assert [one.objectName for one in widgets if not one.toolTip] == []

@@ -60,7 +60,7 @@ def test_a_scene_comes_back_with_all_that_was_in_it(scene, affine, tmp_path):
     assert heatmap.GetNodeReference(INPUT_VOLUME) is ct
     assert heatmap.GetNodeReference(SEGMENTATION) is segmentation
     legend = slicer.vtkSlicerColorLogic.GetColorLegendDisplayNode(heatmap)
-    assert legend.GetTitleText() == "Seg-HiRes-Grad CAM\ntumour"
+    assert legend.GetTitleText() == "tumour\nlogits"
 
     segment = segmentation.GetSegmentation().GetSegment("tumour")
     assert segment.GetName() == "Tumour"

@@ -12,7 +12,7 @@ import slicer
 from slicer.i18n import tr as _
 
 from SegHiResCAMLib.panel.advanced import Advanced
-from SegHiResCAMLib.panel.layers import LayerTable
+from SegHiResCAMLib.panel.layers import LayerTable, layer_words
 from SegHiResCAMLib.panel.parameters import POINTS
 from SegHiResCAMLib.panel.pixel_sets import chosen_region, drawn_segment, refresh_pixel_set
 from SegHiResCAMLib.panel.question import question_of
@@ -21,7 +21,7 @@ from SegHiResCAMLib.panel.segments import SegmentList
 from SegHiResCAMLib.panel.state import State
 from SegHiResCAMLib.panel.widgets import chosen_in, fill_combo
 from SegHiResCAMLib.patient_places import place
-from SegHiResCAMLib.records.models import MethodSummary
+from SegHiResCAMLib.records.models import LayerList, MethodSummary
 from SegHiResCAMLib.records.regions import Region
 from SegHiResCAMLib.records.wording import contrast_words
 from SegHiResCAMLib.scene.errors import SceneError
@@ -175,10 +175,10 @@ class ExplainSection:
             return
         contrast = contrast_words(record.question)
         self._state.work.say(
-            _("{method} explained {segment} at layer {layer}: the peak is {peak} {units}.").format(
+            _("{method} explained {segment} at the layer {layer}: the peak is {peak} {units}.").format(
                 method=record.method,
                 segment=record.question.segment + (f" ({contrast})" if contrast else ""),
-                layer=record.layer.name,
+                layer=layer_words(self._state.layers or LayerList(), record.layer.name),
                 peak=f"{record.maximum:.3g}",
                 units=record.units.replace("share of", "of"),
             )

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
+from slicer.i18n import tr as _
+
 from SegHiResCAMLib.panel.widgets import fill_table
 from SegHiResCAMLib.scene.heatmap import MEASUREMENTS, explanation_of
 from SegHiResCAMLib.scene.table import table_rows
@@ -17,7 +19,7 @@ def refresh_findings(ui: Any, heatmap: vtkMRMLScalarVolumeNode) -> None:
     """Show what there is; nothing for no heat map."""
     record = explanation_of(heatmap) if heatmap is not None else None
     findings = () if record is None else record.findings
-    ui.diagnosesLabel.text = "\n".join(f"• {one.message}" for one in findings)
+    ui.diagnosesLabel.text = "\n".join([_("Findings:"), *(f"• {one.message}" for one in findings)])
     ui.diagnosesLabel.visible = bool(findings)
     table = heatmap.GetNodeReference(MEASUREMENTS) if heatmap is not None else None
     ui.measurementTable.visible = table is not None

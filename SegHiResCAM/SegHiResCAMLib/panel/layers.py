@@ -13,6 +13,7 @@ from slicer.i18n import tr as _
 from SegHiResCAMLib.panel.state import State
 from SegHiResCAMLib.panel.widgets import fill_table, limit_column, silent
 from SegHiResCAMLib.records.models import LayerList, LayerSummary
+from SegHiResCAMLib.records.wording import spacing_words
 from SegHiResCAMLib.scene.errors import SceneError
 
 CAVEAT_CHARACTERS = 14
@@ -54,7 +55,8 @@ class LayerTable:
             else:
                 ui.layerTable.clearSelection()
         ui.layerLabel.text = self._title(chosen)
-        ui.layerLabel.toolTip = ui.layerFacts.text = self._messages(chosen)
+        ui.layerFacts.text = self._messages(chosen)
+        ui.layerLabel.toolTip = "\n".join(filter(None, [chosen, ui.layerFacts.text]))
 
     def _ask(self, volume_ml: float | None) -> None:
         state, parameters = self._state, self._state.parameters
@@ -118,7 +120,8 @@ class LayerTable:
     def _title(self, chosen: str) -> str:
         if self._state.layers is None:
             return _("suggested when the model is open")
-        return _("{layer} (suggested)").format(layer=chosen) if chosen == self._state.layers.suggested else chosen
+        words = layer_words(self._state.layers, chosen)
+        return _("{layer} (suggested)").format(layer=words) if chosen == self._state.layers.suggested else words
 
     def _messages(self, chosen: str) -> str:
         """What is to be known of a layer: why it is suggested, and its caveats."""
@@ -147,6 +150,26 @@ class LayerTable:
             header.setSortIndicator(column, qt.Qt.DescendingOrder if self._sorted[1] else qt.Qt.AscendingOrder)
         self._listed = None
         self._state.refresh()
+
+
+def layer_words(listed: LayerList, name: str) -> str:
+    """A layer for people: where in the network it lies and how fine it is, "decoder, 16 mm grid"; its name where that is not known.
+
+    Of an encoder and a decoder, the coarsest grid is the turning point.
+    """
+    gridded = [one for one in listed.layers if one.grid and one.order >= 0]
+    layer = next((one for one in gridded if one.name == name), None)
+    if layer is None:
+        return name
+    coarsest = min(math.prod(one.grid) for one in gridded)
+    turn = [one.order for one in gridded if math.prod(one.grid) == coarsest]
+    if math.prod(layer.grid) == coarsest:
+        part = _("bottleneck")
+    elif layer.order < min(turn):
+        part = _("encoder")
+    else:
+        part = _("decoder") if layer.order > max(turn) else _("network")
+    return ", ".join(filter(None, [part, spacing_words(layer.mm) or _("{grid} grid").format(grid=_grid(layer.grid))]))
 
 
 def _grid(grid: Sequence[int]) -> str:

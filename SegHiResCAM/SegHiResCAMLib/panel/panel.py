@@ -25,6 +25,8 @@ from SegHiResCAMLib.panel.input import InputSection
 from SegHiResCAMLib.panel.live import LiveKeys
 from SegHiResCAMLib.panel.markers import Markers
 from SegHiResCAMLib.panel.read import ReadSection
+from SegHiResCAMLib.panel.sample import SamplePatient
+from SegHiResCAMLib.panel.sections import Sections
 from SegHiResCAMLib.panel.segment import NAME as SEGMENT
 from SegHiResCAMLib.panel.segment import SegmentSection
 from SegHiResCAMLib.panel.set_up import SetUpSection
@@ -63,15 +65,18 @@ class Panel(VTKObservationMixin):  # type: ignore[misc]
         self.explain = ExplainSection(self.state)
         self.read = ReadSection(self.state)
         self.markers = Markers(self.state)
+        segment = SegmentSection(self.state)
         self.sections: list[Any] = [
             self.input,
-            SegmentSection(self.state),
+            segment,
+            SamplePatient(self.state, segment.start),
             ComputeOn(self.state, self._installed),
             self.explain,
             self.markers,
             self.read,
             HeatMaps(self.state),
             ExportSection(self.state),
+            Sections(self.state),
         ]
         self.set_up = SetUpSection(self._installed)
         self.widget.layout().insertWidget(0, self.set_up.widget)

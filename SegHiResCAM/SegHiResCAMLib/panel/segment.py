@@ -36,8 +36,12 @@ class SegmentSection:
         state = self._state
         if state.work.name == NAME:
             state.work.cancel()
-            return
-        parameters = state.parameters
+        else:
+            self.start()
+
+    def start(self) -> None:
+        """Segment the chosen volume with the chosen model."""
+        state, parameters = self._state, self._state.parameters
         state.work.start(
             NAME,
             lambda **callbacks: state.logic.explainer.segment(

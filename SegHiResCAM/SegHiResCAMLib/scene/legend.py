@@ -77,7 +77,7 @@ def place_legend(
 ) -> None:
     """Put a heat map's legend into the corner of the views in which it covers the least of a volume's anatomy."""
     legend = legend_of(node)
-    if legend is None:
+    if legend is None or volume.GetDisplayNode() is None:  # it may have been deleted meanwhile
         return
     covered = [sum(_covered(view, volume, corner) for view in views) for corner in CORNERS]
     legend.SetPosition(*CORNERS[int(np.argmin(covered))])

@@ -1,0 +1,61 @@
+"""Two minutes to the first heat map: one button loads the sample patient, chooses the model that comes along, and segments."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import slicer
+from slicer.i18n import tr as _
+
+from SegHiResCAMLib.panel.input import inputs
+from SegHiResCAMLib.panel.models import offered_models
+from SegHiResCAMLib.panel.state import State
+from SegHiResCAMLib.sample_data import sample_volume
+
+MODEL = "kidney-phantom-3d"
+"""Folder of the model that comes along and segments the patient."""
+
+
+class SamplePatient:
+    """A button that is there while the scene has no volume.
+
+    Args:
+        state: Of the panel.
+        segment: Begins to segment.
+    """
+
+    def __init__(self, state: State, segment: Callable[[], None]) -> None:
+        self._state = state
+        self._segment = segment
+        self._waits = False
+        state.ui.sampleButton.connect("clicked(bool)", lambda _checked: self._load())
+
+    def refresh(self) -> None:
+        """Segment once the model is open."""
+        state = self._state
+        state.ui.sampleButton.visible = not inputs(slicer.mrmlScene)
+        state.ui.sampleButton.enabled = not state.work.name
+        if self._waits and not state.work.name:
+            opened = state.model is not None and state.parameters.inputVolume is not None
+            if opened or state.work.failed:
+                self._waits = False
+            if opened:
+                self._segment()
+
+    def _load(self) -> None:
+        state = self._state
+        try:
+            volume = slicer.util.loadVolume(str(sample_volume()), {"name": _("Sample patient")})
+        except RuntimeError as problem:
+            state.work.say(
+                _("The sample patient cannot be loaded ({problem}). Install the extension again.").format(
+                    problem=problem
+                )
+            )
+            return
+        self._waits = True
+        state.parameters.inputVolume = volume
+        models = [one.path for one in offered_models("") if Path(one.path).name == MODEL]
+        state.parameters.modelPath = Path(*models[:1])
+        state.refresh()
