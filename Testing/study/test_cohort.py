@@ -324,7 +324,7 @@ def test_a_case_too_large_for_a_worker_is_a_message(inputs: Path, tmp_path: Path
     table = tmp_path / "one.csv"
     write_volume(MetaTensor(torch.zeros(1, 400, 400, 400), affine=torch.eye(4).double()), tmp_path / "large.nrrd")
     table.write_text(f"case,image\nlarge,large.nrrd\nsmall,{inputs / '0.nrrd'}\n", encoding="utf-8")
-    given = arguments(inputs, tmp_path / "study", "--worker-memory", "900M")
+    given = arguments(inputs, tmp_path / "study", "--worker-memory", "1800M")
     assert run(table, *given[1:])[0] == 0
     large, small = rows(tmp_path / "study")
     assert (large["status"], small["status"]) == ("failed", "done")

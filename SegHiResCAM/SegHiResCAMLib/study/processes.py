@@ -31,6 +31,9 @@ DEATHS = 2
 
 CONNECTING_S = 30
 
+STARTING_S = 120
+"""Seconds in which the first worker of a running scheduler must be there."""
+
 SETTINGS = {
     "distributed.scheduler.allowed-failures": DEATHS,
     "distributed.comm.timeouts.connect": f"{CONNECTING_S}s",
@@ -148,12 +151,14 @@ def _running(chosen: Processes) -> Iterator[Cluster]:
             f"'{chosen.tls_config}' are of the same authority.",
         ) from problem
     with client:
-        known = client.scheduler_info(n_workers=-1)["workers"].values()
-        if not known:
+        try:
+            client.wait_for_workers(1, timeout=STARTING_S)  # those of a batch system may have to start
+        except TimeoutError as problem:
             raise StudyError(
                 "scheduler-without-workers",
-                f"{address} has no workers. Start some with the same certificates, then try again.",
-            )
+                f"{address} had no workers for {STARTING_S} seconds. Start some with the same certificates, then try again.",
+            ) from problem
+        known = client.scheduler_info(n_workers=-1)["workers"].values()
         has_gpus = any(one.get("resources", {}).get("GPU") for one in known)
         limits = [int(one["memory_limit"]) for one in known if one.get("memory_limit")]
         yield Cluster(client, {"GPU": 1} if has_gpus else {}, min(limits, default=0))
