@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: setup demo test test-fast test-pythons check lock format docs wheel extension benchmark benchmark-panel figures pictures clean
+.PHONY: setup demo test test-fast test-pythons test-slicer-python check lock format docs wheel extension benchmark benchmark-panel figures pictures clean
 
 # Of SegHiResCAM; 3D Slicer's is 3.12.
 PYTHONS := 3.10 3.11 3.12 3.13
@@ -41,6 +41,16 @@ test-pythons:
 
 test-python-%: .venv-%/.ready
 	OMP_NUM_THREADS=1 .venv-$*/bin/python -m pytest -n 2 --dist loadgroup --durations=5 --without-torch -r fE
+
+# Panel and module with 3D Slicer's own Python files of several versions; SLICER_SOURCE is a clone of 3D Slicer, bare or not.
+SLICER_VERSIONS := v5.10.0 v5.12.3 HEAD
+
+test-slicer-python: $(READY)
+	@for version in $(SLICER_VERSIONS); do \
+		files=$$(mktemp -d) && git -C "$(SLICER_SOURCE)" archive $$version Base/Python/slicer | tar -x -C $$files && echo "3D Slicer $$version" && \
+		SEGHIRESCAM_SLICER_SOURCE=$$files OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadgroup Testing/panel Testing/module || exit 1; \
+		rm -rf "$$files"; \
+	done
 
 .PRECIOUS: .venv-%/.ready
 .venv-%/.ready: pyproject.toml constraints.txt Testing/without_torch.txt
