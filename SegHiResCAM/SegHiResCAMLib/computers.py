@@ -147,7 +147,9 @@ class ThisComputer:
     ) -> Segmentation:
         """See `Computer`."""
         how = options
-        return segmentation.segment(model, volume, mode=how.mode, axis=how.axis, device=how.device, progress=progress)
+        return segmentation.segment(
+            model, volume, mode=how.mode, axis=how.axis, device=how.device, engine=how.engine, progress=progress
+        )
 
     def explain_segments(
         self,
@@ -216,7 +218,8 @@ class OtherComputer:
         """See `Computer`."""
         result = self._ask(SegmentVolume(model.source, _voxels(volume), options), progress)
         assert isinstance(result.answer, Segmented)
-        return _segmentation(result.arrays["labels"], volume, options.axis)
+        found = _segmentation(result.arrays["labels"], volume, options.axis)
+        return replace(found, engine=result.answer.engine)
 
     def explain_segments(
         self,

@@ -70,7 +70,11 @@ LINES = [
     (
         SegmentVolume("m", STORED, SegmentOptions(mode="slice-wise", device="cpu")),
         "segment",
-        {"model": "m", "volume": VOXELS, "options": {"mode": "slice-wise", "axis": "auto", "device": "cpu"}},
+        {
+            "model": "m",
+            "volume": VOXELS,
+            "options": {"mode": "slice-wise", "axis": "auto", "device": "cpu", "engine": "auto"},
+        },
     ),
     (
         Explain("m", STORED, QUESTION, STORED),
@@ -99,7 +103,7 @@ LINES = [
     (Wanted(("f",)), "wanted", {"files": ["f"]}),
     (Cancel(), "cancel", {}),
     (Shutdown(), "shutdown", {}),
-    (Ready(VERSION), "ready", {"version": 5}),
+    (Ready(VERSION), "ready", {"version": 6}),
     (Progress(0.5, "½ done", 3.0), "progress", {"fraction": 0.5, "text": "½ done", "remaining": 3.0}),
     (
         Result(ModelPath("/models/m"), {"labels": "result-1-labels.npy"}, ("model",)),
@@ -120,7 +124,7 @@ ANSWERS = [
     ModelPath("/models/m"),
     ModelOpened(MODEL, (MethodSummary("cam", "CAM", "what"),)),
     LayersListed(LayerList((LayerSummary("up", "Conv3d"),), "up", "why")),
-    Segmented(MODEL),
+    Segmented(MODEL, "PyTorch: as chosen"),
     Explained(RECORD),
     MapChecked(CHECK),
 ]

@@ -64,10 +64,11 @@ def segment(
         progress(0.95, "Writing")
         write_segmentation(output, opened, found)
     if as_json:
-        print_json({"file": str(output), "volumes_ml": volumes, "notes": list(opened.notes)})
+        print_json({"file": str(output), "volumes_ml": volumes, "engine": found.engine, "notes": list(opened.notes)})
         return
     for one in opened.notes:
         note("Note", one)
     for name, amount in volumes.items():
         answer.print(f"{name}: {amount:.1f} ml")
+    answer.print(f"Segmented by {found.engine}")
     print_files([output])

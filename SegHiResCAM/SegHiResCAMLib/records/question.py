@@ -12,6 +12,7 @@ from SegHiResCAMLib.records.regions import Region
 Mode = Literal["auto", "slice-wise", "volumetric"]
 Axis = Literal["auto", "axial", "coronal", "sagittal"]
 Device = Literal["auto", "cuda", "mps", "cpu"]
+Engine = Literal["auto", "torch", "openvino"]
 Precision = Literal["full", "mixed"]
 Combination = Literal["product", "mean"]
 
@@ -41,6 +42,11 @@ class SegmentOptions:
         WHERE,
     )
     device: Device = _option("auto", "Where to compute; auto: the GPU if there is one.", WHERE)
+    engine: Engine = _option(
+        "auto",
+        "What segments on a CPU; auto: OpenVINO where it is installed, agrees with PyTorch and is worth it, otherwise PyTorch.",
+        WHERE,
+    )
 
     def __post_init__(self) -> None:
         check_options(self)
@@ -95,6 +101,11 @@ class Question(SegmentOptions):
     deterministic: bool = _option(
         False, "The same numbers bit for bit every time on this machine; may be slower.", WHERE
     )
+
+    @property
+    def segmenting_engine(self) -> Engine:
+        """`engine`, but PyTorch where numbers are to be the same every time: which one is worth it depends on what was asked before."""
+        return "torch" if self.deterministic else self.engine
 
 
 def check_options(record: Any) -> None:

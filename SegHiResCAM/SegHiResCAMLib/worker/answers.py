@@ -126,7 +126,7 @@ def _segment(request: SegmentVolume, kept: Kept, progress: Progress) -> tuple[Se
     model = _model(request.model, kept)
     found = _segmentation(request, model, kept, progress)
     progress(1.0, "Segmented")
-    return Segmented(summary_of(model)), {"labels": found.labels.numpy()[0]}
+    return Segmented(summary_of(model), found.engine), {"labels": found.labels.numpy()[0]}
 
 
 def _explain(request: Explain, kept: Kept, progress: Progress) -> tuple[Explained, Arrays]:
@@ -227,7 +227,9 @@ def _segmentation(request: SegmentVolume, model: SegmentationModel, kept: Kept, 
     how = request.options
 
     def make() -> Segmentation:
-        return segment(model, volume, mode=how.mode, axis=how.axis, device=how.device, progress=progress)
+        return segment(
+            model, volume, mode=how.mode, axis=how.axis, device=how.device, engine=how.engine, progress=progress
+        )
 
     found = kept.get("segmentation", _segmentation_key(request.model, request.volume, how), make)
     kept.keep("prepared", (_fingerprint(Path(request.model)), request.volume.key), found.prepared)
@@ -235,7 +237,7 @@ def _segmentation(request: SegmentVolume, model: SegmentationModel, kept: Kept, 
 
 
 def _segmentation_key(model: str, volume: Voxels, how: SegmentOptions) -> Hashable:
-    return _fingerprint(Path(model)), volume.key, how.mode, how.axis, how.device
+    return _fingerprint(Path(model)), volume.key, how.mode, how.axis, how.device, how.engine
 
 
 def _prepared(path: str, voxels: Voxels, model: SegmentationModel, kept: Kept, progress: Progress) -> PreparedVolume:

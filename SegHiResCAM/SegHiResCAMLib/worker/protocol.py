@@ -28,7 +28,7 @@ from SegHiResCAMLib.records.models import LayerList, MethodSummary, ModelSummary
 from SegHiResCAMLib.records.question import Axis, Question, SegmentOptions
 from SegHiResCAMLib.worker.arrays import digest, go_on, save_array
 
-VERSION = 5
+VERSION = 6
 """Raised whenever a message changes its meaning; client and worker of different versions do not talk."""
 
 
@@ -238,10 +238,11 @@ class LayersListed:
 
 @dataclass(frozen=True)
 class Segmented:
-    """Which model has segmented."""
+    """Which model has segmented, what computed it, and why."""
 
     kind: ClassVar = "segmented"
     model: ModelSummary
+    engine: str = ""
 
 
 @dataclass(frozen=True)

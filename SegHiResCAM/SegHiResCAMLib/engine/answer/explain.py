@@ -126,6 +126,7 @@ def _explain_missed(
         mode=question.mode,
         axis=question.axis,
         device=question.device,
+        engine=question.segmenting_engine,
         progress=part(progress, 0.0, 0.4),
     )
     explanations = []
@@ -214,6 +215,7 @@ class _Prediction:
                     mode=question.mode,
                     axis=setting.axis,
                     device=question.device,
+                    engine=question.segmenting_engine,
                     progress=self._progress,
                     prepared=setting.prepared,
                 )
@@ -334,6 +336,7 @@ def _explanation(
         path_integral=first.path_integral,
         measurements=measure(signed, voxels_of(voxels, segmentation, label, signed), part(progress, 0.5, 1.0)),
         timings=setting.timings,
+        segmented_by=segmentation.engine if segmentation else "",
         findings=diagnose(_facts(setting, label, pixel_set, maps, combined, not_finite)) + notes,
         chosen=voxels,
         deviation=deviation,

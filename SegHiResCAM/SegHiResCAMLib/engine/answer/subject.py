@@ -58,7 +58,10 @@ def pixel_set_of(
     model = request.model
 
     def predict(form: Rule) -> torch.Tensor:
-        return predict_values(model, prepared, form, axis=axis, device=request.question.device, progress=progress)
+        how = request.question
+        return predict_values(
+            model, prepared, form, axis=axis, device=how.device, engine=how.segmenting_engine, progress=progress
+        )
 
     around = Surroundings(model, label, prepared, find_labels, request.mask, predict, request.reference)
     pixel_set = weights_of(request.region, around)

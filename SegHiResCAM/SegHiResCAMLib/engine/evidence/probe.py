@@ -232,6 +232,7 @@ def _region(request: ExplainRequest, label: Label, segmentation: Segmentation) -
             rule,
             axis=segmentation.axis,
             device=request.question.device,
+            engine="torch",  # which computes what is compared with it
             progress=silent,
         ),
         request.reference,

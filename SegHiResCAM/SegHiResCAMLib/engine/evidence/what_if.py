@@ -108,6 +108,7 @@ def what_if(
         mode=question.mode,
         axis=question.axis,
         device=question.device,
+        engine="torch",  # which computes what is compared with it
         progress=part(progress, 0.0, 0.4),
     )
     progress(0.4, "Replacing the region")
@@ -161,6 +162,7 @@ def removed_voxels(request: ExplainRequest, segmentation: Segmentation) -> MetaT
                 rule,
                 axis=segmentation.axis,
                 device=request.question.device,
+                engine="torch",
                 progress=silent,
             ),
             request.reference,
@@ -193,7 +195,15 @@ def _predict(request: ExplainRequest, edited: MetaTensor, before: Segmentation, 
     model, axis = request.model, before.axis
     prepared = prepare(model, edited, part(progress, 0.0, 0.1))
     if not is_same_grid(prepared.image, before.prepared.image):  # the preprocessing crops by intensity, say
-        after = segment(model, edited, axis=axis, device=request.question.device, progress=progress, prepared=prepared)
+        after = segment(
+            model,
+            edited,
+            axis=axis,
+            device=request.question.device,
+            engine="torch",
+            progress=progress,
+            prepared=prepared,
+        )
         stack = to_stack(model, prepared.image, axis)
         count = len(stack) * len(windows_of(model, tuple(stack.shape[2:])).boxes)
         return _Predicted(after, {}, count, count, count)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import SimpleITK as sitk
@@ -11,15 +12,17 @@ import torch
 from monai.data import MetaTensor
 
 from SegHiResCAMLib.engine.inference.device import choose_device
+from SegHiResCAMLib.engine.inference.engine_choice import choose_forward
 from SegHiResCAMLib.engine.inference.fitting import windows_of
 from SegHiResCAMLib.engine.inference.memory import Workplace
 from SegHiResCAMLib.engine.inference.preprocessing import PreparedVolume, prepare, restore
 from SegHiResCAMLib.engine.inference.slicing import check_mode, from_stack, prepare_slices, unprepared_stack
-from SegHiResCAMLib.engine.inference.windows import predict_windows
+from SegHiResCAMLib.engine.inference.windows import at, predict_windows
 from SegHiResCAMLib.engine.models.model import SegmentationModel
 from SegHiResCAMLib.engine.output import main_output
 from SegHiResCAMLib.engine.progress import Progress, part, silent
-from SegHiResCAMLib.records.question import Axis, Device, Mode
+from SegHiResCAMLib.engine.window_settings import Network
+from SegHiResCAMLib.records.question import Axis, Device, Engine, Mode
 
 
 @dataclass(frozen=True)
@@ -31,12 +34,14 @@ class Segmentation:
         model_labels: The same (x, y, z) on the model's grid, where the network decided it.
         prepared: The volume as the network saw it.
         axis: How a 2D network sliced it.
+        engine: What computed it, and why; empty where it was not computed by itself.
     """
 
     labels: MetaTensor
     model_labels: torch.Tensor
     prepared: PreparedVolume
     axis: Axis
+    engine: str = ""
 
 
 def segment(
@@ -46,6 +51,7 @@ def segment(
     mode: Mode = "auto",
     axis: Axis = "auto",
     device: Device = "auto",
+    engine: Engine = "auto",
     progress: Progress = silent,
     prepared: PreparedVolume | None = None,
 ) -> Segmentation:
@@ -57,6 +63,7 @@ def segment(
         mode: "auto" is slice-wise for 2D networks and volumetric for 3D ones.
         axis: The direction of slices for 2D networks, in patient space whatever the volume's own axes are; "auto" is the model's own.
         device: Where the network runs.
+        engine: What computes it on a CPU.
         progress: Called between windows; may raise `Cancelled`.
         prepared: The volume on the model's grid, where that has been done.
 
@@ -65,8 +72,8 @@ def segment(
     """
     check_mode(model, mode)
     prepared = prepared or prepare(model, volume, part(progress, 0.0, 0.05))
-    model_labels = predict_labels(model, prepared, axis=axis, device=device, progress=progress)
-    found = segmentation_of(model_labels, prepared, axis)
+    predicted = _predict_labels(model, prepared, axis=axis, device=device, engine=engine, progress=progress)
+    found = replace(segmentation_of(predicted.values, prepared, axis), engine=predicted.engine)
     progress(1.0, "Segmented")
     return found
 
@@ -76,32 +83,54 @@ def segmentation_of(model_labels: torch.Tensor, prepared: PreparedVolume, axis: 
     return Segmentation(restore(model_labels, prepared, "nearest"), model_labels, prepared, axis)
 
 
-def predict_labels(
-    model: SegmentationModel, prepared: PreparedVolume, *, axis: Axis, device: Device, progress: Progress
-) -> torch.Tensor:
-    """Label map (x, y, z), int16, on the model's grid."""
-    labels = predict_values(
-        model, prepared, lambda logits: decide(model, logits), axis=axis, device=device, progress=progress
-    )
-    return largest_components(labels, progress) if model.largest_component else labels
+@dataclass(frozen=True)
+class Predicted:
+    """Values (x, y, z) on the model's grid, and what computed the logits they were made of."""
+
+    values: torch.Tensor
+    engine: str
+
+
+def _predict_labels(
+    model: SegmentationModel,
+    prepared: PreparedVolume,
+    *,
+    axis: Axis,
+    device: Device,
+    engine: Engine,
+    progress: Progress,
+) -> Predicted:
+    """Label map, int16."""
+    found = predict(model, prepared, partial(decide, model), axis=axis, device=device, engine=engine, progress=progress)
+    return replace(found, values=largest_components(found.values, progress)) if model.largest_component else found
 
 
 @torch.no_grad()
-def predict_values(
+def predict(
     model: SegmentationModel,
     prepared: PreparedVolume,
     form: Callable[[torch.Tensor], torch.Tensor],
     *,
     axis: Axis,
     device: Device,
+    engine: Engine,
     progress: Progress,
-) -> torch.Tensor:
-    """Values (x, y, z) on the model's grid, made by `form` of stitched logits: (B, K, *spatial) -> (B, *spatial)."""
+) -> Predicted:
+    """Values made by `form` of stitched logits: (B, K, *spatial) -> (B, *spatial)."""
     stack = unprepared_stack(model, prepared.image, axis)
     windows = windows_of(model, tuple(stack.shape[2:]))
+    count = len(stack) * len(windows.boxes)
     target = choose_device(device, model.spatial_dims)
-    workplace = Workplace(model.network.to(target), target, None)
-    predictor = _Counted(model.network, len(stack) * len(windows.boxes), progress)
+    model.network.to(target)
+
+    def middle() -> torch.Tensor:
+        image, box = len(stack) // 2, windows.boxes[len(windows.boxes) // 2]
+        images = prepare_slices(model, stack[image : image + 1])
+        return windows.pad_images(images[at(..., *windows.source(box))])
+
+    forward = choose_forward(model, target, count, middle, partial(decide, model), engine)
+    workplace = Workplace(model.network, target, forward.batch)
+    predictor = _Counted(forward.network, count, progress)
 
     def compute(chunk: Sequence[int], where: torch.device, _layout: torch.memory_format) -> torch.Tensor:
         images = prepare_slices(model, stack[chunk[0] : chunk[-1] + 1]).to(where)
@@ -113,7 +142,21 @@ def predict_values(
             values = found.new_empty(len(stack), *found.shape[1:])
         values[chunk[0] : chunk[-1] + 1] = found
     assert values is not None  # an image has slices
-    return from_stack(model, prepared.image, axis, values)
+    return Predicted(from_stack(model, prepared.image, axis, values), forward.engine)
+
+
+def predict_values(
+    model: SegmentationModel,
+    prepared: PreparedVolume,
+    form: Callable[[torch.Tensor], torch.Tensor],
+    *,
+    axis: Axis,
+    device: Device,
+    engine: Engine,
+    progress: Progress,
+) -> torch.Tensor:
+    """The values that `predict` finds."""
+    return predict(model, prepared, form, axis=axis, device=device, engine=engine, progress=progress).values
 
 
 def decide(model: SegmentationModel, logits: torch.Tensor) -> torch.Tensor:
@@ -138,7 +181,7 @@ def decide(model: SegmentationModel, logits: torch.Tensor) -> torch.Tensor:
 class _Counted:
     """The network, reporting its progress (and so letting itself be cancelled) before each call."""
 
-    def __init__(self, network: torch.nn.Module, windows: int, progress: Progress) -> None:
+    def __init__(self, network: Network, windows: int, progress: Progress) -> None:
         self._network, self._windows, self._progress, self._done = network, windows, progress, 0
 
     def __call__(self, images: torch.Tensor) -> torch.Tensor:

@@ -1,0 +1,107 @@
+"""Which engine computes forward passes without a gradient: PyTorch, or OpenVINO where it agrees with PyTorch on a real window and is worth it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+
+from SegHiResCAMLib.engine.errors import EngineError
+from SegHiResCAMLib.engine.free_memory import refuse_out_of_memory
+from SegHiResCAMLib.engine.inference.openvino_network import convert, converted, is_installed, openvino_version
+from SegHiResCAMLib.engine.models.model import SegmentationModel
+from SegHiResCAMLib.engine.output import main_output
+from SegHiResCAMLib.engine.window_settings import Network
+from SegHiResCAMLib.kept_memory import release_memory
+from SegHiResCAMLib.records.question import Engine
+
+FEW = 16
+"""So many windows take PyTorch less time than OpenVINO takes to convert a network."""
+
+LOGITS, LABELS = 1e-3, 1e-4
+"""How far OpenVINO may be from PyTorch on a window: the largest difference, of the logits' range; and the share of labels, all at ties, that differ."""
+
+
+@dataclass(frozen=True)
+class Forward:
+    """What computes forward passes.
+
+    Attributes:
+        network: (B, C, *window) -> (B, K, *window).
+        batch: Windows at once; None finds out.
+        engine: Which it is, and why, for people.
+    """
+
+    network: Network
+    batch: int | None
+    engine: str
+
+
+def choose_forward(
+    model: SegmentationModel,
+    device: torch.device,
+    windows: int,
+    window: Callable[[], torch.Tensor],
+    decide: Callable[[torch.Tensor], torch.Tensor],
+    engine: Engine,
+) -> Forward:
+    """The engine for a job.
+
+    Args:
+        model: Its network is on `device`.
+        device: Where to compute.
+        windows: How many the job has.
+        window: Gives one of them, (1, C, *window).
+        decide: Label values (B, *window) of logits.
+        engine: As the user chose.
+
+    Raises:
+        EngineError: `engine-missing`, where OpenVINO is asked for and not installed; `out-of-memory`.
+    """
+    if engine == "openvino" and not is_installed():
+        raise EngineError(
+            "engine-missing",
+            "OpenVINO is not installed. Install it with 'pip install seghirescam[cpu]', or choose the engine 'torch'.",
+        )
+    if engine == "torch":
+        return _torch(model, "as chosen")
+    if not is_installed():
+        return _torch(model, "OpenVINO is not installed")
+    if device.type != "cpu":
+        return _torch(model, "OpenVINO is used on the CPU only")
+    example = window()
+    if engine == "auto" and windows < FEW and converted(model.network, tuple(example.shape)) is None:
+        return _torch(model, f"{windows} windows are too few to be worth a conversion for OpenVINO")
+    return _openvino(model, example, decide)
+
+
+def _openvino(
+    model: SegmentationModel, example: torch.Tensor, decide: Callable[[torch.Tensor], torch.Tensor]
+) -> Forward:
+    """OpenVINO where it can compute the network and agrees with PyTorch on a window, else PyTorch."""
+    own = main_output(model.network(example), example.ndim - 2)
+    try:
+        other = convert(model.network, example)
+        release_memory()  # what PyTorch computed and traced in is of no use to OpenVINO
+        found = other(example)
+    except Exception as error:  # noqa: BLE001 - networks fail to convert in many ways, and PyTorch computes them all
+        refuse_out_of_memory(error)
+        return _torch(model, f"OpenVINO cannot compute this network ({type(error).__name__})")
+    difference = _difference(own, found)
+    if not difference <= LOGITS or float((decide(own) != decide(found)).float().mean()) > LABELS:
+        return _torch(model, f"OpenVINO differed by {difference:.1g} of the logits' range on a window")
+    agreement = f"{difference:.1g} of the logits' range from PyTorch on a window"
+    return Forward(other, 1, f"OpenVINO {openvino_version()}: {agreement}")
+
+
+def _torch(model: SegmentationModel, reason: str) -> Forward:
+    return Forward(model.network, None, f"PyTorch: {reason}")
+
+
+def _difference(own: torch.Tensor, other: torch.Tensor) -> float:
+    """The largest, as a share of the range; infinite where shapes differ or a value is not finite."""
+    if own.shape != other.shape or not (own.isfinite().all() and other.isfinite().all()):
+        return float("inf")
+    worst, span = float((own - other).abs().max()), float(own.max() - own.min())
+    return worst / span if span > 0 else 0.0 if worst == 0 else float("inf")
