@@ -15,6 +15,7 @@ from SegHiResCAMLib.engine.answer.mistakes import compare_with_reference, refere
 from SegHiResCAMLib.engine.answer.region_shares import predicted_regions, share_by_region
 from SegHiResCAMLib.engine.cam.methods import METHODS, find_method
 from SegHiResCAMLib.engine.errors import EngineError
+from SegHiResCAMLib.engine.evidence.input_shares import input_shares
 from SegHiResCAMLib.engine.images.dicom.write import check_source
 from SegHiResCAMLib.engine.images.findings import ReadingWarning
 from SegHiResCAMLib.engine.images.inputs import read_inputs
@@ -32,6 +33,7 @@ from SegHiResCAMLib.results import (
     CHECK_FIGURE,
     DEVIATION,
     DICOM,
+    INPUTS,
     MISTAKES,
     NIFTI,
     NIFTI_LABELS,
@@ -117,7 +119,7 @@ def run_job(
     inputs = [*job.volumes, job.model, opened.source, *filter(None, further)]
     more = [NIFTI, NIFTI_LABELS] * job.nifti + [REGIONS] * (job.regions is not None) + [VIEWER] * job.html
     more += [AGREEMENT, MISTAKES] * (job.reference is not None) + [DEVIATION] * bool(job.question.smooth)
-    more += [CHECK, CHECK_FIGURE] * job.check
+    more += [CHECK, CHECK_FIGURE] * job.check + [INPUTS] * job.input_shares
     if job.html:
         check_pages()
     with closing(begin_result(folder, names, inputs, more=more, exclusive=exclusive)) as result:
@@ -129,6 +131,8 @@ def run_job(
             by_segment = _compared(by_segment, request, progress)
         if job.regions is not None:
             by_segment = _with_regions(by_segment, drawn, opened, part(progress, 0.9, 0.95))
+        if job.input_shares:
+            by_segment = _shared(by_segment, request, job, part(progress, 0.55, 0.6))
         if job.check:
             by_segment = _checked(computer, by_segment, request, job, part(progress, 0.6, 0.95))
         progress(0.95, "Writing")
@@ -216,6 +220,21 @@ def _compared(
     assert request.reference is not None
     comparison = compare_with_reference(segmentation.labels, request.reference, request.model, part(progress, 0.9, 0.9))
     return [[replace(one, comparison=comparison) for one in explanations] for explanations in by_segment]
+
+
+def _shared(
+    by_segment: list[list[Explanation]], request: ExplainRequest, job: ExplainJob, progress: Progress
+) -> list[list[Explanation]]:
+    """The explanations with how each score is divided among the input images; methods of one segment have one score."""
+    found: list[list[Explanation]] = []
+    for number, explanations in enumerate(by_segment):
+        first = explanations[0]
+        assert first.segmentation is not None  # a job always asks for it
+        asked = replace(request, question=first.question)
+        report = part(progress, number / len(by_segment), (number + 1) / len(by_segment))
+        shares = input_shares(asked, first.segmentation, seed=job.seed, progress=report)
+        found.append([replace(one, input_shares=shares) for one in explanations])
+    return found
 
 
 def _checked(

@@ -36,7 +36,7 @@ HEATMAP, SEGMENTATION, OVERLAY, COMPARISON = "heatmap.nrrd", "segmentation.seg.n
 DEVIATION = "heatmap-sd.nrrd"
 NIFTI, NIFTI_LABELS = "heatmap.nii.gz", "segmentation.nii.gz"
 REGIONS, AGREEMENT, MISTAKES = "regions.csv", "agreement.csv", "mistakes.csv"
-CHECK, CHECK_FIGURE = "check.csv", "check.png"
+CHECK, CHECK_FIGURE, INPUTS = "check.csv", "check.png", "inputs.csv"
 SCENE, DICOM = "scene.mrb", "dicom"
 ALWAYS, PICTURES = (HEATMAP, SEGMENTATION, FACTS), (OVERLAY, COMPARISON, SCENE)
 ENDING = ".seg.nrrd"
@@ -117,6 +117,8 @@ def write_explanation(
         write_scene_files(scene, folder, volume, model, explanations)
     if first.regions:
         write_text(folder / REGIONS, records_csv(first.regions))
+    if first.input_shares:
+        write_text(folder / INPUTS, records_csv(first.input_shares.inputs))
     if first.check:
         write_text(folder / CHECK, records_csv(check_values(first.check)))
     if first.comparison:

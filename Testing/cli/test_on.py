@@ -128,3 +128,12 @@ def test_a_computer_that_cannot_be_reached_is_a_message_and_nothing_is_written(
     assert result.exit_code == 1
     assert "'nowhere.invalid' was not found" in " ".join(result.output.split())
     assert not (tmp_path / "out").exists()
+
+
+def test_what_only_this_computer_does_is_refused_before_anything_is_done(
+    a_model: str, a_volume: str, tmp_path: Path
+) -> None:
+    asked = ["explain", a_volume, "-m", a_model, "-s", "tumour", "-o", str(tmp_path / "out"), "--input-shares", *THERE]
+    result = CliRunner().invoke(app, asked)
+    assert result.exit_code == 1
+    assert "--input-shares cannot be computed on another computer yet" in " ".join(result.output.split())

@@ -100,3 +100,11 @@ def test_a_checked_map_has_its_lines_a_table_and_a_figure(case: dict[str, Path],
     # Another result in the same folder leaves nothing of this one behind.
     assert CliRunner().invoke(app, [*arguments, "-o", str(tmp_path / "why")]).exit_code == 0
     assert not (tmp_path / "why/check.csv").exists()
+
+
+def test_a_model_of_one_image_has_no_shares_of_images(case: dict[str, Path], tmp_path: Path) -> None:
+    arguments = ["explain", str(case["folder"] / "ct.nrrd"), "-m", str(case["model"]), "-s", "kidney"]
+    result = CliRunner().invoke(app, [*arguments, "-o", str(tmp_path / "why"), "--input-shares"])
+    assert result.exit_code == 1
+    assert "single input image" in result.output
+    assert not (tmp_path / "why").exists()

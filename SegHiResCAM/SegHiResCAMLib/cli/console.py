@@ -145,6 +145,12 @@ def print_explanation(explanation: Explanation) -> None:
         answer.print(f"  score explained by the sum of the map: {score_explained_words(explanation.score_explained)}")
     if explanation.path_integral is not None:
         answer.print(f"  integrated in {integral_words(explanation.path_integral)}")
+    if explanation.input_shares is not None:
+        rows = [heading("  image", "Shapley value", "share", "alone", "without")]
+        for image in explanation.input_shares.inputs:
+            share = "" if image.share is None else f"{100 * image.share:.1f} %"
+            rows.append([f"  {image.name}", f"{image.value:.4g}", share, f"{image.alone:.4g}", f"{image.without:.4g}"])
+        answer.print_rows(rows)
     if explanation.check is not None:
         for line in check_lines(explanation.record()):
             answer.print_titled(f"  {line.title}:", line.text, "bold")

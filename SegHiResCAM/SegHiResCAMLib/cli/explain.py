@@ -34,6 +34,7 @@ from SegHiResCAMLib.records.explain_job import EVERY, OWN_REGIONS, ExplainJob, M
 from SegHiResCAMLib.records.json_form import to_json
 from SegHiResCAMLib.records.question import HOW, WHAT, Question
 from SegHiResCAMLib.records.regions import Mask
+from SegHiResCAMLib.user_error import UserError
 
 if TYPE_CHECKING:
     from SegHiResCAMLib.explain_files import ExplainedFiles
@@ -117,6 +118,14 @@ Check = Annotated[
         rich_help_panel=RESULTS,
     ),
 ]
+ShareInputs = Annotated[
+    bool,
+    typer.Option(
+        "--input-shares",
+        help="Of a model with several input images: exact Shapley values of the images, from predictions of all their combinations.",
+        rich_help_panel=RESULTS,
+    ),
+]
 Seed = Annotated[int, typer.Option(min=0, help="Of every draw of --check.", rich_help_panel=RESULTS)]
 AsNifti = Annotated[
     bool, typer.Option("--nifti", help="Heat map and label map as NIfTI, too.", rich_help_panel=RESULTS)
@@ -152,6 +161,7 @@ def explain(
     reference: ReferenceFile = None,
     regions: RegionsFile = None,
     check: Check = False,
+    input_shares: ShareInputs = False,
     seed: Seed = 0,
     series: SeriesOption = None,
     nifti: AsNifti = False,
@@ -170,6 +180,7 @@ def explain(
         from SegHiResCAMLib.engine.progress import part
         from SegHiResCAMLib.explain_files import run_job
 
+        _check_computer(input_shares, on)
         question = Question(segment=segment[0], **chosen)
         fetching = volumes_here(volume, dicomweb, series, part(progress, 0.0, 0.1), store=store)
         with fetching as here, computer(on) as computing:
@@ -183,6 +194,7 @@ def explain(
                 regions=regions,
                 reference=reference,
                 check=check,
+                input_shares=input_shares,
                 seed=seed,
                 series=series if here == volume else None,
                 nifti=nifti,
@@ -195,6 +207,13 @@ def explain(
         objects = [file for file in found.files if file.suffix == ".dcm"]
         store_objects(objects, output, dicomweb)
     _print(found, as_json=as_json)
+
+
+def _check_computer(here_only: bool, on: str | None) -> None:
+    """Refuse what only this computer can do, before anything is computed."""
+    if here_only and on:
+        message = "--input-shares cannot be computed on another computer yet. Leave out --on, or --input-shares."
+        raise UserError("computed-elsewhere", message)
 
 
 def _print(found: ExplainedFiles, *, as_json: bool) -> None:

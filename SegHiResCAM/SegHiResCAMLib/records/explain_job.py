@@ -44,7 +44,8 @@ class ExplainJob:
         regions: A file of regions over which the maps are measured, or `OWN_REGIONS`; None for no measuring.
         reference: A file of what should have been segmented, to compare with; None for none.
         check: Whether the maps are checked.
-        seed: Of every draw of a check.
+        input_shares: Whether the score is divided among the model's input images.
+        seed: Of every draw of a check, and of the tissue that stands for an image that is left out.
         series: SeriesInstanceUID, where the volume's folder holds several.
         nifti: Whether heat map and label map are written as NIfTI, too.
         html: Whether a page for the browser is written for each segment.
@@ -60,6 +61,7 @@ class ExplainJob:
     regions: str | None = None
     reference: str | None = None
     check: bool = False
+    input_shares: bool = False
     seed: int = 0
     series: str | None = None
     nifti: bool = False

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from SegHiResCAMLib.records.input_shares import InputShares
 from SegHiResCAMLib.records.map_check import MapCheck
 from SegHiResCAMLib.records.mistakes import Comparison
 from SegHiResCAMLib.records.question import Question
@@ -152,6 +153,7 @@ class ExplanationRecord:
         versions: Of this program, torch and MONAI.
         comparison: Of the segmentation with a reference; None where there is none.
         check: What was found when the map was checked; None where it was not.
+        input_shares: How the score is divided among the model's input images; None where nobody asked for it.
         compared_with: Further maps of the same segment that were computed beside this one.
         files: Names of the files beside `explanation.json` that belong to the result.
         result_folders: The folders of a result that has several segments.
@@ -183,6 +185,7 @@ class ExplanationRecord:
     versions: Mapping[str, str] = field(default_factory=dict)
     comparison: Comparison | None = None
     check: MapCheck | None = None
+    input_shares: InputShares | None = None
     compared_with: tuple[ExplanationRecord, ...] = ()
     files: tuple[str, ...] = ()
     result_folders: tuple[str, ...] = ()

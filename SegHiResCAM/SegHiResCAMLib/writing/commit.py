@@ -26,7 +26,7 @@ RESULT = "result"
 
 _OURS = re.compile(
     r"(explanation|case)\.json|viewer\.html|(heatmap|signed-map|segmentation|phantom)(\.seg)?\.(nrrd|nii\.gz)|(overlay|comparison)\.png"
-    r"|scene\.mrb|(measurements|regions|agreement|mistakes|check)\.csv|check\.png|(heatmap|segmentation|picture-\d{4,})\.dcm"
+    r"|scene\.mrb|(measurements|regions|agreement|mistakes|check|inputs)\.csv|check\.png|(heatmap|segmentation|picture-\d{4,})\.dcm"
 )
 _ABANDONED = 60
 """Seconds after which a complete result of another computer may be finished from here: it takes moments."""

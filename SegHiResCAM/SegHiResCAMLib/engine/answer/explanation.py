@@ -25,6 +25,7 @@ from SegHiResCAMLib.records.explanation import (
     PathIntegral,
     ScoreExplained,
 )
+from SegHiResCAMLib.records.input_shares import InputShares
 from SegHiResCAMLib.records.json_form import MalformedError
 from SegHiResCAMLib.records.map_check import MapCheck
 from SegHiResCAMLib.records.mistakes import Comparison
@@ -117,6 +118,7 @@ class Explanation:
         regions: How the map is spread over anatomical regions; see `share_by_region`. Empty where nobody asked for it.
         comparison: Of the segmentation with a reference; None where there is none.
         check: What was found when the map was checked; None where it was not.
+        input_shares: How the score is divided among the model's input images; None where nobody asked for it.
     """
 
     signed_map: MetaTensor
@@ -144,6 +146,7 @@ class Explanation:
     regions: tuple[RegionShare, ...] = ()
     comparison: Comparison | None = None
     check: MapCheck | None = None
+    input_shares: InputShares | None = None
 
     @property
     def region(self) -> Region:
@@ -194,6 +197,7 @@ class Explanation:
             regions=self.regions,
             comparison=self.comparison,
             check=self.check,
+            input_shares=self.input_shares,
             score_explained=self.score_explained,
             path_integral=self.path_integral,
             windows=self.windows,

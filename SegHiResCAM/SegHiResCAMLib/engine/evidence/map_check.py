@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from SegHiResCAMLib.engine.answer.explanation import ExplainRequest, Explanation
 from SegHiResCAMLib.engine.errors import EngineError
-from SegHiResCAMLib.engine.evidence.noise_test import noise_test
+from SegHiResCAMLib.engine.evidence.noise_test import DRAWS, noise_test
 from SegHiResCAMLib.engine.evidence.probe import probe_of
 from SegHiResCAMLib.engine.evidence.removal_test import removal_test
-from SegHiResCAMLib.engine.evidence.weights_test import weights_test
+from SegHiResCAMLib.engine.evidence.weights_test import STAGES, weights_test
 from SegHiResCAMLib.engine.inference.segmentation import Segmentation
 from SegHiResCAMLib.engine.progress import Progress, part, silent
 from SegHiResCAMLib.records.map_check import MapCheck
 
-AFFORDABLE = 4.0
-"""Passes that a map may cost, for maps of other weights and of noise to be made."""
+LIMIT = 45
+"""Passes of a check at most."""
+
+PLANS = ((STAGES, DRAWS), (1, 1))
+"""Maps of other weights and maps of noise; the second plan is for methods that need several passes a map."""
 
 
 def check_map(
@@ -46,13 +49,19 @@ def check_map(
         smooth = explanation.question.smooth
         own = part(progress, 0.0, 0.05)
         values = probe.on_stack(explanation.signed_map) if smooth else probe.signed_map(probe.stack, own)
-        cost = probe.passes + smooth
+        cost = probe.passes
         removal = removal_test(probe, values, seed, part(progress, 0.05, 0.8))
         weights = noise = None
-        reason = f"a map by this method costs {cost:.0f} passes" if cost > AFFORDABLE else ""
-        if not reason:
-            weights = weights_test(probe, values, seed, part(progress, 0.8, 0.9))
-            noise = noise_test(probe, values, seed, part(progress, 0.9, 1.0))
+        plan = next((one for one in PLANS if probe.passes + sum(one) * cost <= LIMIT), None)
+        if smooth:
+            reason = "the map is a mean over noisy volumes"
+        elif plan is None:
+            reason = f"a map by this method costs {cost:.0f} passes"
+        else:
+            reason = ""
+            stages, draws = plan
+            weights = weights_test(probe, values, stages, seed, part(progress, 0.8, 0.9))
+            noise = noise_test(probe, values, draws, seed, part(progress, 0.9, 1.0))
     return MapCheck(
         removal=removal,
         weights=weights,

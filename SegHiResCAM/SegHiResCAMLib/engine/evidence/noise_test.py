@@ -21,14 +21,14 @@ CT_WINDOW, AIR = 400.0, -500.0
 """HU; only CT has values under that of air."""
 
 
-def noise_test(probe: Probe, signed_map: torch.Tensor, seed: int, progress: Progress) -> NoiseTest | None:
-    """How a map (B, *spatial) changes, in one pass a draw; None where the noise moves the model's grid."""
+def noise_test(probe: Probe, signed_map: torch.Tensor, draws: int, seed: int, progress: Progress) -> NoiseTest | None:
+    """How a map (B, *spatial) changes, in one map a draw; None where the noise moves the model's grid."""
     volume = probe.request.volume
     values = volume.as_tensor().numpy()
     spread = SHARE * display_window(values)
     changes, similarities = [], []
-    for draw in range(DRAWS):
-        report = part(progress, draw / DRAWS, (draw + 1) / DRAWS)
+    for draw in range(draws):
+        report = part(progress, draw / draws, (draw + 1) / draws)
         report(0.0, "Adding noise")
         noise = np.random.default_rng((seed, draw)).standard_normal(values.shape, np.float32) * np.float32(spread)
         noisy = MetaTensor(torch.from_numpy(values + noise), meta=dict(volume.meta))

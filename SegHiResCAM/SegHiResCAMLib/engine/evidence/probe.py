@@ -183,7 +183,7 @@ def probe_of(request: ExplainRequest, explanation: Explanation, segmentation: Se
     """
     request = ExplainRequest(request.volume, request.model, explanation.question, request.mask, request.reference)
     model, prepared, axis = request.model, segmentation.prepared, segmentation.axis
-    region = _region(request, explanation.label, segmentation)
+    region = region_of(request, explanation.label, segmentation)
     chosen, count = _slices(model, prepared.image, axis, region, seed)
     image = prepared.image
     stack_region = per_image(model, prepared.image, axis, region)
@@ -219,7 +219,8 @@ def probe_of(request: ExplainRequest, explanation: Explanation, segmentation: Se
     )
 
 
-def _region(request: ExplainRequest, label: Label, segmentation: Segmentation) -> torch.Tensor:
+def region_of(request: ExplainRequest, label: Label, segmentation: Segmentation) -> torch.Tensor:
+    """How much each location of the model's grid counts, (x, y, z), where the segmentation is there already."""
     around = Surroundings(
         request.model,
         label,

@@ -22,12 +22,14 @@ COMPARED = 2**18
 """Positions that are ranked at most, evenly spread: maps are smooth."""
 
 
-def weights_test(probe: Probe, signed_map: torch.Tensor, seed: int, progress: Progress) -> WeightsTest | None:
-    """How similar a map (B, *spatial) stays, in one pass a stage; None where no weights follow the layer."""
+def weights_test(
+    probe: Probe, signed_map: torch.Tensor, stages: int, seed: int, progress: Progress
+) -> WeightsTest | None:
+    """How similar a map (B, *spatial) stays, in one map a stage; None where no weights follow the layer."""
     modules = _tail(probe)
     if not modules:
         return None
-    ends = sorted({math.ceil(len(modules) * stage / STAGES) for stage in range(1, STAGES + 1)})
+    ends = sorted({math.ceil(len(modules) * stage / stages) for stage in range(1, stages + 1)})
     similarities = []
     for number, end in enumerate(ends):
         with drawn_again([module for _, module in modules[:end]], seed):

@@ -15,10 +15,10 @@ from monai.data import MetaTensor
 
 from SegHiResCAMLib.engine.answer.explanation import ExplainRequest
 from SegHiResCAMLib.engine.answer.measurements import ML_PER_MM3
-from SegHiResCAMLib.engine.answer.pixel_sets import Surroundings, weights_of
 from SegHiResCAMLib.engine.errors import EngineError
 from SegHiResCAMLib.engine.evidence.changed_windows import ChangedWindows, touched_box
 from SegHiResCAMLib.engine.evidence.fills import fill
+from SegHiResCAMLib.engine.evidence.probe import region_of
 from SegHiResCAMLib.engine.images.resampling import is_same_grid, resample_onto
 from SegHiResCAMLib.engine.inference.device import choose_device
 from SegHiResCAMLib.engine.inference.fitting import windows_of
@@ -28,7 +28,6 @@ from SegHiResCAMLib.engine.inference.segmentation import (
     Segmentation,
     decide,
     largest_components,
-    predict_values,
     segment,
     segmentation_of,
 )
@@ -150,24 +149,8 @@ def removed_voxels(request: ExplainRequest, segmentation: Segmentation) -> MetaT
     if isinstance(request.region, Mask) and request.mask is not None:
         chosen = resample_onto(request.mask, volume, "nearest") > 0
     else:
-        around = Surroundings(
-            model,
-            model.label(request.question.segment),
-            segmentation.prepared,
-            lambda: segmentation.model_labels,
-            request.mask,
-            lambda rule: predict_values(
-                model,
-                segmentation.prepared,
-                rule,
-                axis=segmentation.axis,
-                device=request.question.device,
-                engine="torch",
-                progress=silent,
-            ),
-            request.reference,
-        )
-        weights = (weights_of(request.region, around) > 0).to(torch.uint8)
+        label = model.label(request.question.segment)
+        weights = (region_of(request, label, segmentation) > 0).to(torch.uint8)
         chosen = restore(weights, segmentation.prepared, "nearest").as_tensor()[0] > 0
     if not chosen.any():
         raise EngineError(
