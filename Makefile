@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: setup demo test test-fast test-pythons test-slicer-python check lock format docs wheel extension benchmark benchmark-panel figures pictures clean
+.PHONY: setup demo test test-fast test-pythons test-slicer-python check lock format docs wheel extension benchmark benchmark-panel evidence figures pictures clean
 
 # Of SegHiResCAM; 3D Slicer's is 3.12.
 PYTHONS := 3.10 3.11 3.12 3.13
@@ -109,6 +109,10 @@ benchmark-panel: $(READY)
 # Needs SEGHIRESCAM_TEST_DATA, the folder of real volumes and networks.
 figures: $(READY)
 	$(BIN)/python Testing/figures/methods.py
+
+# The table of docs/evidence.md; continues where it was stopped. Needs SEGHIRESCAM_TEST_DATA for the real networks.
+evidence: $(READY)
+	$(BIN)/python Testing/evidence_table/run.py
 
 # The panel in its main states, for the documentation.
 pictures: $(READY)
