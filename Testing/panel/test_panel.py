@@ -489,6 +489,7 @@ def test_one_button_leads_to_a_segmented_sample_patient(desktop: Desktop, scene:
     assert [ui.inputSection.collapsed, ui.segmentSection.collapsed, ui.explainSection.collapsed] == [False, True, True]
     ui.sampleButton.click()
     assert ui.sampleButton.isHidden()
+    desktop.wait(lambda: ui.segmentButton.text == "Cancel", 600)
     desktop.wait(lambda: parameters.segmentation is not None, 600)
     idle(desktop)
     assert parameters.inputVolume.GetName() == "Sample patient"

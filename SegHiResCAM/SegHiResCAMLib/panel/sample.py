@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import qt
 import slicer
 from slicer.i18n import tr as _
 
@@ -41,7 +42,9 @@ class SamplePatient:
             if opened or state.work.failed:
                 self._waits = False
             if opened:
-                self._segment()
+                qt.QTimer.singleShot(
+                    0, self._segment
+                )  # when all sections are in line, or its button would not be Cancel
 
     def _load(self) -> None:
         state = self._state
