@@ -39,7 +39,7 @@ def legend(page: Canvas, heatmap: vtkMRMLScalarVolumeNode, left: int, top: int, 
     record = explanation_of(heatmap)
     units = LOGIT_UNITS if record is None else record.units
     lines = [
-        f"contribution to the score, {units}",
+        f"contribution to the score, {units}" if units == LOGIT_UNITS else units,
         f"peak {number(peak.value)} at {place(peak.position)}",
         f"below {hidden / upper:.0%} of the range not shown",
     ]
