@@ -3,8 +3,8 @@
 glibc asks Linux for fresh pages for every large tensor and returns them with it, and Linux clears each page that it hands out: up to half of the time
 that a network takes on a CPU. Where pages are kept, the next tensor of that size finds them.
 
-Only a process whose owner wants it is changed: the worker, the command, and an API user's own by `seghirescam.keep_memory`. macOS caches large freed
-blocks by itself, and PyTorch for Windows brings an allocator (mimalloc) that does; neither was measured, and nothing is changed there.
+Only a process whose owner wants it is changed: the worker, the command, and an API user's own by `seghirescam.keep_memory`. PyTorch for
+Windows brings an allocator of its own (mimalloc) for this. Neither Windows nor macOS was measured, and nothing is changed there.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 import platform
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -228,25 +228,39 @@ def _computed(cluster: Cluster, study: Study, tasks: Sequence[CaseTask]) -> Iter
 
     once = uuid4().hex[:8]
     submit: Callable[..., Any] = cluster.client.submit
-    by_future = {
-        submit(
-            compute_case,
-            to_json(replace(task, memory=cluster.memory)),
-            key=f"case-{number}-{once}",
-            resources=cluster.resources,
-            retries=TRIES,
-            pure=False,
-        ): task
-        for number, task in enumerate(tasks)
-    }
-    for future in as_completed(by_future, loop=cluster.client.loop):
-        if future.status in ("cancelled", "lost"):
-            raise StudyError(
-                "scheduler-lost",
-                "The connection to the scheduler was lost. The cases that are done are kept: start the same command again to compute the others.",
-            )
-        problem = future.exception() if future.status == "error" else None
-        yield _lost(study, by_future[future], problem) if problem else from_json(CaseOutcome, future.result())
+    with _connected():
+        by_future = {
+            submit(
+                compute_case,
+                to_json(replace(task, memory=cluster.memory)),
+                key=f"case-{number}-{once}",
+                resources=cluster.resources,
+                retries=TRIES,
+                pure=False,
+            ): task
+            for number, task in enumerate(tasks)
+        }
+        for future in as_completed(by_future, loop=cluster.client.loop):
+            if future.status in ("cancelled", "lost"):
+                raise _scheduler_lost()
+            problem = future.exception() if future.status == "error" else None
+            yield _lost(study, by_future[future], problem) if problem else from_json(CaseOutcome, future.result())
+
+
+@contextmanager
+def _connected() -> Iterator[None]:
+    """Give one message for a connection that broke: the library raises what the network raised, depending on when it broke."""
+    try:
+        yield
+    except OSError as problem:
+        raise _scheduler_lost() from problem
+
+
+def _scheduler_lost() -> StudyError:
+    return StudyError(
+        "scheduler-lost",
+        "The connection to the scheduler was lost. The cases that are done are kept: start the same command again to compute the others.",
+    )
 
 
 def _lost(study: Study, task: CaseTask, problem: BaseException) -> CaseOutcome:

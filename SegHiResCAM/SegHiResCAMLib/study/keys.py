@@ -19,16 +19,18 @@ AT_ONCE = 2**22
 
 
 def options_key(job: ExplainJob, model: Path) -> str:
-    """Hash of everything but a case's own files: what is asked, the content of the model, and this program's version.
+    """Hash of everything but a case's own files: what is asked, the content of the model and of a region file for all cases, and this program's version.
 
     Args:
         job: Whose volumes and path of the model do not count.
         model: The model's file or folder.
 
     Raises:
-        OSError: The model cannot be read.
+        OSError: One of them cannot be read.
     """
     asked = {key: value for key, value in to_json(job).items() if key not in ("volumes", "model", "series")}
+    if job.regions is not None and Path(job.regions).exists():
+        asked["regions"] = content_of([job.regions])
     versions = [VERSION, SCHEMA_VERSION, STUDY_VERSION]
     return _hash(json.dumps([asked, versions, content_of([str(model)])], sort_keys=True))
 

@@ -19,6 +19,7 @@ from SegHiResCAMLib.engine.free_memory import limit_memory
 from SegHiResCAMLib.engine.models import SegmentationModel, open_model
 from SegHiResCAMLib.engine.progress import silent
 from SegHiResCAMLib.explain_files import run_job
+from SegHiResCAMLib.kept_memory import keep_memory
 from SegHiResCAMLib.out_of_memory import is_out_of_memory, out_of_memory_message
 from SegHiResCAMLib.records.json_form import from_json, to_json
 from SegHiResCAMLib.records.study import CaseOutcome, CaseTask, Cell
@@ -42,6 +43,7 @@ def compute_case(task: dict[str, Any]) -> dict[str, Any]:
     """
     given = from_json(CaseTask, task)
     begin = time.monotonic()
+    keep_memory()
     limit_memory(given.memory)
     # Sums of floats depend on how many threads they are cut up for.
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
