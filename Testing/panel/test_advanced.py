@@ -129,7 +129,7 @@ def test_the_maps_of_further_layers_are_combined(
     assert ui.advancedSection.text == "Advanced (1 more layer)"
     heatmap = explain(desktop)
     assert explanation_of(heatmap).question.refine_with == (FURTHER,)
-    assert heatmap.GetName().endswith("Tiny network, refined")
+    assert "Seg-HiRes-Grad CAM refined, " in heatmap.GetName()
     expected = computed_here(a_volume, a_model, refine_with=(FURTHER,), refine=how)
     assert close(volume_array(heatmap)[0], expected, dtype=torch.float32)
     assert 0 < expected.max() <= 1

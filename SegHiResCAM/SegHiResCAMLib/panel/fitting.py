@@ -10,7 +10,7 @@ import slicer
 ROWS = 8
 """That a table shows at once; it scrolls beyond that."""
 
-TITLE_CHARACTERS = 38
+TITLE_CHARACTERS = 46
 """That fit into the title of a section at 350 pixels, with the fonts that 3D Slicer has by itself."""
 
 

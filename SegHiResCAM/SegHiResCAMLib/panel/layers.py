@@ -16,7 +16,7 @@ from SegHiResCAMLib.records.models import LayerList, LayerSummary
 from SegHiResCAMLib.records.wording import spacing_words
 from SegHiResCAMLib.scene.errors import SceneError
 
-CAVEAT_CHARACTERS = 14
+CAVEAT_CHARACTERS = 11
 """That the last column shows in a narrow panel; the rest is in the tooltip."""
 
 _SORT_BY: tuple[Callable[[LayerSummary], Any], ...] = (
@@ -99,7 +99,7 @@ class LayerTable:
             (one.name, _grid(one.grid), _mm(one.mm), self._caveats(one, one.name == listed.suggested)) for one in layers
         ]
         table = self._state.ui.layerTable
-        fill_table(table, [_("Layer"), _("Grid"), _("Spacing, mm"), _("Caveats")], rows, wide=0)
+        fill_table(table, [_("Layer"), _("Grid"), _("mm"), _("Caveats")], rows, wide=0)
         table.setTextElideMode(qt.Qt.ElideLeft)  # names differ at their ends
         limit_column(table, 3, CAVEAT_CHARACTERS)
         with silent(table):
