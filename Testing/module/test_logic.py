@@ -160,7 +160,7 @@ def test_an_export_has_the_map_its_segmentation_and_its_provenance(
         storage = slicer.vtkMRMLNRRDStorageNode()
         storage.SetFileName(str(tmp_path / "out" / name))
         assert storage.ReadData(again)
-        assert explanation_of(again) == record
+        assert explanation_of(again) == replace(record, timings_s={})  # the same map is the same bytes
         read, _ = volume_array(again)
         np.testing.assert_allclose(np.sort(read, axis=None), np.sort(values, axis=None), rtol=0, atol=0)
 

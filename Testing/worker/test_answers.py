@@ -50,7 +50,11 @@ def test_a_model_tells_its_labels_and_the_methods(client: Client, a_model: str) 
         MethodOption("pool", 2, (), True, "positions along every axis of a block"),
         MethodOption("mode", "mean", ("mean", "max"), False, "what stands for the gradients of a block"),
     )
-    assert [name for name, method in methods.items() if method.ignores_class] == ["seg-eigen-cam"]
+    assert [name for name, method in methods.items() if method.ignores_class] == [
+        "seg-eigen-cam",
+        "seg-kpca-cam",
+        "seg-fem",
+    ]
 
 
 def test_labels_are_those_of_the_engine_on_the_volumes_own_grid(client: Client, a_model: str, a_volume: Voxels) -> None:

@@ -17,7 +17,17 @@ from tiny_bundle import noise, write_tiny_bundle
 from SegHiResCAMLib.records.question import Question
 from SegHiResCAMLib.records.regions import Sphere
 from SegHiResCAMLib.worker.client import Client
-from SegHiResCAMLib.worker.protocol import Error, Explain, Layers, OpenModel, Progress, Result, SegmentVolume, Voxels
+from SegHiResCAMLib.worker.protocol import (
+    VERSION,
+    Error,
+    Explain,
+    Layers,
+    OpenModel,
+    Progress,
+    Result,
+    SegmentVolume,
+    Voxels,
+)
 
 pytestmark = [
     pytest.mark.engine,
@@ -316,7 +326,9 @@ def test_without_an_ssh_there_is_a_message(monkeypatch: pytest.MonkeyPatch, tmp_
     assert "Install the OpenSSH client" in error.message
 
 
-LYING = """
+LYING = (
+    f"VERSION = {VERSION}\n"
+    + """
 import json, os, sys, zlib
 from pathlib import Path
 
@@ -328,9 +340,10 @@ def send(identifier, name, data, size=None, start=0):
     say(identifier, "chunk", file=name, size=len(data) if size is None else size, start=start, length=len(packed))
     os.write(1, packed)
 
-say(0, "ready", version=5)
+say(0, "ready", version=VERSION)
 identifier = json.loads(sys.stdin.readline())["id"]
 """
+)
 
 
 @pytest.mark.parametrize(

@@ -62,7 +62,7 @@ CHECK = MapCheck(
 RECORD = a_record("CAM", "tumour", "Net")
 QUESTION = Question(segment="tumour", region=Sphere((1.0, 2.0, 3.0), 4.0))
 
-# The wire of version 5, word for word but for records, which have tests of their own: whoever changes a line here raises VERSION.
+# The wire of version 6, word for word but for records, which have tests of their own: whoever changes a line here raises VERSION.
 LINES = [
     (GetModel("m"), "get_model", {"name": "m"}),
     (OpenModel("m"), "open_model", {"model": "m"}),

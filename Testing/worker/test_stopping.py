@@ -20,14 +20,14 @@ from SegHiResCAMLib.records.question import Question
 from SegHiResCAMLib.records.regions import Points
 from SegHiResCAMLib.worker.arrays import DiskFull, digest, load_array, save_array
 from SegHiResCAMLib.worker.client import Client
-from SegHiResCAMLib.worker.protocol import Error, Explain, OpenModel, Progress, SegmentVolume, Voxels
+from SegHiResCAMLib.worker.protocol import VERSION, Error, Explain, OpenModel, Progress, SegmentVolume, Voxels
 
 MakeClient = Callable[..., Client]
 
 AT_ONCE = 0.25
 """Seconds that a call from an application's thread may take here: it waits for nothing, but other programs may have the processor."""
 
-READY = '{"id": 0, "kind": "ready", "body": {"version": 5}}'
+READY = f'{{"id": 0, "kind": "ready", "body": {{"version": {VERSION}}}}}'
 
 ENDLESS = Voxels.of(np.broadcast_to(np.float32(0), (8000, 8000, 8000)), np.eye(4))
 """Two terabytes of zeros that take no memory."""
