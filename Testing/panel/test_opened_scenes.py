@@ -45,7 +45,9 @@ def opened(desktop: Desktop, scene: Any, commands_scene: Path) -> Any:
     assert scene.ReadFromMRB(str(commands_scene))
     assert desktop.widget.logic.getParameterNode().heatmap is None
     desktop.parent.__dict__["isEntered"] = True
-    yield scene.GetFirstNodeByName("Seg-HiRes-Grad CAM, tumour, Tiny network")
+    volumes = slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")
+    (heatmap,) = (node for node in volumes if explanation_of(node))
+    yield heatmap
     desktop.widget.panel.enter()
 
 

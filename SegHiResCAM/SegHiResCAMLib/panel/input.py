@@ -65,6 +65,8 @@ class InputSection:
         missing = state.volumes.index(None) if None in state.volumes else 0
         setattr(state.parameters, VOLUMES[missing], node)
         if not missing:
+            for further in VOLUMES[1:]:
+                setattr(state.parameters, further, None)
             leave_other_patient(state.parameters, node)
 
     def _hide_heatmaps(self) -> None:
