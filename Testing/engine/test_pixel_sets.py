@@ -84,7 +84,7 @@ def around(values: np.ndarray, affine=OBLIQUE, mask: MetaTensor | None = None, o
     found = segment(of, volume(values, affine), device="cpu")
 
     def predict(form):
-        return predict_values(of, found.prepared, form, axis="axial", device="cpu", progress=silent)
+        return predict_values(of, found.prepared, form, axis="axial", device="cpu", engine="torch", progress=silent)
 
     return Surroundings(of, KIDNEY, found.prepared, lambda: found.model_labels, mask, predict)
 

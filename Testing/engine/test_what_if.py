@@ -163,6 +163,7 @@ def margin_is_rounding(model: SegmentationModel, request: ExplainRequest, edited
         lambda logits: logits.topk(2, dim=1).values.diff(dim=1).abs()[:, 0],
         axis=request.question.axis,
         device="cpu",
+        engine="torch",
         progress=lambda *_: None,
     )
     return bool((margins[differs] < 1e-5).all())
@@ -195,6 +196,7 @@ def test_scores_are_sums_of_logits_over_the_voxels_that_were_segmented(model: Se
                 lambda values, channel=label.channel: values[:, channel],
                 axis="auto",
                 device="cpu",
+                engine="torch",
                 progress=lambda *_: None,
             )
             own = logits[found.before.model_labels == label.value].double()

@@ -87,7 +87,7 @@ def test_a_signed_map_looks_the_same_in_a_reopened_scene(scene: Any, signed: Any
     save_scene(scene, tmp_path / "scene.mrb")
     scene.Clear(0)
     assert scene.ReadFromMRB(str(tmp_path / "scene.mrb"))
-    again = scene.GetFirstNodeByName("CAM, kidney")
+    again = scene.GetFirstNodeByName("kidney, CAM")
     np.testing.assert_allclose(drawn(again, FOR, BETWEEN, AGAINST), before, atol=2 / 255)
 
 

@@ -103,7 +103,7 @@ def test_a_saved_range_starts_at_0_again(scene: Any, volume: Any, upper: float, 
     save_scene(scene, tmp_path / "scene.mrb")
     scene.Clear(0)
     assert scene.ReadFromMRB(str(tmp_path / "scene.mrb"))
-    display = scene.GetFirstNodeByName("Seg-HiRes-Grad CAM, kidney").GetDisplayNode()
+    display = scene.GetFirstNodeByName("kidney, Seg-HiRes-Grad CAM").GetDisplayNode()
     assert display.GetWindowLevelMin() == 0
     assert display.GetWindowLevelMax() == pytest.approx(upper, rel=1e-5)
 
