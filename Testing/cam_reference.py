@@ -113,6 +113,7 @@ class Reference:
     def class_free(self, method: str, a: np.ndarray) -> list[np.ndarray]:
         """Methods that look at activations alone, but for Eigen-CAM."""
         if method == "seg-kpca-cam":
+            self.centre = 0.0  # the kernel is centred instead
             return list(kernel_component(a))
         return list(np.einsum("wk...,k->w...", a, standing_out(a))) if method == "seg-fem" else []
 

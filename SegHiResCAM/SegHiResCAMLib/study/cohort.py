@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
+from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 from uuid import uuid4
@@ -223,28 +224,38 @@ def _absolute(name: OptionalText) -> OptionalText:
 
 
 def _computed(cluster: Cluster, study: Study, tasks: Sequence[CaseTask]) -> Iterator[CaseOutcome]:
-    """The outcomes, as they come."""
+    """The outcomes, as they come. No more cases are under way than processes: when one of these dies, only its own case is suspected."""
     from distributed import as_completed
 
-    once = uuid4().hex[:8]
+    once, waiting = uuid4().hex[:8], iter(enumerate(tasks))
     submit: Callable[..., Any] = cluster.client.submit
+    by_future: dict[Any, CaseTask] = {}
     with _connected():
-        by_future = {
-            submit(
-                compute_case,
-                to_json(replace(task, memory=cluster.memory)),
-                key=f"case-{number}-{once}",
-                resources=cluster.resources,
-                retries=TRIES,
-                pure=False,
-            ): task
-            for number, task in enumerate(tasks)
-        }
-        for future in as_completed(by_future, loop=cluster.client.loop):
+        running = as_completed([], loop=cluster.client.loop)
+
+        def start_more() -> None:
+            room = max(sum(cluster.client.nthreads().values()), 1) - running.count()
+            for number, task in islice(waiting, max(room, 0)):
+                future = submit(
+                    compute_case,
+                    to_json(replace(task, memory=cluster.memory)),
+                    key=f"case-{number}-{once}",
+                    resources=cluster.resources,
+                    retries=TRIES,
+                    pure=False,
+                )
+                by_future[future] = task
+                running.add(future)
+
+        start_more()
+        for future in running:
+            task = by_future.pop(future)
             if future.status in ("cancelled", "lost"):
                 raise _scheduler_lost()
             problem = future.exception() if future.status == "error" else None
-            yield _lost(study, by_future[future], problem) if problem else from_json(CaseOutcome, future.result())
+            outcome = _lost(study, task, problem) if problem else from_json(CaseOutcome, future.result())
+            start_more()
+            yield outcome
 
 
 @contextmanager
