@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from SegHiResCAMLib.out_of_memory import is_out_of_memory, out_of_memory_message
 from SegHiResCAMLib.plain_text import plain
 
 
@@ -18,3 +19,12 @@ class UserError(Exception):
         super().__init__(message)
         self.code = code
         self.message = message
+
+
+def message_of(error: Exception, hint: str = "") -> str:
+    """What the user reads of any error; `hint` is a sentence that follows where nobody expected it."""
+    if isinstance(error, UserError):
+        return error.message
+    if is_out_of_memory(error):
+        return out_of_memory_message(error)
+    return f"An unexpected error occurred ({type(error).__name__}: {error}). {hint}".rstrip()

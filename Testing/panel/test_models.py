@@ -77,7 +77,8 @@ def test_further_images_are_asked_for_and_must_lie_on_one_grid(
     ui.segmentButton.click()
     assert "'Elsewhere' lies on another grid than 'CT'" in ui.statusLabel.text
     second = add_volume(scene, noise(seed=1), np.diag([1.5, 1.5, 2.0, 1.0]), "Second")
-    desktop.wait(lambda: desktop.widget.panel.state.volumes == [second, None])  # all were there, so it is another patient's
+    # All images were there, so it is another patient's.
+    desktop.wait(lambda: desktop.widget.panel.state.volumes == [second, None])
     ui.volumeSelector.setCurrentNode(a_volume)
     ui.volumeSelector2.setCurrentNode(second)
     segment(desktop)

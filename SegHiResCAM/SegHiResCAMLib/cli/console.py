@@ -16,11 +16,10 @@ import typer
 from SegHiResCAMLib.cli.cancellation import CANCELLED, Cancellation, listening
 from SegHiResCAMLib.cli.plain_console import Cell, PlainConsole, heading, styled
 from SegHiResCAMLib.cli.progress_report import Report, progress_on
-from SegHiResCAMLib.out_of_memory import is_out_of_memory, out_of_memory_message
 from SegHiResCAMLib.patient_places import place
 from SegHiResCAMLib.records.check_lines import check_lines
 from SegHiResCAMLib.records.wording import integral_words, score_explained_words
-from SegHiResCAMLib.user_error import UserError
+from SegHiResCAMLib.user_error import message_of
 from SegHiResCAMLib.writing.sweeping import sweep
 
 if TYPE_CHECKING:
@@ -70,15 +69,7 @@ def job(if_cancelled: str = CANCELLED) -> Iterator[Report]:
             fail(if_cancelled, cancelled.exit_code)
         if os.environ.get(DEBUG):
             raise
-        fail(_message_of(error))
-
-
-def _message_of(error: Exception) -> str:
-    if isinstance(error, UserError):
-        return error.message
-    if is_out_of_memory(error):
-        return out_of_memory_message(error)
-    return f"An unexpected error occurred ({type(error).__name__}: {error}). Set {DEBUG}=1 in the environment to see the traceback."
+        fail(message_of(error, f"Set {DEBUG}=1 in the environment to see the traceback."))
 
 
 @contextmanager

@@ -59,7 +59,7 @@ class ModelDownload:
         state.work.start(NAME, lambda **callbacks: explainer.get_model(pending.name, **callbacks), self._has_come)
 
     def _throw_away(self, pending: Pending) -> None:
-        """As soon as the worker has let go of it, unless it is wanted again."""
+        """As soon as the worker has released it, unless it is wanted again."""
         if self._coming is not None:
             return
         if self._state.logic.explainer.is_busy:

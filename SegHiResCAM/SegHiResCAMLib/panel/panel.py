@@ -120,7 +120,7 @@ class Panel(VTKObservationMixin):  # type: ignore[misc]
             self.read.views.forget()
 
     def cleanup(self) -> None:
-        """Let go of everything."""
+        """Release everything."""
         self.state.work.stop()
         self.read.views.close()
         self.set_up.close()

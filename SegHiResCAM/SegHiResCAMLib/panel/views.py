@@ -62,7 +62,7 @@ class Views:
         self._shown = self._windowed = None
 
     def close(self) -> None:
-        """Let go of the views."""
+        """Release the views."""
         self._idle.stop()
         self._three_d.close()
 

@@ -184,7 +184,7 @@ def _remote_io(slicer: ModuleType, scene: vtkMRMLScene, cache: Path) -> vtkMRMLR
 def _take_down(
     application: HeadlessApplication, logics: list[vtkMRMLAbstractLogic], remote: vtkMRMLRemoteIOLogic
 ) -> None:
-    """Let go of the scene from the outside in, since a logic that outlives its scene crashes."""
+    """Release the scene from the outside in, since a logic that outlives its scene crashes."""
     remote.RemoveDataIOFromScene()
     remote.SetMRMLScene(None)
     application.scene.Clear(1)

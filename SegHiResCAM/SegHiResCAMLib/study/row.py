@@ -14,7 +14,7 @@ LEFT_OUT = {
     *("schemaVersion", "question", "model", "method", "region", "mode", "units"),
     *("comparison", "timings_s", "versions", "compared_with", "files", "result_folders"),
 }
-"""Fields that are the same for all cases of a study (`run.json` has them), or no numbers of the case."""
+"""Fields that are the same for all cases of a study (`run.json` has them), or are not numbers of the case."""
 
 AXES = ("r", "a", "s")
 NAMES = ("name", "segment", "code", "title", "label")
@@ -77,7 +77,7 @@ def _cells(name: str, value: Any) -> Iterator[tuple[str, Cell]]:
 
 
 def _listed(name: str, values: Sequence[Any]) -> Iterator[tuple[str, Cell]]:
-    """Findings are their codes, positions three columns, named records a group of columns each; lists of anything else are no numbers."""
+    """Findings are their codes, positions three columns, named records a group of columns each; lists of anything else are left out."""
     if name == "findings":
         yield name, " ".join(one.code for one in values if isinstance(one, Finding))
     elif name.endswith("_ras_mm") and len(values) == len(AXES):

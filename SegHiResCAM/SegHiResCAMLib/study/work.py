@@ -20,13 +20,12 @@ from SegHiResCAMLib.engine.models import SegmentationModel, open_model
 from SegHiResCAMLib.engine.progress import silent
 from SegHiResCAMLib.explain_files import run_job
 from SegHiResCAMLib.kept_memory import keep_memory
-from SegHiResCAMLib.out_of_memory import is_out_of_memory, out_of_memory_message
 from SegHiResCAMLib.records.json_form import from_json, to_json
 from SegHiResCAMLib.records.study import CaseOutcome, CaseTask, Cell
 from SegHiResCAMLib.study.keys import content_of
 from SegHiResCAMLib.study.row import row_of
 from SegHiResCAMLib.study.study_folder import OUTCOME, Study, outcome_text
-from SegHiResCAMLib.user_error import UserError
+from SegHiResCAMLib.user_error import message_of
 from SegHiResCAMLib.writing.result import ResultFolder
 from SegHiResCAMLib.writing.temporary import temporary_folder
 from SegHiResCAMLib.writing.whole_file import write_text
@@ -64,7 +63,7 @@ def compute_case(task: dict[str, Any]) -> dict[str, Any]:
         else:
             made = _computed(given, study, made, begin)
     except Exception as problem:  # noqa: BLE001 - whatever is wrong with one case, the others go on
-        made = replace(made, message=_message(problem), seconds=time.monotonic() - begin)
+        made = replace(made, message=message_of(problem), seconds=time.monotonic() - begin)
         with suppress(Exception):
             _put_failure(study, given, made)
     result: dict[str, Any] = to_json(made)
@@ -167,11 +166,3 @@ def _open_scene() -> Iterator[Any]:
 
 def _put_failure(study: Study, task: CaseTask, outcome: CaseOutcome) -> None:
     put_outcome(study, outcome, [*task.case.files, task.job.model])
-
-
-def _message(problem: Exception) -> str:
-    if isinstance(problem, UserError):
-        return problem.message
-    if is_out_of_memory(problem):
-        return out_of_memory_message(problem)
-    return f"An unexpected error occurred ({type(problem).__name__}: {problem})."
