@@ -344,3 +344,69 @@ def test_a_changed_image_is_computed_again_and_a_copy_of_it_is_not(inputs: Path,
     (tmp_path / "a.nrrd").write_bytes(b"NRRD0004\nrubbish")
     assert run(*given)[0] == 1
     assert not facts.exists(), "a map of another image stands beside the failure"
+
+
+def test_a_study_replaces_neither_its_table_nor_a_file_of_a_case(inputs: Path, tmp_path: Path) -> None:
+    table, reference = tmp_path / "cases.csv", tmp_path / "run.json"
+    table.write_text(f"case,image\na,{inputs / '0.nrrd'}\n", encoding="utf-8")
+    given = table.read_text(encoding="utf-8")
+    code, _, err = run(table, *arguments(inputs, tmp_path)[1:])
+    assert (code, table.read_text(encoding="utf-8")) == (1, given)
+    assert "would overwrite an input" in err
+    reference.write_bytes(b"a label map")
+    elsewhere = tmp_path / "other.csv"
+    elsewhere.write_text(f"case,image,reference\na,{inputs / '0.nrrd'},run.json\n", encoding="utf-8")
+    table.unlink()
+    code, _, err = run(elsewhere, *arguments(inputs, tmp_path)[1:])
+    assert (code, reference.read_bytes()) == (1, b"a label map")
+    assert not (tmp_path / "cases").exists()
+
+
+def test_a_case_whose_folder_cannot_be_written_to_is_a_row_all_the_same(inputs: Path, tmp_path: Path) -> None:
+    table, study = tmp_path / "one.csv", tmp_path / "study"
+    kept = study / "cases/a/reference.nrrd"
+    kept.parent.mkdir(parents=True)
+    kept.write_bytes(b"a label map")
+    table.write_text(f"case,image,reference\na,{tmp_path / 'lost.nrrd'},{kept}\n", encoding="utf-8")
+    code, _, err = run(table, *arguments(inputs, study)[1:])
+    assert (code, kept.read_bytes()) == (1, b"a label map"), err
+    (row,) = rows(study)
+    assert row["status"] == "failed"
+    assert "does not exist" in row["message"]
+
+
+def test_what_was_left_while_a_result_was_replaced_is_finished_before_it_counts(inputs: Path, tmp_path: Path) -> None:
+    table, study = tmp_path / "one.csv", tmp_path / "study"
+    table.write_text(f"case,image\na,{inputs / '0.nrrd'}\n", encoding="utf-8")
+    given = arguments(inputs, study, "--json")[1:]
+    assert run(table, *given)[0] == 0
+    left = subprocess.run(
+        [sys.executable, "-c", LEAVING, str(study / "cases/a")], env=ENVIRONMENT, check=False, capture_output=True
+    )
+    assert left.returncode == 9, left.stderr
+    assert list((study / "cases/a").glob(".*"))
+    assert run(table, *given)[0] == 0
+    assert not list((study / "cases/a").glob(".*"))
+    assert (study / "cases/a/heatmap.nrrd").read_bytes() == b"new"
+
+
+LEAVING = """
+import os, sys
+from pathlib import Path
+from SegHiResCAMLib.writing.result import ResultFolder
+
+folder = Path(sys.argv[1])
+result = ResultFolder(folder, ["case.json", "heatmap.nrrd"], [], exclusive=False)
+for name in ("case.json", "explanation.json"):
+    (result.beside / name).write_bytes((folder / name).read_bytes())
+(result.beside / "heatmap.nrrd").write_bytes(b"new")
+move, moves = Path.replace, []
+def replacing(self, target):
+    moves.append(target)
+    if len(moves) == 3:
+        os._exit(9)  # after the plan and one file of the result
+    return move(self, target)
+Path.replace = replacing
+result.put_in_place()
+"""
+"""Puts a result in place and dies in the middle."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from SegHiResCAMLib.cli.application import Commands, app
-from SegHiResCAMLib.cli.console import answer, job, note, print_files, print_json
+from SegHiResCAMLib.cli.console import answer, job, note, print_files, print_json, told
 from SegHiResCAMLib.cli.explain import AsNifti, Check, Compare, RegionsFile, Seed, Segments
 from SegHiResCAMLib.cli.options import INPUT, RESULTS, JsonOption, ModelOption, utf_8_only
 from SegHiResCAMLib.cli.plain_console import Cell, heading
@@ -173,7 +173,8 @@ def run(
                 html=not no_pages,
             )
             processes = Processes(workers, memory, scheduler, tls_config)
-            request = CohortRequest(source, found, asked, output, numbers, retry_failed, not no_scene, processes)
+            with_scene = not no_scene and _can_draw()
+            request = CohortRequest(source, found, asked, output, numbers, retry_failed, with_scene, processes)
             result = run_cohort(request, progress)
     if dry_run:
         _print_found(found, as_json)
@@ -181,6 +182,15 @@ def run(
     _print_result(result, [], as_json)
     if result.state.failed and not result.state.done:
         raise typer.Exit(1)
+
+
+def _can_draw() -> bool:
+    from SegHiResCAMLib.scene.headless import missing_packages
+
+    missing = missing_packages()
+    if missing:
+        note("Not written", f"figures and scenes. {missing}", told)
+    return not missing
 
 
 @cohort_app.command(epilog="Example: seghirescam cohort merge study")

@@ -22,9 +22,10 @@ def records_csv(records: Sequence[Any]) -> str:
     rows = csv.writer(written, lineterminator="\n")
     names = [one.name for one in written_fields(records[0])]
     rows.writerow(names)
-    rows.writerows([[_cell(to_json(getattr(one, name))) for name in names] for one in records])
+    rows.writerows([[csv_cell(to_json(getattr(one, name))) for name in names] for one in records])
     return written.getvalue()
 
 
-def _cell(value: Any) -> Any:
+def csv_cell(value: Any) -> Any:
+    """A value as a table may hold it: an apostrophe goes before a text that a spreadsheet would take for a formula."""
     return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value

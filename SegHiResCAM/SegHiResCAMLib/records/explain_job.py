@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from SegHiResCAMLib.records.question import Question
 
@@ -67,7 +67,3 @@ class ExplainJob:
     nifti: bool = False
     html: bool = False
     dicom: str | None = None
-
-    def about(self, *volumes: str) -> ExplainJob:
-        """The same of other volumes."""
-        return replace(self, volumes=volumes)

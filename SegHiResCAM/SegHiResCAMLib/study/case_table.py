@@ -16,6 +16,8 @@ TABLES = (".csv", ".tsv", ".txt", ".parquet")
 LARGEST = 2**27
 """Bytes of a table: some hundred thousand cases."""
 
+MOST_CELLS = 10**7
+
 _IMAGE = re.compile(r"image(?:_(\d+))?")
 
 
@@ -26,12 +28,22 @@ def read_table(source: str) -> list[Case]:
         StudyError: `table-unreadable`, `table-columns`, `table-too-large`.
     """
     if source == "-":
-        return _cases(_csv_rows(sys.stdin.read(LARGEST), "standard input"), Path.cwd(), "standard input")
+        given = sys.stdin.read(LARGEST + 1)
+        if len(given) > LARGEST:
+            raise _too_large("standard input")
+        return _cases(_csv_rows(given.removeprefix("\ufeff"), "standard input"), Path.cwd(), "standard input")
     path = Path(source)
     if path.stat().st_size > LARGEST:
-        raise StudyError("table-too-large", f"'{path}' is larger than {LARGEST >> 20} MiB, which no table of cases is.")
+        raise _too_large(f"'{path}'")
     rows = _parquet_rows(path) if path.suffix.lower() == ".parquet" else _csv_rows(_text(path), str(path))
     return _cases(rows, path.absolute().parent, str(path))
+
+
+def _too_large(name: str) -> StudyError:
+    return StudyError(
+        "table-too-large",
+        f"{name} is larger than {LARGEST >> 20} MiB or {MOST_CELLS} cells, and tables of cases are not. Give the table of cases.",
+    )
 
 
 def _text(path: Path) -> str:
@@ -60,7 +72,10 @@ def _parquet_rows(path: Path) -> list[dict[str, str]]:
     import pyarrow.parquet
 
     try:
-        rows = pyarrow.parquet.read_table(path).to_pylist()
+        with pyarrow.parquet.ParquetFile(path) as table:
+            if table.metadata.num_rows * table.metadata.num_columns > MOST_CELLS:
+                raise _too_large(f"'{path}'")
+            rows = table.read().to_pylist()
     except (pyarrow.ArrowException, OSError) as problem:
         raise StudyError("table-unreadable", f"'{path}' cannot be read as Parquet ({problem}).") from problem
     return [{str(key): "" if value is None else str(value) for key, value in row.items()} for row in rows]

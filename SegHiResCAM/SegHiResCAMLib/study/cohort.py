@@ -16,7 +16,7 @@ from uuid import uuid4
 from SegHiResCAMLib.engine.models import SegmentationModel, open_model
 from SegHiResCAMLib.engine.progress import Progress
 from SegHiResCAMLib.pages.report import REPORT
-from SegHiResCAMLib.records.explain_job import ExplainJob
+from SegHiResCAMLib.records.explain_job import OWN_REGIONS, ExplainJob
 from SegHiResCAMLib.records.explanation import ModelReference
 from SegHiResCAMLib.records.json_form import from_json, to_json
 from SegHiResCAMLib.records.study import Case, CaseOutcome, CaseTask, ListedCase, StudyRun
@@ -38,14 +38,13 @@ from SegHiResCAMLib.study.study_folder import (
 )
 from SegHiResCAMLib.study.study_report import study_report
 from SegHiResCAMLib.study.work import compute_case, put_outcome
+from SegHiResCAMLib.writing.errors import WritingError
+from SegHiResCAMLib.writing.inputs import check_outputs
 from SegHiResCAMLib.writing.result import check_folder
 from SegHiResCAMLib.writing.sweeping import sweep_folder
 from SegHiResCAMLib.writing.whole_file import make_folder, write_text
 
 OptionalText = TypeVar("OptionalText", str, "str | None")
-
-TRIES = 2
-"""Of a case after the first, when the connection to its worker broke."""
 
 
 @dataclass(frozen=True)
@@ -98,20 +97,21 @@ def run_cohort(request: CohortRequest, progress: Progress) -> CohortResult:
     check_folder(request.folder)
     model = open_model(request.job.model)
     _check(request, model)
-    study = Study(request.folder.absolute())
+    study, run = Study(request.folder.absolute()), _run_of(request, model)
+    _check_outputs(study, run.part, request)
     make_folder(study.folder / CASES)
     sweep_folder(study.folder / CASES)
-    run = _run_of(request, model)
     chosen = list(request.found.cases) if request.part is None else part_of(request.found.cases, request.part)
-    tasks = _missing(study, chosen, run.options, request, progress)
+    tasks, fresh = _missing(study, chosen, run.options, request, progress)
     write_text(study.file(RUN, run.part, ".json"), run_text(run))
     if tasks:
         with cluster_of(request.processes) as cluster:
             for number, outcome in enumerate(_computed(cluster, study, tasks), start=1):
+                fresh[outcome.case] = outcome
                 failed = f" ({outcome.case}: {outcome.message})" if outcome.status == "failed" else ""
                 progress(number / len(tasks), f"{number} of {len(tasks)} cases{failed}")
     listed = _listed(chosen)
-    state = state_of(study, listed, run.options)
+    state = state_of(study, listed, run.options, fresh)
     return CohortResult(state, len(tasks), _write(study, _with_outcomes(run, state), state))
 
 
@@ -125,6 +125,8 @@ def merge_study(folder: Path) -> CohortResult:
     study = Study(folder)
     runs = study.runs()
     run = whole_run([one for one in runs if one.part] or runs)
+    for case in run.cases:
+        sweep_folder(study.folder_of(case.name))
     state = state_of(study, run.cases, run.options)
     return CohortResult(state, 0, _write(study, _with_outcomes(run, state), state))
 
@@ -158,12 +160,21 @@ def _check(request: CohortRequest, model: SegmentationModel) -> None:
     for segment in request.job.segments:
         model.label(segment)
     counts = {len(case.images) for case in request.found.cases if case.images}
-    if counts and all(count != model.in_channels for count in counts) and min(counts) > model.in_channels:
+    if counts and min(counts) > model.in_channels:
         raise StudyError(
             "images-too-many",
             f"The cases have {min(counts)} images each, and '{model.name}' has {model.in_channels} inputs. Give a table with the images "
             "that it needs.",
         )
+
+
+def _check_outputs(study: Study, part: str, request: CohortRequest) -> None:
+    """Refuse a study whose table, run or report would replace what it reads; of a part, those of the whole are written later."""
+    outputs = [study.file(TABLE, which, ending) for which in {"", part} for ending in (".csv", ".parquet")]
+    outputs += [study.file(RUN, which, ".json") for which in {"", part}]
+    read = [request.source, request.job.regions or "", *(one for case in request.found.cases for one in case.files)]
+    files = [path for one in read if (path := Path(one)).is_file()]
+    check_outputs([*outputs, study.folder / REPORT], files, beside=False)
 
 
 def _run_of(request: CohortRequest, model: SegmentationModel) -> StudyRun:
@@ -173,7 +184,7 @@ def _run_of(request: CohortRequest, model: SegmentationModel) -> StudyRun:
         layout=request.found.layout,
         model=ModelReference(model.name, model.sha256),
         job=job,
-        options=options_key(job, Path(model.source)),
+        options=options_key(job, Path(model.source), with_scene=request.with_scene),
         part="" if request.part is None else f"{request.part[0]}/{request.part[1]}",
         cases=tuple(_listed(request.found.cases)),
         started=datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
@@ -186,18 +197,24 @@ def _run_of(request: CohortRequest, model: SegmentationModel) -> StudyRun:
 
 def _missing(
     study: Study, cases: Sequence[Case], options: str, request: CohortRequest, progress: Progress
-) -> list[CaseTask]:
-    """What is to be computed; cases whose files are not there fail at once."""
-    job = replace(request.job, model=_absolute(request.job.model), regions=_absolute(request.job.regions))
-    tasks = []
+) -> tuple[list[CaseTask], dict[str, CaseOutcome]]:
+    """What is to be computed; and the outcomes of cases whose files are not there, which fail at once."""
+    regions = request.job.regions
+    job = replace(
+        request.job,
+        model=_absolute(request.job.model),
+        regions=regions if regions == OWN_REGIONS else _absolute(regions),
+    )
+    tasks, lost = [], {}
     for number, case in enumerate(cases):
         progress(0.0, f"Looking for results: {number} of {len(cases)} cases")
-        stamp, problem = stamp_of(case.files), problem_of(case)
+        sweep_folder(study.folder_of(case.name))
+        stamp, problem = stamp_of(case), problem_of(case)
         if study.is_current(study.outcome(case.name), options, stamp, retry=request.retry):
             continue
         if problem:
             failed = CaseOutcome(case=case.name, status="failed", message=problem, options=options, stamp=stamp)
-            put_outcome(study, failed, [])
+            lost[case.name] = _noted(study, failed, case)
             continue
         absolute = replace(
             case,
@@ -215,7 +232,14 @@ def _missing(
                 with_scene=request.with_scene,
             )
         )
-    return tasks
+    return tasks, lost
+
+
+def _noted(study: Study, failed: CaseOutcome, case: Case) -> CaseOutcome:
+    """A failure, in the case's folder as well unless that cannot be written to, or holds what the case is made of."""
+    with suppress(WritingError, OSError):
+        put_outcome(study, failed, case.files)
+    return failed
 
 
 def _absolute(name: OptionalText) -> OptionalText:
@@ -234,14 +258,13 @@ def _computed(cluster: Cluster, study: Study, tasks: Sequence[CaseTask]) -> Iter
         running = as_completed([], loop=cluster.client.loop)
 
         def start_more() -> None:
-            room = max(sum(cluster.client.nthreads().values()), 1) - running.count()
+            room = max(len(cluster.client.nthreads()), 1) - running.count()
             for number, task in islice(waiting, max(room, 0)):
                 future = submit(
                     compute_case,
                     to_json(replace(task, memory=cluster.memory)),
                     key=f"case-{number}-{once}",
                     resources=cluster.resources,
-                    retries=TRIES,
                     pure=False,
                 )
                 by_future[future] = task
@@ -285,9 +308,7 @@ def _lost(study: Study, task: CaseTask, problem: BaseException) -> CaseOutcome:
             "Give a worker more memory (fewer --workers, or --worker-memory), then use --retry-failed."
         )
     failed = CaseOutcome(case=task.case.name, status="failed", message=message, options=task.options, stamp=task.stamp)
-    with suppress(Exception):  # the row says it all the same
-        put_outcome(study, failed, [])
-    return failed
+    return _noted(study, failed, task.case)
 
 
 def _with_outcomes(run: StudyRun, state: StudyState) -> StudyRun:

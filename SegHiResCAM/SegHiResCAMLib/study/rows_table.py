@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+from SegHiResCAMLib.records.csv_form import csv_cell
 from SegHiResCAMLib.records.study import CaseOutcome, Cell, ListedCase
 from SegHiResCAMLib.study.study_folder import StudyState
 from SegHiResCAMLib.writing.whole_file import whole_file, write_text
@@ -14,8 +15,15 @@ from SegHiResCAMLib.writing.whole_file import whole_file, write_text
 
 def rows_of(state: StudyState) -> list[dict[str, Cell]]:
     """A row for each case that was computed, in the order of the study's table."""
-    outcomes = state.outcomes
-    return [_row(one, outcomes[one.name]) for one in state.cases if one.name in outcomes]
+    outcomes, columns = state.outcomes, group_columns(state)
+    return [_row(one, outcomes[one.name], columns) for one in state.cases if one.name in outcomes]
+
+
+def group_columns(state: StudyState) -> dict[str, str]:
+    """The column of each further column of the user's table: its name, unless the study has a column of that name."""
+    own = {"case", "status", "message"}.union(*(one.row for one in state.outcomes.values()))
+    names = dict.fromkeys(name for case in state.cases for name in case.groups)
+    return {name: f"{name} (table)" if name in own else name for name in names}
 
 
 def columns_of(rows: Sequence[dict[str, Cell]]) -> list[str]:
@@ -39,7 +47,7 @@ def write_table(rows: Sequence[dict[str, Cell]], path: Path) -> list[Path]:
     columns = columns_of(rows)
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
-    writer.writeheader()
+    writer.writerow({name: csv_cell(name) for name in columns})
     writer.writerows({name: _plain(value) for name, value in row.items()} for row in rows)
     files = [path.with_name(f"{path.name}{ending}") for ending in (".csv", ".parquet")]
     write_text(files[0], text.getvalue())
@@ -66,13 +74,11 @@ def _array(values: list[Cell]) -> list[Cell]:
     return values if len(kinds) <= 1 else [None if one is None else str(one) for one in values]
 
 
-def _row(listed: ListedCase, outcome: CaseOutcome) -> dict[str, Cell]:
-    groups = {name: value for name, value in listed.groups.items() if name not in ("case", "status", "message")}
+def _row(listed: ListedCase, outcome: CaseOutcome, columns: Mapping[str, str]) -> dict[str, Cell]:
+    groups = {columns[name]: value for name, value in listed.groups.items()}
     return {"case": listed.name, **groups, "status": outcome.status, "message": outcome.message, **outcome.row}
 
 
-def _plain(value: Cell) -> str:
-    """A cell of a CSV: empty for what is not known."""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return "" if value is None else repr(value) if isinstance(value, float) else str(value)
+def _plain(value: Cell) -> Cell:
+    """A cell of a CSV."""
+    return str(value).lower() if isinstance(value, bool) else csv_cell(value)

@@ -71,10 +71,6 @@ class Study:
             )
         return found
 
-    def parts(self) -> list[StudyRun]:
-        """The runs of its parts alone."""
-        return [run for run in self.runs() if run.part]
-
 
 @dataclass(frozen=True)
 class StudyState:
@@ -99,9 +95,18 @@ class StudyState:
         return {one.name: computed[one.name] for one in self.cases if one.name in computed}
 
 
-def state_of(study: Study, cases: Sequence[ListedCase], options: str) -> StudyState:
-    """What became of these cases; results of other options are missing ones."""
-    found = {one.name: study.outcome(one.name) for one in cases}
+def state_of(
+    study: Study, cases: Sequence[ListedCase], options: str, fresh: Mapping[str, CaseOutcome] | None = None
+) -> StudyState:
+    """What became of these cases; results of other options are missing ones.
+
+    Args:
+        study: Whose files say it.
+        cases: In the order of the table.
+        options: Hash of what was asked.
+        fresh: What is known of some of them, whether it could be written or not.
+    """
+    found = {one.name: (fresh or {}).get(one.name) or study.outcome(one.name) for one in cases}
     current = {name: one for name, one in found.items() if one is not None and one.options == options}
     return StudyState(
         tuple(cases),

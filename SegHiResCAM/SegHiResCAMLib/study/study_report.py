@@ -12,9 +12,12 @@ from urllib.parse import quote
 from SegHiResCAMLib.pages.charts import Strip, bar_chart, strip_plot
 from SegHiResCAMLib.pages.report import StudyPage, report_page
 from SegHiResCAMLib.pages.viewer import VIEWER
+from SegHiResCAMLib.records.question import Question
+from SegHiResCAMLib.records.regions import PredictedSegment
 from SegHiResCAMLib.records.study import Cell, StudyRun
+from SegHiResCAMLib.records.wording import contrast_words, refinement_words
 from SegHiResCAMLib.study.cases import case_folder
-from SegHiResCAMLib.study.rows_table import columns_of, rows_of
+from SegHiResCAMLib.study.rows_table import columns_of, group_columns, rows_of
 from SegHiResCAMLib.study.statistics import Paired, paired_differences, summary_of
 from SegHiResCAMLib.study.study_folder import CASES, Study, StudyState
 
@@ -38,16 +41,14 @@ THUMBNAIL = (240, 90)
 MOST_GROUPS = 12
 """Values of a further column by which cases are told apart in a figure; more make it unreadable."""
 
-_REGION = re.compile(r"(?:.*\.)?regions\.(?P<name>.+)\.positive")
+_REGION = re.compile(r"(?:(?P<of>.*)\.)?regions\.(?P<name>.+)\.positive")
 
 
 def study_report(study: Study, run: StudyRun, state: StudyState) -> str:
     """The HTML of `report.html`."""
     rows = rows_of(state)
     done = [row for row in rows if row["status"] == "done"]
-    groups = [
-        name for name in dict.fromkeys(key for one in state.cases for key in one.groups) if name in columns_of(rows)
-    ]
+    groups = [name for name in group_columns(state).values() if name in columns_of(rows)]
     order, worst_by = _worst_first(rows, run.job.segments)
     dice = [name for name in columns_of(rows) if name.startswith("dice.")]
     compared = _compared(done)
@@ -94,7 +95,11 @@ def _charts(rows: Sequence[Row], groups: Sequence[str], dice: Sequence[str]) -> 
     if dice:
         yield strip_plot("Dice", [_strip(name.removeprefix("dice."), name, rows) for name in dice])
     columns = columns_of(rows)
-    regions = {found["name"]: name for name in columns if (found := _REGION.fullmatch(name))}
+    regions = {
+        f"{found['name']}, {found['of']}" if found["of"] else found["name"]: name
+        for name in columns
+        if (found := _REGION.fullmatch(name))
+    }
     if regions:
         yield strip_plot("Positive evidence by region", [_strip(title, name, rows) for title, name in regions.items()])
     for measure, title in MEASURES.items():
@@ -177,7 +182,7 @@ def _methods(run: StudyRun, state: StudyState, rows: Sequence[Row]) -> list[str]
             f"We explained the segmentation of {', '.join(run.job.segments)} by the network {run.model.name} (SHA-256 of its weights {run.model.sha256}) in "
             f"{len(state.cases)} cases with SegHiResCAM {versions.get('seghirescam', '')} (PyTorch {versions.get('torch', '')}, MONAI {versions.get('monai', '')}). "
             f"Heat maps were computed by {question.method}{others} {layer}; they are exact for the sliding-window prediction (Rheude et al., Machine Learning "
-            f"for Biomedical Imaging 2024:023). {len(state.done)} cases were explained, {len(state.failed)} could not be, and {len(state.missing)} were not "
+            f"for Biomedical Imaging 2024:023).{_question_words(question)} {len(state.done)} cases were explained, {len(state.failed)} could not be, and {len(state.missing)} were not "
             f"computed.{found}"
         ),
         (
@@ -185,6 +190,19 @@ def _methods(run: StudyRun, state: StudyState, rows: Sequence[Row]) -> list[str]
             "the same cases by the Wilcoxon signed-rank test, adjusted for all comparisons by Holm's procedure (Holm 1979)."
         ),
     ]
+
+
+def _question_words(question: Question) -> str:
+    """What was asked beyond the segments and the method."""
+    region = question.region or PredictedSegment()
+    said = [
+        "" if isinstance(region, PredictedSegment) else f"explained region: {region.title}",
+        contrast_words(question),
+        refinement_words(question),
+        *(f"{name}: {value}" for name, value in question.method_options.items()),
+        f"mean of {question.smooth} maps under noise of {question.smooth_noise:g}" if question.smooth else "",
+    ]
+    return "".join(f" {'; '.join(asked)}." for asked in [[one for one in said if one]] if asked)
 
 
 def _links(study: Study, state: StudyState) -> Iterator[tuple[str, str]]:

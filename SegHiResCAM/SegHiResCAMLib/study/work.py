@@ -10,6 +10,7 @@ from contextlib import closing, contextmanager, nullcontext, suppress
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import torch
@@ -30,6 +31,9 @@ from SegHiResCAMLib.writing.result import ResultFolder
 from SegHiResCAMLib.writing.temporary import temporary_folder
 from SegHiResCAMLib.writing.whole_file import write_text
 
+_ALONE = Lock()
+"""A case has its process for itself, whatever threads a worker has: they share the model, and one scene."""
+
 
 def compute_case(task: dict[str, Any]) -> dict[str, Any]:
     """Compute a case, unless its inputs have the content that its results were made from.
@@ -40,7 +44,11 @@ def compute_case(task: dict[str, Any]) -> dict[str, Any]:
     Returns:
         A `CaseOutcome` as JSON has it. It is in the case's folder, too, unless that cannot be written to.
     """
-    given = from_json(CaseTask, task)
+    with _ALONE:
+        return _case(from_json(CaseTask, task))
+
+
+def _case(given: CaseTask) -> dict[str, Any]:
     begin = time.monotonic()
     keep_memory()
     limit_memory(given.memory)
@@ -52,7 +60,7 @@ def compute_case(task: dict[str, Any]) -> dict[str, Any]:
         case=given.case.name, status="failed", options=given.options, stamp=given.stamp, machine=machine()
     )
     try:
-        made = replace(made, inputs=content_of(given.case.files))
+        made = replace(made, inputs=content_of(given.case))
         if (
             before is not None
             and study.is_whole(before)

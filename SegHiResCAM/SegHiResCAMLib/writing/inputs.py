@@ -38,7 +38,7 @@ def check_outputs(
     """
     read: dict[tuple[int, int], Path] = {}
     for given in inputs:
-        for path in _all_of(Path(given), beside):
+        for path in files_read(Path(given), beside=beside):
             read.setdefault(_identity(path), Path(given))
     read.pop(_NOWHERE, None)
     for output in outputs:
@@ -74,8 +74,11 @@ def _identity(path: Path) -> tuple[int, int]:
     return found.st_dev, found.st_ino
 
 
-def _all_of(path: Path, beside: bool) -> Iterator[Path]:
-    """A file, with those that belong to it where they count, or a folder with all there is in it."""
+def files_read(path: Path, *, beside: bool = True) -> Iterator[Path]:
+    """A file, with those that may belong to it where they count, or a folder with all there is in it, through links as well.
+
+    Not among them: voxels that a NRRD header names by a pattern with numbers.
+    """
     yield path
     if path.is_dir():
         seen: set[tuple[int, int]] = set()
