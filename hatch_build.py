@@ -51,5 +51,16 @@ def _fetch() -> None:
             ["ci", "--ignore-scripts", "--no-audit", "--no-fund"], return_completed_process=True, cwd=folder, check=True
         )
         PLACE.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(Path(folder) / LIBRARY, PLACE)
+        library = (Path(folder) / LIBRARY).read_text(encoding="utf-8")
+        PLACE.write_text(_licences(Path(folder) / "node_modules") + library, encoding="utf-8")
         shutil.copyfile(LOCK, STAMP)
+
+
+def _licences(packages: Path) -> str:
+    """The licences of the viewer and of what it was made from, as a comment: whoever passes a page on passes them on with it."""
+    files = sorted(path for path in packages.rglob("*") if path.is_file() and path.name.upper().startswith("LICEN"))
+    texts = [
+        f"{path.parent.relative_to(packages).as_posix()}\n\n{path.read_text(encoding='utf-8', errors='replace')}"
+        for path in files
+    ]
+    return "/*!\n{}\n*/\n".format("\n\n".join(texts).replace("*/", "* /")) if texts else ""

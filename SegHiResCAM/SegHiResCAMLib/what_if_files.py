@@ -67,6 +67,8 @@ def run_what_if(
         progress(0.9, "Writing")
         _write(result, request, found, open_scene)
         written = result.put_in_place()
+    if FIGURE not in {one.name for one in written}:
+        (folder / FIGURE).unlink(missing_ok=True)  # that of an earlier answer
     return found.record, written
 
 

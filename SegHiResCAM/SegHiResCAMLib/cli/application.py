@@ -9,7 +9,8 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from SegHiResCAMLib.cli.console import RESEARCH_ONLY, answer, told
+from SegHiResCAMLib.cli.console import answer, told
+from SegHiResCAMLib.records.wording import RESEARCH_ONLY
 
 UsageError: Any = typer.BadParameter.__base__
 """Of click, or of the copy of it that typer brings."""

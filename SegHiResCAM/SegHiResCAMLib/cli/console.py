@@ -18,7 +18,7 @@ from SegHiResCAMLib.cli.plain_console import Cell, PlainConsole, heading, styled
 from SegHiResCAMLib.cli.progress_report import Report, progress_on
 from SegHiResCAMLib.patient_places import place
 from SegHiResCAMLib.records.check_lines import check_lines
-from SegHiResCAMLib.records.wording import integral_words, score_explained_words
+from SegHiResCAMLib.records.wording import RESEARCH_ONLY, integral_words, score_explained_words
 from SegHiResCAMLib.user_error import message_of
 from SegHiResCAMLib.writing.sweeping import sweep
 
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from SegHiResCAMLib.records.region_shares import RegionShare
 
 DEBUG = "SEGHIRESCAM_DEBUG"
-RESEARCH_ONLY = "For research use; not for diagnostic use. A heat map shows what a network's output depended on."
 
 told = PlainConsole(stderr=True)
 answer = PlainConsole()

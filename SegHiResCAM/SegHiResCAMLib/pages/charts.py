@@ -34,7 +34,7 @@ class Strip:
     high: float | None = None
 
 
-def strip_plot(title: str, strips: Sequence[Strip], unit: str = "") -> str:
+def strip_plot(title: str, strips: Sequence[Strip]) -> str:
     """All cases of each row as points, with the mean and its interval above them."""
     every = [value for strip in strips for value in strip.values]
     if not every:
@@ -66,8 +66,7 @@ def strip_plot(title: str, strips: Sequence[Strip], unit: str = "") -> str:
         for value in np.linspace(low, high, TICKS)
         for x in [LEFT + (value - low) * scale]
     )
-    said = f"{title}{f' ({unit})' if unit else ''}"
-    return _figure(said, height, ticks + "".join(rows))
+    return _figure(title, height, ticks + "".join(rows))
 
 
 def bar_chart(title: str, counts: Mapping[str, int], total: int) -> str:

@@ -108,7 +108,10 @@ def encode_labels(
     """A label map, on the voxels of the image."""
     factors = _factors(_shape(box, labels.shape), affine, MOST_IMAGE)
     picked, there = _subset(box, labels.shape, factors, through, affine)
-    return Encoded(_nifti(labels[picked].astype(np.uint8), there, 1, 0), 1, factors, 0, float(labels.max(initial=0)))
+    shown = np.where(labels[picked] < 256, labels[picked], 0).astype(
+        np.uint8
+    )  # others have no entry in the page's list either
+    return Encoded(_nifti(shown, there, 1, 0), 1, factors, 0, float(labels.max(initial=0)))
 
 
 def encode_map(

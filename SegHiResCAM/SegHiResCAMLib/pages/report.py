@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from SegHiResCAMLib.pages.self_contained import RESEARCH_ONLY, json_data, page, text, text_of
+from SegHiResCAMLib.pages.self_contained import json_data, page, text, text_of
+from SegHiResCAMLib.records.study import Cell
+from SegHiResCAMLib.records.wording import RESEARCH_ONLY
 
 REPORT = "report.html"
-
-Cell = str | int | float | bool | None
 
 
 @dataclass(frozen=True)

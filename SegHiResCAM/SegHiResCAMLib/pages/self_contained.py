@@ -20,8 +20,6 @@ from SegHiResCAMLib.user_error import UserError
 LIBRARY = "niivue.umd.js"
 """NiiVue (https://github.com/niivue/niivue, BSD-2-Clause), which `hatch_build.py` puts into the package when it is built."""
 
-RESEARCH_ONLY = "For research use; not for diagnostic use. A heat map shows what a network's output depended on."
-
 
 class PageError(UserError):
     """Why a page cannot be made, with a code for programs and a message for the user."""

@@ -10,11 +10,11 @@ import numpy as np
 import numpy.typing as npt
 
 from SegHiResCAMLib.pages.display_volumes import Encoded, body_box, encode_image, encode_labels, encode_map
-from SegHiResCAMLib.pages.self_contained import LIBRARY, RESEARCH_ONLY, json_data, page, text, text_of
+from SegHiResCAMLib.pages.self_contained import LIBRARY, json_data, page, text, text_of
 from SegHiResCAMLib.patient_places import place
 from SegHiResCAMLib.records.explanation import ExplanationRecord
 from SegHiResCAMLib.records.models import Label
-from SegHiResCAMLib.records.wording import contrast_words, refinement_words
+from SegHiResCAMLib.records.wording import RESEARCH_ONLY, contrast_words, refinement_words
 
 VIEWER = "viewer.html"
 

@@ -9,6 +9,8 @@ from SegHiResCAMLib.records.explanation import ExplanationRecord, PathIntegral, 
 from SegHiResCAMLib.records.question import Question
 from SegHiResCAMLib.records.regions import Box, Component, Point, Points, Region, Sphere
 
+RESEARCH_ONLY = "For research use; not for diagnostic use. A heat map shows what a network's output depended on."
+
 
 def contrast_words(question: Question) -> str:
     """For example "contrast with cyst, weight 0.5"; empty without a contrast class."""
