@@ -27,9 +27,11 @@ TOGETHER = (
 """Rooms and files whose fixtures take seconds or minutes: a desktop, a worker, a Python, what a network outlines."""
 
 NEEDS_TORCH = re.compile(
-    r"^(from|import) (torch|monai|SegHiResCAMLib\.(engine|demo|explain_files|results|study))\b", re.MULTILINE
+    r"^(?:from|import) (?:torch|monai|SegHiResCAMLib\.(?:engine|demo|explain_files|results|study))\b"
+    r"|^pytestmark = [^=]*?\bpytest\.mark\.engine\b",
+    re.MULTILINE,
 )
-"""What a file imports that --without-torch leaves out."""
+"""What a file imports, or says of all its tests, that --without-torch leaves out before it is imported."""
 
 SLOW = (
     *("engine/test_check.py", "engine/test_fuzz.py", "engine/test_nnunet.py", "engine/test_phantom.py"),

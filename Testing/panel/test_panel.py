@@ -483,6 +483,7 @@ def test_a_killed_worker_is_a_message_and_the_next_click_works(
     assert segment(desktop).IsA("vtkMRMLSegmentationNode")
 
 
+@pytest.mark.engine
 def test_one_button_leads_to_a_segmented_sample_patient(desktop: Desktop, scene: Any, parameters: Any) -> None:
     ui = desktop.ui
     assert not ui.sampleButton.isHidden()
