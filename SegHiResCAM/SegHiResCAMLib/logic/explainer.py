@@ -39,7 +39,7 @@ from SegHiResCAMLib.worker.client import Client
 from SegHiResCAMLib.worker.protocol import Explained, LayersListed, Progress, Result, Segmented, Voxels
 
 if TYPE_CHECKING:
-    from slicer import vtkMRMLScalarVolumeNode, vtkMRMLSegmentationNode
+    from slicer import vtkMRMLScalarVolumeNode, vtkMRMLScene, vtkMRMLSegmentationNode
 
 POLL_SECONDS = 0.02
 
@@ -308,8 +308,8 @@ def _layers(result: Result, _report: Report) -> Steps:
     return result.answer.layers
 
 
-def _scene_of(volume: vtkMRMLScalarVolumeNode) -> Any:
-    scene = volume.GetScene()
+def _scene_of(volume: vtkMRMLScalarVolumeNode) -> vtkMRMLScene:
+    scene: vtkMRMLScene | None = volume.GetScene()
     if scene is None:
         message = f"'{volume.GetName()}' was deleted while it was being processed, so the result was discarded. Load it again."
         raise SceneError(message)

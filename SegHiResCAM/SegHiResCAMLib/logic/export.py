@@ -36,7 +36,7 @@ from SegHiResCAMLib.writing.errors import WritingError, cannot_write
 from SegHiResCAMLib.writing.result import ResultFolder
 
 if TYPE_CHECKING:
-    from slicer import vtkMRMLScalarVolumeNode, vtkMRMLScene
+    from slicer import vtkMRMLNode, vtkMRMLScalarVolumeNode, vtkMRMLScene
 
 FORMATS: dict[str, Callable[..., None]] = {"nrrd": write_nrrd, "nii.gz": write_nifti}
 SEGMENTS_FILE, PICTURE_FILE, TABLE_FILE = "segmentation.seg.nrrd", "overlay.png", "measurements.csv"
@@ -185,7 +185,7 @@ class _Export:
             self._result.close()
 
 
-def _while_there(nodes: list[Any], steps: Steps) -> Steps:
+def _while_there(nodes: list[vtkMRMLNode], steps: Steps) -> Steps:
     """Go on only as long as the nodes are in a scene; their voxels stay, but MRML does not draw what is in none."""
     given: Any = None
     while True:

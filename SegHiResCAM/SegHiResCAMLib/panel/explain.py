@@ -32,7 +32,7 @@ from SegHiResCAMLib.scene.places import mouse_position, points_at, start_placing
 from SegHiResCAMLib.scene.volumes import Array
 
 if TYPE_CHECKING:
-    from slicer import vtkMRMLScalarVolumeNode
+    from slicer import vtkMRMLMarkupsNode, vtkMRMLScalarVolumeNode
 
 NAME = "explain"
 LIVE = "SegHiResCAM.live"
@@ -184,7 +184,7 @@ class ExplainSection:
             )
         )
 
-    def _place(self, node: Any) -> None:
+    def _place(self, node: vtkMRMLMarkupsNode) -> None:
         """Let the user place a box or the centre of a sphere with the next click, and points with every one until Esc."""
         parameters = self._state.parameters
         start_placing(node, several=parameters is not None and parameters.pixelSet == POINTS)

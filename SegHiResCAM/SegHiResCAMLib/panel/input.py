@@ -57,7 +57,7 @@ class InputSection:
         if (state.model_path, state.is_pending) != self._asked and not state.work.name:
             self._ask(chosen)
 
-    def take(self, node: Any) -> None:
+    def take(self, node: vtkMRMLScalarVolumeNode) -> None:
         """Choose a volume that was loaded: as a further image of the patient where the model takes one, otherwise as another patient's."""
         state = self._state
         if state.parameters is None or node not in inputs(slicer.mrmlScene) or node in state.volumes:

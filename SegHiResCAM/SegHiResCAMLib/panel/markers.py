@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import slicer
 import vtk
@@ -15,7 +15,8 @@ from SegHiResCAMLib.scene.errors import SceneError
 from SegHiResCAMLib.scene.places import control_points
 
 if TYPE_CHECKING:
-    from slicer import vtkMRMLCrosshairNode
+    from slicer import vtkMRMLCrosshairNode, vtkMRMLMarkupsFiducialNode, vtkMRMLMarkupsNode
+    from vtk import vtkObject
 
 
 class Markers(VTKObservationMixin):  # type: ignore[misc]
@@ -24,7 +25,7 @@ class Markers(VTKObservationMixin):  # type: ignore[misc]
     def __init__(self, state: State) -> None:
         VTKObservationMixin.__init__(self)
         self._state = state
-        self._points: Any = None
+        self._points: vtkMRMLMarkupsFiducialNode | None = None
 
     def refresh(self) -> None:
         """Show what the choices need, and nothing else."""
@@ -51,7 +52,7 @@ class Markers(VTKObservationMixin):  # type: ignore[misc]
         if crosshair is not None:
             markers.restore_crosshair(crosshair)
 
-    def _follow(self, points: Any) -> None:
+    def _follow(self, points: vtkMRMLMarkupsFiducialNode | None) -> None:
         if points is not self._points:
             self.removeObservers()
             self._points = points
@@ -59,7 +60,7 @@ class Markers(VTKObservationMixin):  # type: ignore[misc]
                 self.addObserver(points, vtk.vtkCommand.ModifiedEvent, self._show_sphere)
                 self.addObserver(points, points.PointModifiedEvent, self._show_sphere)
 
-    def _show_sphere(self, _caller: Any = None, _event: Any = None) -> None:
+    def _show_sphere(self, _caller: vtkObject | None = None, _event: str | None = None) -> None:
         try:
             centre = None if self._points is None else control_points(self._points)[0]
         except SceneError:  # no point is placed yet
@@ -75,7 +76,7 @@ def _crosshair() -> vtkMRMLCrosshairNode | None:
     return node
 
 
-def _show_nodes(node: Any, *, visible: bool) -> None:
+def _show_nodes(node: vtkMRMLMarkupsNode | None, *, visible: bool) -> None:
     """Show the user's own points or box only while they are what is explained."""
     if node is not None and node.GetDisplayNode() is not None:
         node.GetDisplayNode().SetVisibility(visible)

@@ -39,7 +39,8 @@ from SegHiResCAMLib.scene.overlay import hide_overlay
 from SegHiResCAMLib.scene.removal import belongings, remove_nodes
 
 if TYPE_CHECKING:
-    from slicer import vtkMRMLScene
+    from slicer import vtkMRMLNode, vtkMRMLScalarVolumeNode, vtkMRMLScene
+    from vtk import vtkObject
 
 OF_A_PATIENT = (SEGMENT, EXPLAIN)
 """Jobs that nobody wants any more when the patient is gone."""
@@ -147,7 +148,7 @@ class Panel(VTKObservationMixin):  # type: ignore[misc]
             self.addObserver(layout, vtk.vtkCommand.ModifiedEvent, self._layout_changed)
         self._layout_changed()
 
-    def _layout_changed(self, _caller: Any = None, _event: Any = None) -> None:
+    def _layout_changed(self, _caller: vtkObject | None = None, _event: str | None = None) -> None:
         self.read.views.layout_changed()
 
     def _scene_closes(self) -> None:
@@ -165,18 +166,20 @@ class Panel(VTKObservationMixin):  # type: ignore[misc]
             self.enter()
 
     @vtk.calldata_type(vtk.VTK_OBJECT)  # type: ignore[untyped-decorator]
-    def _node_added(self, scene: Any, _event: Any, node: Any) -> None:
-        if self.state.parameters is not None and node.IsA("vtkMRMLScalarVolumeNode") and not scene.IsImporting():
+    def _node_added(self, scene: vtkMRMLScene, _event: str, node: vtkMRMLNode) -> None:
+        if self.state.parameters is None or scene.IsImporting():
+            return
+        if isinstance(node, slicer.vtkMRMLScalarVolumeNode):
             qt.QTimer.singleShot(0, lambda: self._volume_added(node))  # whoever adds it is not done with it yet
 
-    def _volume_added(self, node: Any) -> None:
+    def _volume_added(self, node: vtkMRMLScalarVolumeNode) -> None:
         if self.state.parameters is not None:
             adopt_opened_files(slicer.mrmlScene, self._opened)
             self.input.take(node)
             self._refresh()
 
     @vtk.calldata_type(vtk.VTK_OBJECT)  # type: ignore[untyped-decorator]
-    def _node_removed(self, scene: vtkMRMLScene, _event: Any, node: Any) -> None:
+    def _node_removed(self, scene: vtkMRMLScene, _event: str, node: vtkMRMLNode) -> None:
         if node is self.state.work.about and not scene.IsClosing():
             self.state.work.cancel()
             self.state.work.say(
@@ -184,12 +187,12 @@ class Panel(VTKObservationMixin):  # type: ignore[misc]
                     volume=node.GetName()
                 )
             )
-        if node.GetAttribute(METHOD) and not scene.IsClosing():
+        if isinstance(node, slicer.vtkMRMLScalarVolumeNode) and node.GetAttribute(METHOD) and not scene.IsClosing():
             left = belongings(scene, node)
             qt.QTimer.singleShot(0, lambda: self._tidy(scene, left))  # whoever removes it may be about to remove them
         self._refresh()
 
-    def _tidy(self, scene: vtkMRMLScene, left: list[Any]) -> None:
+    def _tidy(self, scene: vtkMRMLScene, left: list[vtkMRMLNode]) -> None:
         """Remove what a heat map has left behind, and show nothing of it any more, whichever module is open."""
         remove_nodes(scene, left)
         self.read.views.let_go(self.state.choices)
@@ -199,7 +202,7 @@ class Panel(VTKObservationMixin):  # type: ignore[misc]
         self.input.ask_again()
         self._refresh()
 
-    def _refresh(self, _caller: Any = None, _event: Any = None) -> None:
+    def _refresh(self, _caller: vtkObject | None = None, _event: str | None = None) -> None:
         """Bring everything in line with the parameter node. A section may change it: then all of them look again, in turn."""
         if self.state.parameters is None or self._refreshing:
             return

@@ -81,7 +81,7 @@ class ReadSection:
             elif wanted and node.GetNodeReference(PER_SLICE) is None and node.GetID() not in self._dividing:
                 self._start_dividing(node)
 
-    def _start_dividing(self, node: Any) -> None:
+    def _start_dividing(self, node: vtkMRMLScalarVolumeNode) -> None:
         array, affine = volume_array(node)
         axis, identifier = slicing_axis(node), node.GetID()
         self._dividing.add(identifier)

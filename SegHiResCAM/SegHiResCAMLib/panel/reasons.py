@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from slicer.i18n import tr as _
 
 from SegHiResCAMLib.panel.advanced import contrast_of
 from SegHiResCAMLib.panel.parameters import BOX, DRAWN, POINTS, SPHERE
 from SegHiResCAMLib.panel.state import State
+
+if TYPE_CHECKING:
+    from slicer import vtkMRMLScalarVolumeNode
 
 CHANNELS = 4
 """Volumes that the panel can choose."""
@@ -29,7 +32,7 @@ def why_not_explain(state: State) -> str:
     )
 
 
-def _why_not_this_volume(volume: Any) -> str:
+def _why_not_this_volume(volume: vtkMRMLScalarVolumeNode | None) -> str:
     if volume is None:
         return _("Load a volume and choose it above.")
     if volume.GetImageData() is None:

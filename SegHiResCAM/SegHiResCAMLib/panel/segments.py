@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import qt
 from slicer.i18n import tr as _
@@ -11,6 +11,9 @@ from SegHiResCAMLib.panel.parameters import DRAWN, SEGMENT
 from SegHiResCAMLib.panel.state import State
 from SegHiResCAMLib.panel.widgets import chosen_in, fill_combo, fill_table, show_row, silent
 from SegHiResCAMLib.scene.segments import SegmentVoxels, model_sha256_of, segment_ids, segment_voxels, volumes_ml
+
+if TYPE_CHECKING:
+    from slicer import vtkMRMLSegmentationNode
 
 ICON_PIXELS = 14
 
@@ -80,7 +83,7 @@ class SegmentList:
                 table.item(index, 0).setIcon(_swatch(color))
                 table.item(index, 1).setToolTip(_("Millilitres in the segmentation"))
 
-    def _take_as_drawn(self, node: Any) -> None:
+    def _take_as_drawn(self, node: vtkMRMLSegmentationNode) -> None:
         """A segmentation that this model did not make is explained as it is drawn, until the user says otherwise."""
         own = self._state.model is not None and model_sha256_of(node) == self._state.model.sha256
         parameters = self._state.parameters
@@ -99,7 +102,7 @@ class SegmentList:
             self._state.parameters.label = chosen_in(self._state.ui.labelSelector)
 
 
-def _changed(node: Any) -> tuple[int, ...]:
+def _changed(node: vtkMRMLSegmentationNode | None) -> tuple[int, ...]:
     """Changes when a segment is added, renamed, coloured or drawn."""
     if node is None:
         return ()
@@ -108,7 +111,7 @@ def _changed(node: Any) -> tuple[int, ...]:
     return tuple(one.GetMTime() for one in [*segments, *images] if one is not None)
 
 
-def _rows(node: Any, state: State) -> list[Row]:
+def _rows(node: vtkMRMLSegmentationNode | None, state: State) -> list[Row]:
     if node is None:
         labels = state.model.labels if state.model else ()
         return [(label.name, label.name, label.color) for label in labels]

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from SegHiResCAMLib.panel.work import Work
 from SegHiResCAMLib.records.models import LayerList, MethodSummary, ModelSummary
 from SegHiResCAMLib.scene.segments import segment_ids
+
+if TYPE_CHECKING:
+    from slicer import vtkMRMLScalarVolumeNode
 
 VOLUMES = ("inputVolume", "inputVolume2", "inputVolume3", "inputVolume4")
 """Parameters: the volumes that a model takes, in the order of its channels."""
@@ -55,7 +58,7 @@ class State:
         return "" if path in (None, Path()) else str(path)
 
     @property
-    def volumes(self) -> list[Any]:
+    def volumes(self) -> list[vtkMRMLScalarVolumeNode | None]:
         """The chosen volumes, one for each of the model's inputs; None where one is missing."""
         count = self.model.in_channels if self.model else 1
         return [getattr(self.parameters, name) for name in VOLUMES[:count]]

@@ -21,7 +21,7 @@ class ThreeD:
     """What the 3D views show of heat maps."""
 
     def __init__(self) -> None:
-        self._wanted: tuple[Any, Appearance] | None = None
+        self._wanted: tuple[vtkMRMLScalarVolumeNode, Appearance] | None = None
         self._paused: list[Any] = []
         self._rest = qt.QTimer()
         self._rest.setSingleShot(True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import qt
@@ -120,7 +121,7 @@ class Views:
         else:
             self._compare(volume, [heatmap, second])
 
-    def _dress(self, heatmaps: list[Any]) -> None:
+    def _dress(self, heatmaps: list[vtkMRMLScalarVolumeNode]) -> None:
         """Make them look as chosen; the legend is in every view of one heat map, and in one of each of two."""
         parameters = self._state.parameters
         for column, node in enumerate(heatmaps):
@@ -129,7 +130,7 @@ class Views:
                 views = comparison_views(slicer.mrmlScene, LEGEND_VIEWS[column : column + 1])
             apply_appearance(image_of(parameters, node), look_of(parameters, node), views)
 
-    def _compare(self, volume: Any, heatmaps: list[Any]) -> None:
+    def _compare(self, volume: vtkMRMLScalarVolumeNode, heatmaps: list[vtkMRMLScalarVolumeNode]) -> None:
         parameters = self._state.parameters
 
         def show() -> None:
@@ -147,11 +148,11 @@ class Views:
         except SceneError as problem:
             self._state.work.say(problem.message)
 
-    def _place_legends(self, volume: Any, *heatmaps: Any) -> None:
+    def _place_legends(self, volume: vtkMRMLScalarVolumeNode, *heatmaps: vtkMRMLScalarVolumeNode) -> None:
         for image in (image_of(self._state.parameters, node) for node in heatmaps):
             place_legend(image, volume, views_showing(slicer.mrmlScene, image))
 
-    def _once_shown(self, react: Any) -> None:
+    def _once_shown(self, react: Callable[[], None]) -> None:
         """Do something when 3D Slicer has done what it is asked for now, unless something else is shown by then."""
         wanted = self._shown
 

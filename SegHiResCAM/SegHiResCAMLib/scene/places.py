@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from slicer import (
         vtkMRMLCrosshairNode,
         vtkMRMLMarkupsFiducialNode,
+        vtkMRMLMarkupsNode,
         vtkMRMLMarkupsROINode,
         vtkMRMLScalarVolumeNode,
         vtkMRMLScene,
@@ -77,7 +78,7 @@ def control_points(markups: vtkMRMLMarkupsFiducialNode) -> list[Array]:
     return points
 
 
-def start_placing(markups: vtkMRMLMarkupsFiducialNode, *, several: bool = False) -> None:
+def start_placing(markups: vtkMRMLMarkupsNode, *, several: bool = False) -> None:
     """Let the next click in a view, or all until Esc, place points of markups just made, which 3D Slicer has made the active ones by itself."""
     interaction = markups.GetScene().GetFirstNodeByClass("vtkMRMLInteractionNode")
     if interaction is not None and several:

@@ -6,7 +6,7 @@ Slicer's own writer says how a segmentation is described: it is given a copy of 
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import slicer
@@ -85,7 +85,7 @@ def _layer(image: vtkOrientedImageData, start: Array) -> LabelLayer:
     return LabelLayer(image_voxels(image), np.array(image.GetExtent()[::2]) - start)
 
 
-def _reference(node: vtkMRMLSegmentationNode) -> list[Any]:
+def _reference(node: vtkMRMLSegmentationNode) -> list[vtkOrientedImageData]:
     """The grid of the volume that was segmented, where the segmentation knows it."""
     name = slicer.vtkSegmentationConverter.GetReferenceImageGeometryParameterName()
     text, grid = node.GetSegmentation().GetConversionParameter(name), slicer.vtkOrientedImageData()
