@@ -159,7 +159,9 @@ def _request(job: ExplainJob, model: SegmentationModel, progress: Progress) -> E
         )
     if job.dicom is not None:
         check_source(volume, job.dicom, job.series)
-    reference = None if job.reference is None else reference_labels(read_regions(job.reference), model)
+    reference = (
+        None if job.reference is None else reference_labels(read_regions(job.reference, may_be_empty=True), model)
+    )
     question = replace(job.question, score_explained=job.question.score_explained or job.check)
     return ExplainRequest(volume, model, question, marked, reference)
 
@@ -218,7 +220,10 @@ def _compared(
     segmentation = by_segment[0][0].segmentation
     assert segmentation is not None  # a job always asks for it
     assert request.reference is not None
-    comparison = compare_with_reference(segmentation.labels, request.reference, request.model, part(progress, 0.9, 0.9))
+    asked = [explanations[0].label.name for explanations in by_segment]
+    comparison = compare_with_reference(
+        segmentation.labels, request.reference, request.model, asked, part(progress, 0.9, 0.9)
+    )
     return [[replace(one, comparison=comparison) for one in explanations] for explanations in by_segment]
 
 

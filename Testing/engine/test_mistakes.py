@@ -21,7 +21,8 @@ from SegHiResCAMLib.engine.answer.explanation import ExplainRequest
 from SegHiResCAMLib.engine.answer.mistakes import compare_with_reference, reference_labels, surface_distances
 from SegHiResCAMLib.engine.answer.pixel_sets import Surroundings, weights_of
 from SegHiResCAMLib.engine.errors import EngineError
-from SegHiResCAMLib.engine.images.region_files import Regions
+from SegHiResCAMLib.engine.images.region_files import Regions, read_regions
+from SegHiResCAMLib.engine.images.volume import write_volume
 from SegHiResCAMLib.engine.inference.preprocessing import PreparedVolume
 from SegHiResCAMLib.engine.inference.segmentation import segment
 from SegHiResCAMLib.engine.models import SegmentationModel, open_model
@@ -55,7 +56,7 @@ def two_blobs(seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
 def test_agreement_is_that_of_monai_and_simpleitk(model: SegmentationModel, spacing: tuple[float, ...]) -> None:
     ours, theirs = two_blobs()
     matrix = np.diag([*spacing, 1.0])
-    (found,) = compare_with_reference(label_map(ours, matrix), label_map(theirs, matrix), model).agreements
+    (found,) = compare_with_reference(label_map(ours, matrix), label_map(theirs, matrix), model, ()).agreements
     hot = [torch.from_numpy(np.stack([~mask, mask]).astype(np.float32))[None] for mask in (ours, theirs)]
     mean = compute_average_surface_distance(*hot, symmetric=True, spacing=spacing)
     assert found.mean_surface_distance_mm == pytest.approx(float(mean), rel=1e-5)  # in float32
@@ -99,7 +100,7 @@ def test_mistakes_are_listed_with_size_and_place_the_largest_first(
     ours[4:10, 4:10, 4:10], theirs[4:12, 4:10, 4:10] = 1, 1  # a border that runs elsewhere: 2 x 6 x 6
     ours[18:21, 2:5, 2:5] = 1  # made up, where the reference has a tumour
     theirs[18:21, 2:5, 2:5] = 2
-    found = compare_with_reference(label_map(ours, matrix), label_map(theirs, matrix), model)
+    found = compare_with_reference(label_map(ours, matrix), label_map(theirs, matrix), model, ())
     said = [(one.segment, one.mistake, one.is_separate, one.instead) for one in found.mistakes]
     assert said == [
         ("kidney", "false-negative", False, "background"),
@@ -115,13 +116,13 @@ def test_mistakes_are_listed_with_size_and_place_the_largest_first(
 
 def test_a_segmentation_that_is_the_reference_has_no_mistakes(model: SegmentationModel) -> None:
     ours, _ = two_blobs()
-    found = compare_with_reference(label_map(ours), label_map(ours), model)
+    found = compare_with_reference(label_map(ours), label_map(ours), model, ())
     assert (found.agreements[0].dice, found.agreements[0].hausdorff_95_mm, found.mistakes) == (1, 0, ())
 
 
 def test_a_segment_that_is_missed_altogether_has_no_distance(model: SegmentationModel) -> None:
     _, theirs = two_blobs()
-    (found,) = compare_with_reference(label_map(np.zeros(SHAPE)), label_map(theirs), model).agreements
+    (found,) = compare_with_reference(label_map(np.zeros(SHAPE)), label_map(theirs), model, ()).agreements
     assert (found.dice, found.mean_surface_distance_mm, found.volume_ml) == (0, None, 0)
 
 
@@ -232,3 +233,28 @@ def test_the_command_lists_mistakes_and_explains_one(model: SegmentationModel, t
     lines = (tmp_path / "why/mistakes.csv").read_text(encoding="utf-8").splitlines()
     assert len(lines) == 1 + len(record.comparison.mistakes)
     assert (tmp_path / "why/agreement.csv").exists()
+
+
+def test_what_a_reference_does_not_have_is_wrong_where_it_is_asked_about(model: SegmentationModel) -> None:
+    ours, theirs = two_blobs()
+    made_up = np.where(theirs, 1, 0) + 2 * (ours & ~theirs)  # a tumour of which the reference knows nothing
+    silent = compare_with_reference(label_map(made_up), label_map(theirs), model, ())
+    assert [one.segment for one in silent.agreements] == ["kidney"]
+    asked = compare_with_reference(label_map(made_up), label_map(theirs), model, ["tumour"])
+    kidney, tumour = asked.agreements
+    assert (kidney.segment, kidney.dice) == ("kidney", 1)
+    assert (tumour.segment, tumour.dice, tumour.reference_ml, tumour.hausdorff_95_mm) == ("tumour", 0, 0, None)
+    assert {(one.segment, one.mistake) for one in asked.mistakes} == {("tumour", "false-positive")}
+    assert sum(one.volume_ml for one in asked.mistakes) == pytest.approx((made_up == 2).sum() / 1000)
+
+
+def test_a_reference_of_a_healthy_patient_is_empty(model: SegmentationModel, tmp_path: Path) -> None:
+    write_volume(label_map(np.zeros(SHAPE)), tmp_path / "healthy.nrrd")
+    reference = reference_labels(read_regions(tmp_path / "healthy.nrrd", may_be_empty=True), model)
+    ours, _ = two_blobs()
+    (found,) = compare_with_reference(label_map(2 * ours), reference, model, ["tumour"]).agreements
+    assert (found.dice, found.reference_ml) == (0, 0)
+    (both,) = compare_with_reference(reference, reference, model, ["tumour"]).agreements
+    assert both.dice is None  # no number says how well nothing was found
+    with pytest.raises(EngineError, match="has no region"):
+        read_regions(tmp_path / "healthy.nrrd")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 import numpy as np
 import numpy.typing as npt
@@ -35,6 +35,8 @@ NEIGHBOURS = np.ones((3, 3, 3), bool)
 def reference_labels(regions: Regions, model: SegmentationModel) -> MetaTensor:
     """A reference in a model's own label values: segments of a segmentation file are matched by name, labels of a label map by value.
 
+    Regions without a single voxel are a reference, too, in which there is nothing of any segment.
+
     Returns:
         (1, i, j, k), int16, in the geometry of the file.
 
@@ -48,7 +50,7 @@ def reference_labels(regions: Regions, model: SegmentationModel) -> MetaTensor:
             if (name.casefold() == label.name.casefold()) if regions.has_names else (value == label.value):
                 found[regions.labels.as_tensor() == value] = label.value
                 matched = True
-    if not matched:
+    if regions.names and not matched:
         wanted = ", ".join(f"{one.name} ({one.value})" for one in model.labels)
         given = ", ".join(list(regions.names.values())[:20])
         raise EngineError(
@@ -60,20 +62,26 @@ def reference_labels(regions: Regions, model: SegmentationModel) -> MetaTensor:
 
 
 def compare_with_reference(
-    labels: MetaTensor, reference: MetaTensor, model: SegmentationModel, progress: Progress = silent
+    labels: MetaTensor,
+    reference: MetaTensor,
+    model: SegmentationModel,
+    segments: Collection[str],
+    progress: Progress = silent,
 ) -> Comparison:
-    """How a model's segmentation differs from a reference.
+    """How a model's segmentation differs from a reference, in the segments that the reference has and in those that are asked about.
 
     Args:
         labels: (1, i, j, k), of `Segmentation`.
         reference: From `reference_labels`, in any geometry; it is compared on the grid of `labels`, voxel centre by voxel centre.
         model: Whose labels these are.
+        segments: Names of those that are asked about: where the reference has nothing of one, all of it is wrong.
         progress: Called before each segment; may raise `Cancelled`.
     """
     ours = labels.as_tensor()[0].numpy()
     theirs = resample_onto(reference, labels, "nearest").numpy()
     affine = np.asarray(labels.affine, np.float64)
-    shown = [one for one in model.labels if bool((reference.as_tensor() == one.value).any())]
+    drawn = reference.as_tensor()
+    shown = [one for one in model.labels if one.name in segments or bool((drawn == one.value).any())]
     agreements: list[Agreement] = []
     mistakes: list[Mistake] = []
     for number, label in enumerate(shown):

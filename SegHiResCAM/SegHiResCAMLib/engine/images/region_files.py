@@ -40,10 +40,15 @@ class Regions:
     has_names: bool = True
 
 
-def read_regions(path: str | os.PathLike[str], progress: Progress = silent) -> Regions:
+def read_regions(path: str | os.PathLike[str], progress: Progress = silent, *, may_be_empty: bool = False) -> Regions:
     """The regions of a label map (every value above 0 is one) or a segmentation file of 3D Slicer (.seg.nrrd: every segment is one).
 
     A voxel in several segments belongs to the smallest of them, so that a tumour that is drawn inside a whole kidney counts as tumour.
+
+    Args:
+        path: The file.
+        progress: Called while it is read; may raise `Cancelled`.
+        may_be_empty: Whether a file without a voxel above 0 is taken as it is: a reference says so of a healthy patient.
 
     Raises:
         EngineError: `regions-not-labels`, `regions-empty`, the codes of `read_volume` and `segments_of`.
@@ -52,7 +57,7 @@ def read_regions(path: str | os.PathLike[str], progress: Progress = silent) -> R
     segments = segments_of(name) if Path(path).is_file() else ()
     drawn = read_volume(path, progress=progress)
     labels, names = _of_segments(drawn, segments, name) if segments else _of_label_map(drawn, name)
-    if not names:
+    if not names and not may_be_empty:
         raise EngineError("regions-empty", f"{name} has no region: all its voxels are 0. Give a file with labels.")
     shown = unique(plain(text)[:LONGEST] for text in names.values())
     return Regions(MetaTensor(labels[None], affine=drawn.affine), dict(zip(names, shown, strict=True)), bool(segments))
