@@ -331,7 +331,9 @@ def test_a_case_too_large_for_a_worker_is_a_message(inputs: Path, tmp_path: Path
     assert "memory" in large["message"]
 
 
-def test_a_changed_image_is_computed_again_and_a_copy_of_it_is_not(inputs: Path, tmp_path: Path) -> None:
+def test_a_changed_image_is_computed_again_and_a_copy_of_it_is_not(
+    inputs: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / "a.nrrd").write_bytes((inputs / "0.nrrd").read_bytes())
     (tmp_path / "t.csv").write_text("case,image\na,a.nrrd\n", encoding="utf-8")
     given = [tmp_path / "t.csv", *arguments(inputs, tmp_path / "study", "--json")[1:]]
@@ -344,6 +346,9 @@ def test_a_changed_image_is_computed_again_and_a_copy_of_it_is_not(inputs: Path,
     (tmp_path / "a.nrrd").write_bytes(b"NRRD0004\nrubbish")
     assert run(*given)[0] == 1
     assert not facts.exists(), "a map of another image stands beside the failure"
+    assert (
+        "Warning" not in capfd.readouterr().err
+    )  # of the processes, whose libraries have something to say to programmers
 
 
 def test_a_study_replaces_neither_its_table_nor_a_file_of_a_case(inputs: Path, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import time
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, nullcontext, suppress
 from dataclasses import replace
@@ -44,7 +45,8 @@ def compute_case(task: dict[str, Any]) -> dict[str, Any]:
     Returns:
         A `CaseOutcome` as JSON has it. It is in the case's folder, too, unless that cannot be written to.
     """
-    with _ALONE:
+    with _ALONE, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of libraries, to programmers; what concerns a case is among its findings
         return _case(from_json(CaseTask, task))
 
 
