@@ -36,6 +36,8 @@ def test_one_segment_and_method_has_plain_columns() -> None:
         2,
     )
     assert not {"question", "timings_s", "versions", "regions.liver.part"} & set(row)
+    assert not {"check", "input_shares", "path_integral"} & set(row), "nobody asked for them"
+    assert row["mean_probability"] is None, "a number that is not known has its column"
 
 
 def test_further_segments_and_methods_stand_before_their_columns() -> None:

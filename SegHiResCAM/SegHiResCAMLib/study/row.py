@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 from SegHiResCAMLib.records.explanation import ExplanationRecord, Finding
 from SegHiResCAMLib.records.mistakes import Comparison
@@ -19,6 +19,14 @@ LEFT_OUT = {
 AXES = ("r", "a", "s")
 NAMES = ("name", "segment", "code", "title", "label")
 """Fields of a record in a list that say which one it is."""
+
+
+_ASKED_FOR = {
+    name
+    for name, hint in get_type_hints(ExplanationRecord).items()
+    if type(None) in get_args(hint) and not set(get_args(hint)) <= {float, int, str, type(None)}
+}
+"""Fields that are records, and there only where somebody asked for them; a number that is not known is an empty cell."""
 
 
 def row_of(records: Sequence[ExplanationRecord]) -> dict[str, Cell]:
@@ -53,9 +61,11 @@ def _agreement(comparison: Comparison | None) -> Iterator[tuple[str, Cell]]:
 def _flat(record: ExplanationRecord) -> Iterator[tuple[str, Cell]]:
     for one in dataclasses.fields(record):
         value = getattr(record, one.name)
+        if value is None and one.name in _ASKED_FOR:
+            continue
         if one.name == "layer":
             yield "layer", record.layer.name
-        elif one.name == "measurements" and value is not None:
+        elif one.name == "measurements":
             yield from _cells("", value)
         elif one.name not in LEFT_OUT:
             yield from _cells(one.name, value)
