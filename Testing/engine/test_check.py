@@ -56,8 +56,10 @@ def probe(request_: ExplainRequest) -> Probe:
 # --- A network that reads one cube ---
 
 
-def test_a_map_of_what_the_network_reads_ranks_above_all_shifts(request_: ExplainRequest) -> None:
-    found = check_map(request_, explain(request_))
+@pytest.mark.parametrize("method", ["seg-hires-grad-cam", "seg-integrated-hires-cam"])
+def test_a_map_of_what_the_network_reads_ranks_above_all_shifts(request_: ExplainRequest, method: str) -> None:
+    asked = replace(request_, question=replace(request_.question, method=method))
+    found = check_map(asked, explain(asked))
     test = found.removal
     assert test.p == pytest.approx(FEWEST)
     assert test.deletion[test.at] < 0.1 < min(test.shifts)
@@ -93,7 +95,29 @@ def test_a_region_that_the_model_does_not_segment_is_not_measurable(request_: Ex
     assert "does not segment" in found.removal.reason
 
 
+def test_where_the_segment_goes_on_beyond_the_region_it_does_not_count(request_: ExplainRequest) -> None:
+    """A ball in the middle of the segment: nothing is changed, so nothing of it is missing, and nothing is too much."""
+    part_of_it = replace(request_, question=replace(request_.question, region=Sphere((11.5, 11.5, 11.5), 2.0)))
+    probe = probe_of(part_of_it, explain(part_of_it), segment(request_.model, request_.volume), 0)
+    setting = removal_setting(probe, silent)
+    assert 0 < setting.segment.sum() < 6**3
+    assert setting.dice_of(setting.passes.predict()) == 1
+
+
+def test_openvino_finds_what_pytorch_finds(request_: ExplainRequest) -> None:
+    pytest.importorskip("openvino")
+    explained = explain(request_)
+    by_pytorch = replace(explained, question=replace(explained.question, engine="torch"))
+    by_openvino = replace(explained, question=replace(explained.question, engine="openvino"))
+    assert probe_of(request_, by_openvino, segment(request_.model, request_.volume), 0).forward.engine.startswith(
+        "OpenVINO"
+    )
+    # Whole numbers in the network, and labels far from ties: the same voxels in both.
+    assert check_map(request_, by_openvino) == check_map(request_, by_pytorch)
+
+
 def test_passes_are_counted_and_never_more_than_45(request_: ExplainRequest) -> None:
+    request_ = replace(request_, question=replace(request_.question, engine="torch"))
     network, counted = request_.model.network, []
     explained = explain(request_)
     # Layers are listed on copies without values, on the meta device.
@@ -194,6 +218,29 @@ def test_similarity_is_that_of_ranks(probe: Probe) -> None:
 def test_the_display_window_of_a_ct_is_400_hu_and_else_that_of_its_values() -> None:
     assert display_window(np.array([-1000.0, 50.0])) == 400
     assert display_window(np.linspace(0, 100, 10001)) == pytest.approx(98)
+
+
+def test_every_image_has_noise_of_its_own_size(tmp_path: Path) -> None:
+    tiny = open_model(write_tiny_bundle(tmp_path / "bundle"))
+    network = torch.nn.Sequential(torch.nn.Conv3d(2, 2, 1), torch.nn.Conv3d(2, 3, 1)).eval().requires_grad_(False)
+    model = replace(tiny, network=network, in_channels=2, inputs=("T1", "T2"))
+    values = np.stack([noise((20, 18, 22)), 100 * noise((20, 18, 22))])
+    volume = MetaTensor(torch.from_numpy(values), affine=torch.eye(4, dtype=torch.float64))
+    request = ExplainRequest.of(volume, model, "kidney")
+    found = check_map(request, explain(request)).noise
+    assert found is not None
+    assert found.standard_deviations[1] == pytest.approx(100 * found.standard_deviations[0], rel=1e-5)
+
+
+def test_where_noise_moves_the_grid_the_check_says_so(
+    request_: ExplainRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("SegHiResCAMLib.engine.evidence.noise_test.is_same_grid", lambda *_: False)
+    explained = explain(request_)
+    found = check_map(request_, explained)
+    assert found.noise is None
+    lines = check_lines(replace(explained, check=found).record())
+    assert next(one.text for one in lines if one.title == "Stable").startswith("not measured: noise changes the grid")
 
 
 def test_a_map_of_a_linear_tail_changes_as_its_input_does(request_: ExplainRequest) -> None:

@@ -23,6 +23,7 @@ from SegHiResCAMLib.engine.errors import EngineError
 from SegHiResCAMLib.engine.inference.memory import Workplace
 from SegHiResCAMLib.engine.inference.windows import plan_windows
 from SegHiResCAMLib.engine.models.model import WindowSettings
+from SegHiResCAMLib.engine.progress import silent
 
 GENERAL = [name for name, one in METHODS.items() if name not in {"seg-cam", "seg-shapley-cam"} and not one.integrates]
 """Seg-CAM needs a 1x1 tail; what integrates is held to captum in `test_integrated.py`, and second derivatives in `test_shapley.py`."""
@@ -236,6 +237,24 @@ def test_where_all_locations_are_alike_there_is_no_kernel_component(kernel: str)
         network, torch.ones(1, 1, 8, 8).double(), torch.ones(8, 8), 1, "0", "seg-kpca-cam", {"kernel": kernel}
     )
     assert not found.any()
+
+
+def test_in_a_channel_that_is_the_same_everywhere_nothing_stands_out() -> None:
+    """Over many windows its mean is rounded, below its value for some; the other channel has a location that stands out."""
+    images = torch.zeros(1, 1, 8, 8 * 28).double()
+    images[0, 0, 3, 3] = 1
+    windows = plan_windows((8, 8 * 28), WindowSettings(size=(8, 8), overlap=0, blending="constant"))
+    network = nn.Sequential(nn.Conv2d(1, 2, 1), nn.Conv2d(2, 2, 1)).double().eval().requires_grad_(False)
+    network[0].weight[:] = torch.tensor([0.0, 1.0]).view(2, 1, 1, 1)
+    for level in torch.rand(100, generator=torch.Generator().manual_seed(0), dtype=torch.float64):
+        network[0].bias[:] = torch.stack([level, torch.zeros_like(level)])
+        question = ScoreQuestion(Target(1), torch.ones(1, 8, 8 * 28))
+        workplace = Workplace(network, torch.device("cpu"), 1)
+        ((found,),) = stitched_maps(
+            workplace, images, [question], ["0"], find_method("seg-fem"), windows, progress=silent
+        )
+        assert float(found.values[0, 3, 3]) == pytest.approx(1 / (64 * 28), rel=1e-12)
+        assert found.values.count_nonzero() == 1
 
 
 @pytest.mark.parametrize("mode", ["mean", "max"])

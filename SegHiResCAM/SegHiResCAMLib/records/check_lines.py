@@ -72,9 +72,9 @@ def _lines(record: ExplanationRecord, check: MapCheck) -> Iterator[CheckLine]:
         )
     if check.not_measured:
         yield CheckLine(
-            "Depends on what was learned, stable",
+            "Stable" if check.weights else "Depends on what was learned, stable",
             f"not measured: {check.not_measured}",
-            "It would take too long.",
+            "A map without this number is neither better nor worse; nothing is known of it.",
             "stable",
         )
     where = _where(record)

@@ -78,12 +78,12 @@ class NoiseTest:
     """How the signed map changes under noise in the volume.
 
     Attributes:
-        standard_deviation: Of the noise: 2 % of the display window, in the volume's units.
+        standard_deviations: Of the noise in each of the model's input images: 2 % of its display window, in its units.
         changes: Norm of the difference divided by that of the map, for each draw.
         similarities: Spearman's rank correlation, for each draw.
     """
 
-    standard_deviation: float
+    standard_deviations: tuple[float, ...]
     changes: tuple[float, ...]
     similarities: tuple[float, ...]
 
@@ -96,7 +96,7 @@ class MapCheck:
         removal: Whether what it marks matters.
         weights: Whether it depends on what was learned; None where that was not measured.
         noise: Whether it is stable; None where that was not measured.
-        not_measured: Why `weights` and `noise` are not there; empty where they are.
+        not_measured: Why `noise`, or both `weights` and `noise`, are not there; empty where they are.
         slices: Of a slice-wise network, the slices that were checked, as indices along their axis on the model's grid; empty for a volume.
         slices_explained: How many slices the explained region has; 0 for a volume.
         forward_passes: Of the network, over all windows that the check touches.

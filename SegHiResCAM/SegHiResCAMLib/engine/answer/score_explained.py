@@ -9,6 +9,9 @@ from SegHiResCAMLib.engine.cam.stitched import StitchedMap
 from SegHiResCAMLib.records.explanation import ScoreExplained
 from SegHiResCAMLib.records.question import Question
 
+ROUNDING = 1e-6
+"""Of the score: a smaller change of it is what sums in single precision leave."""
+
 
 def is_measured(method: Method, question: Question) -> bool:
     """Whether S(A) - S(A0) is needed: where somebody asks and the question applies, and for integrated maps, which cost more than that."""
@@ -21,7 +24,7 @@ def score_explained(method: Method, question: Question, found: StitchedMap) -> S
     if found.score_change is None:
         return ScoreExplained(None, reason=reason) if question.score_explained else None
     total, change = _finite(found.sum), _finite(found.score_change)
-    if total is None or not change:
+    if total is None or change is None or abs(change) <= ROUNDING * abs(found.score):
         return ScoreExplained(None, total, change, "the score is the same with the activations for the blurred image")
     return ScoreExplained(total / change, total, change)
 

@@ -9,20 +9,44 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import torch
 
 from SegHiResCAMLib.engine.cam.passes import Place
+from SegHiResCAMLib.engine.inference.engine_choice import Forward, choose_forward
 from SegHiResCAMLib.engine.inference.memory import Workplace
+from SegHiResCAMLib.engine.inference.segmentation import decide
 from SegHiResCAMLib.engine.inference.windows import Box, Windows, at
+from SegHiResCAMLib.engine.models.model import SegmentationModel
 from SegHiResCAMLib.engine.output import main_output
 from SegHiResCAMLib.engine.progress import Progress, silent
+from SegHiResCAMLib.engine.window_settings import Network
+from SegHiResCAMLib.records.question import Engine
 
 
-def window_logits(workplace: Workplace, inputs: torch.Tensor) -> torch.Tensor:
-    """Logits (B, K, *window) of windows (B, C, *window) on the device of the workplace."""
+def window_logits(network: Network, inputs: torch.Tensor) -> torch.Tensor:
+    """Logits (B, K, *window) of windows (B, C, *window) on the device where the network is."""
     with torch.no_grad():
-        return main_output(workplace.network(inputs), inputs.ndim - 2).to(inputs.dtype)
+        return main_output(network(inputs), inputs.ndim - 2).to(inputs.dtype)
+
+
+@torch.no_grad()
+def forward_of(
+    model: SegmentationModel,
+    device: torch.device,
+    images: torch.Tensor,
+    windows: Windows,
+    expected: int,
+    engine: Engine,
+) -> Forward:
+    """What computes the windows of images (B, C, *spatial) of which `expected` will be asked for; it agrees with PyTorch on the middle one."""
+
+    def middle() -> torch.Tensor:
+        box = windows.boxes[len(windows.boxes) // 2]
+        return windows.pad_images(images[at(len(images) // 2, slice(None), *windows.source(box))][None])
+
+    return choose_forward(model, device, expected, middle, partial(decide, model), engine)
 
 
 @dataclass
@@ -34,6 +58,7 @@ class ChangedWindows:
         images: (B, C, *spatial), unchanged.
         windows: How each image is cut.
         box: The part of every image where logits are asked for.
+        network: What computes a window in place of the workplace's network, as OpenVINO; None for that network itself.
         computed: Windows that were computed so far.
     """
 
@@ -41,6 +66,7 @@ class ChangedWindows:
     images: torch.Tensor
     windows: Windows
     box: Box
+    network: Network | None = None
     computed: int = 0
     _kept: dict[int, torch.Tensor] = field(default_factory=dict)
 
@@ -80,7 +106,7 @@ class ChangedWindows:
             progress(len(found) / len(numbers), f"Predicting: window {len(found) + 1} of {len(numbers)}")
             cut = [images[at(image, slice(None), *self.windows.source(box))] for image, box in map(self._place, chunk)]
             inputs = self.windows.pad_images(torch.stack(cut)).to(device)
-            logits = window_logits(self.workplace, inputs).to(images.device)
+            logits = window_logits(self.network or self.workplace.network, inputs).to(images.device)
             return [self._share_of(*pair) for pair in zip(map(self._place, chunk), logits, strict=True)]
 
         for chunk, parts in self.workplace.run(numbers, len(self.windows.size), compute):

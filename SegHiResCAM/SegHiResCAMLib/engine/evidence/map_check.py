@@ -62,6 +62,7 @@ def check_map(
             stages, draws = plan
             weights = weights_test(probe, values, stages, seed, part(progress, 0.8, 0.9))
             noise = noise_test(probe, values, draws, seed, part(progress, 0.9, 1.0))
+            reason = "" if noise else "noise changes the grid on which the model computes"
     return MapCheck(
         removal=removal,
         weights=weights,

@@ -1,4 +1,4 @@
-"""Is a map stable? Noise of 2 % of the display window is added to the volume, before all preprocessing."""
+"""Is a map stable? Noise of 2 % of each image's display window is added, before all preprocessing."""
 
 from __future__ import annotations
 
@@ -25,12 +25,13 @@ def noise_test(probe: Probe, signed_map: torch.Tensor, draws: int, seed: int, pr
     """How a map (B, *spatial) changes, in one map a draw; None where the noise moves the model's grid."""
     volume = probe.request.volume
     values = volume.as_tensor().numpy()
-    spread = SHARE * display_window(values)
+    spreads = [SHARE * display_window(one) for one in values]
+    spread = np.array(spreads, np.float32)[:, None, None, None]
     changes, similarities = [], []
     for draw in range(draws):
         report = part(progress, draw / draws, (draw + 1) / draws)
         report(0.0, "Adding noise")
-        noise = np.random.default_rng((seed, draw)).standard_normal(values.shape, np.float32) * np.float32(spread)
+        noise = np.random.default_rng((seed, draw)).standard_normal(values.shape, np.float32) * spread
         noisy = MetaTensor(torch.from_numpy(values + noise), meta=dict(volume.meta))
         prepared = prepare(probe.model, noisy)
         if not is_same_grid(prepared.image, probe.prepared.image):
@@ -39,11 +40,11 @@ def noise_test(probe: Probe, signed_map: torch.Tensor, draws: int, seed: int, pr
         before, after = (in_domain(one, probe.domain).astype(np.float64) for one in (signed_map, other))
         changes.append(float(np.linalg.norm(after - before) / max(float(np.linalg.norm(before)), 1e-300)))
         similarities.append(similarity(probe, signed_map, other))
-    return NoiseTest(spread, tuple(changes), tuple(similarities))
+    return NoiseTest(tuple(spreads), tuple(changes), tuple(similarities))
 
 
 def display_window(values: np.ndarray) -> float:
-    """400 HU for a CT, which is known by its air; else from the 1st to the 99th percentile of a sample of the values."""
+    """Of one image: 400 HU for a CT, which is known by its air; else from the 1st to the 99th percentile of a sample of the values."""
     if values.min() < AIR:
         return CT_WINDOW
     flat = values.ravel()

@@ -21,8 +21,10 @@ from SegHiResCAMLib.engine.cam.passes import ScoreQuestion
 from SegHiResCAMLib.engine.cam.positions import Placement, measure_placement
 from SegHiResCAMLib.engine.cam.refine import refined
 from SegHiResCAMLib.engine.cam.stitched import stitched_maps
+from SegHiResCAMLib.engine.evidence.changed_windows import forward_of
 from SegHiResCAMLib.engine.images.resampling import resample_onto
 from SegHiResCAMLib.engine.inference.device import choose_device
+from SegHiResCAMLib.engine.inference.engine_choice import Forward
 from SegHiResCAMLib.engine.inference.fitting import windows_of
 from SegHiResCAMLib.engine.inference.memory import Workplace
 from SegHiResCAMLib.engine.inference.preprocessing import PreparedVolume
@@ -36,6 +38,9 @@ from SegHiResCAMLib.records.question import Axis
 
 MARGIN = 3
 """Positions around the segment that count, too, when a segmentation is compared with it."""
+
+AT_LEAST = 20
+"""Passes without a gradient that a check makes, as a rule."""
 
 SLICES = 8
 """Of a slice-wise network, how many of the region's slices are checked."""
@@ -60,7 +65,8 @@ class Probe:
         layers: Of the map.
         method: Of the map.
         placements: Where the positions of each layer lie.
-        workplace: Where the network computes.
+        workplace: Where maps are computed.
+        forward: What computes passes without a gradient.
         computed: Windows that the network has computed.
     """
 
@@ -80,6 +86,7 @@ class Probe:
     method: Method
     placements: list[Placement]
     workplace: Workplace
+    forward: Forward
     computed: list[int] = field(default_factory=list)
 
     @property
@@ -160,6 +167,12 @@ class Probe:
         found = per_image(self.model, self.prepared.image, self.axis, values)
         return found if self.slices is None else found[list(self.slices)]
 
+    def logits(self, inputs: torch.Tensor) -> torch.Tensor:
+        """Of windows (B, C, *window), by what computes passes without a gradient."""
+        if self.forward.network is not self.model.network:  # which counts by itself
+            self.computed.append(len(inputs))
+        return self.forward.network(inputs)
+
     @contextmanager
     def counting(self) -> Iterator[None]:
         """While open, windows that the network computes are counted."""
@@ -197,6 +210,7 @@ def probe_of(request: ExplainRequest, explanation: Explanation, segmentation: Se
     names = [explanation.layer.name, *explanation.question.refine_with]
     layers = [layer_named(known, true_name(model.network, name)) for name in names]
     device = choose_device(request.question.device, model.spatial_dims)
+    workplace = Workplace(model.network.to(device), device, None)
     return Probe(
         request=request,
         label=explanation.label,
@@ -215,7 +229,8 @@ def probe_of(request: ExplainRequest, explanation: Explanation, segmentation: Se
         placements=[
             measure_placement(model.network, one.name, model.in_channels, windows.size, one.grid) for one in layers
         ],
-        workplace=Workplace(model.network.to(device), device, None),
+        workplace=workplace,
+        forward=forward_of(model, device, stack, windows, AT_LEAST * len(stack), request.question.segmenting_engine),
     )
 
 

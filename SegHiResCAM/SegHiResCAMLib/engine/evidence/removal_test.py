@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -87,11 +87,14 @@ def removal_test(probe: Probe, signed_map: torch.Tensor, seed: int, progress: Pr
 
 def removal_setting(probe: Probe, progress: Progress) -> RemovalSetting:
     """What is measured on, with nothing filled yet; one pass."""
-    passes = ChangedWindows(probe.workplace, probe.stack, probe.windows, probe.box)
+    workplace = replace(probe.workplace, batch=probe.forward.batch)
+    passes = ChangedWindows(workplace, probe.stack, probe.windows, probe.box, probe.logits)
     logits = passes.predict(progress=progress)
     inside = probe.pixel_set[at(slice(None), *probe.box)] > 0
-    segment = (decide(probe.model, logits) == probe.label.value) & inside
+    labelled = decide(probe.model, logits) == probe.label.value
+    segment = labelled & inside
     near = torch.from_numpy(np.stack([ndimage.binary_dilation(one, iterations=MARGIN) for one in segment.numpy()]))
+    near &= segment | ~labelled  # where the segment goes on beyond the region, it is neither right nor wrong
     return RemovalSetting(probe, passes, segment, near, probe.image.as_tensor())
 
 

@@ -16,11 +16,12 @@ from monai.data import MetaTensor
 from SegHiResCAMLib.engine.answer.explanation import ExplainRequest
 from SegHiResCAMLib.engine.answer.measurements import ML_PER_MM3
 from SegHiResCAMLib.engine.errors import EngineError
-from SegHiResCAMLib.engine.evidence.changed_windows import ChangedWindows, touched_box
+from SegHiResCAMLib.engine.evidence.changed_windows import ChangedWindows, forward_of, touched_box
 from SegHiResCAMLib.engine.evidence.fills import fill
 from SegHiResCAMLib.engine.evidence.probe import region_of
 from SegHiResCAMLib.engine.images.resampling import is_same_grid, resample_onto
 from SegHiResCAMLib.engine.inference.device import choose_device
+from SegHiResCAMLib.engine.inference.engine_choice import OPENVINO
 from SegHiResCAMLib.engine.inference.fitting import windows_of
 from SegHiResCAMLib.engine.inference.memory import Workplace
 from SegHiResCAMLib.engine.inference.preprocessing import prepare, restore
@@ -38,6 +39,7 @@ from SegHiResCAMLib.records.evidence import SegmentChange, WhatIfRecord
 from SegHiResCAMLib.records.explanation import ModelReference
 from SegHiResCAMLib.records.map_check import Fill
 from SegHiResCAMLib.records.models import Label
+from SegHiResCAMLib.records.question import Engine
 from SegHiResCAMLib.records.regions import (
     Component,
     FalseNegative,
@@ -107,7 +109,7 @@ def what_if(
         mode=question.mode,
         axis=question.axis,
         device=question.device,
-        engine="torch",  # which computes what is compared with it
+        engine=question.segmenting_engine,
         progress=part(progress, 0.0, 0.4),
     )
     progress(0.4, "Replacing the region")
@@ -176,6 +178,7 @@ def without(volume: MetaTensor, removed: MetaTensor, kind: Fill, seed: int) -> M
 
 def _predict(request: ExplainRequest, edited: MetaTensor, before: Segmentation, progress: Progress) -> _Predicted:
     model, axis = request.model, before.axis
+    engine: Engine = "openvino" if before.engine.startswith(OPENVINO) else "torch"  # both sides by the same
     prepared = prepare(model, edited, part(progress, 0.0, 0.1))
     if not is_same_grid(prepared.image, before.prepared.image):  # the preprocessing crops by intensity, say
         after = segment(
@@ -183,7 +186,7 @@ def _predict(request: ExplainRequest, edited: MetaTensor, before: Segmentation, 
             edited,
             axis=axis,
             device=request.question.device,
-            engine="torch",
+            engine=engine,
             progress=progress,
             prepared=prepared,
         )
@@ -197,7 +200,9 @@ def _predict(request: ExplainRequest, edited: MetaTensor, before: Segmentation, 
     chosen, box = _asked(labels, (unchanged != changed).flatten(1).any(dim=1), touched, model.largest_component)
     device = choose_device(request.question.device, model.spatial_dims)
     workplace = Workplace(model.network.to(device), device, None)
-    passes = ChangedWindows(workplace, unchanged[chosen], windows, box)
+    forward = forward_of(model, device, unchanged, windows, len(unchanged), engine)
+    workplace.batch = forward.batch
+    passes = ChangedWindows(workplace, unchanged[chosen], windows, box, forward.network)
     old = passes.predict(progress=part(progress, 0.1, 0.5))
     base = passes.computed
     new = passes.predict(changed[chosen], part(progress, 0.5, 1.0))

@@ -19,6 +19,9 @@ from SegHiResCAMLib.records.question import Engine
 FEW = 16
 """So many windows take PyTorch less time than OpenVINO takes to convert a network."""
 
+OPENVINO = "OpenVINO"
+"""How the words about a job begin that was computed by it."""
+
 LOGITS, LABELS = 1e-3, 1e-4
 """How far OpenVINO may be from PyTorch on a window: the largest difference, of the logits' range; and the share of labels, all at ties, that differ."""
 
@@ -92,7 +95,7 @@ def _openvino(
     if not difference <= LOGITS or float((decide(own) != decide(found)).float().mean()) > LABELS:
         return _torch(model, f"OpenVINO differed by {difference:.1g} of the logits' range on a window")
     agreement = f"{difference:.1g} of the logits' range from PyTorch on a window"
-    return Forward(other, 1, f"OpenVINO {openvino_version()}: {agreement}")
+    return Forward(other, 1, f"{OPENVINO} {openvino_version()}: {agreement}")
 
 
 def _torch(model: SegmentationModel, reason: str) -> Forward:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated
 
 import torch
@@ -39,7 +40,9 @@ def seg_fem(
         gradient=False,
         everywhere=True,
     )
-    limits = total + deviations * (squares - total**2).clamp(min=0).sqrt()
+    variances, rounding = squares - total**2, 16 * torch.finfo(squares.dtype).eps * squares
+    # In a channel that is the same everywhere, nothing stands out, however its mean is rounded.
+    limits = torch.where(variances > rounding, total + deviations * variances.clamp(min=0).sqrt(), math.inf)
     shares = yield Gather(
         lambda x: (
             channel_sums((wide(x.activation) > per_channel(limits, wide(x.activation))).to(x.activation)) / x.positions
