@@ -112,6 +112,20 @@ class SegHiResCAMLogic(ScriptedLoadableModuleLogic):
         )
         return self.explainer.wait(job) if wait else job
 
+    def checkMap(self, heatmapNode, modelPath, *, seed=0, wait=True, **callbacks) -> Any:
+        """Check how far a heat map can be believed; what is found stays with the heat map, also when it is saved or exported.
+
+        :param modelPath: the model that the heat map explains.
+        :param seed: of every draw.
+        :returns: the heat map's ExplanationRecord, whose ``check`` has all numbers; with ``wait=False`` the job.
+        :raises SceneError, ExplainerError: the message says what is wrong and what to do.
+        """
+        from SegHiResCAMLib.logic.check import check_heatmap
+        from SegHiResCAMLib.logic.scripting import snake_case
+
+        job = check_heatmap(self.explainer, heatmapNode, str(modelPath), seed=seed, **snake_case(callbacks))
+        return self.explainer.wait(job) if wait else job
+
     def poll(self):
         """Move jobs on that were started with ``wait=False``."""
         self.explainer.poll()

@@ -27,17 +27,12 @@ from SegHiResCAMLib.pages.self_contained import check_pages
 from SegHiResCAMLib.pages.viewer import VIEWER
 from SegHiResCAMLib.records.explain_job import EVERY, OWN_REGIONS, ExplainJob
 from SegHiResCAMLib.records.explanation import ExplanationRecord
+from SegHiResCAMLib.records.result_tables import AGREEMENT, CHECK, CHECK_FIGURE, INPUTS, MISTAKES, REGIONS
 from SegHiResCAMLib.results import (
-    AGREEMENT,
-    CHECK,
-    CHECK_FIGURE,
     DEVIATION,
     DICOM,
-    INPUTS,
-    MISTAKES,
     NIFTI,
     NIFTI_LABELS,
-    REGIONS,
     begin_result,
     check_room,
     folders_of,

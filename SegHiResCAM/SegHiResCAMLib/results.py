@@ -15,9 +15,8 @@ from SegHiResCAMLib.engine.images.volume import WRITERS, write_volume
 from SegHiResCAMLib.naming import folder_names
 from SegHiResCAMLib.pages.viewer import VIEWER, ViewerPage, viewer_page
 from SegHiResCAMLib.provenance import PREFIX, header_of
-from SegHiResCAMLib.records.csv_form import records_csv
 from SegHiResCAMLib.records.files import explanation_text
-from SegHiResCAMLib.records.map_check import check_values
+from SegHiResCAMLib.records.result_tables import tables_of
 from SegHiResCAMLib.seg_nrrd import StoredSegment, write_segmentation_nrrd
 from SegHiResCAMLib.writing.commit import FACTS
 from SegHiResCAMLib.writing.errors import check_name, check_space
@@ -35,8 +34,6 @@ if TYPE_CHECKING:
 HEATMAP, SEGMENTATION, OVERLAY, COMPARISON = "heatmap.nrrd", "segmentation.seg.nrrd", "overlay.png", "comparison.png"
 DEVIATION = "heatmap-sd.nrrd"
 NIFTI, NIFTI_LABELS = "heatmap.nii.gz", "segmentation.nii.gz"
-REGIONS, AGREEMENT, MISTAKES = "regions.csv", "agreement.csv", "mistakes.csv"
-CHECK, CHECK_FIGURE, INPUTS = "check.csv", "check.png", "inputs.csv"
 SCENE, DICOM = "scene.mrb", "dicom"
 ALWAYS, PICTURES = (HEATMAP, SEGMENTATION, FACTS), (OVERLAY, COMPARISON, SCENE)
 ENDING = ".seg.nrrd"
@@ -115,16 +112,8 @@ def write_explanation(
         from SegHiResCAMLib.scene_files import write_scene_files
 
         write_scene_files(scene, folder, volume, model, explanations)
-    if first.regions:
-        write_text(folder / REGIONS, records_csv(first.regions))
-    if first.input_shares:
-        write_text(folder / INPUTS, records_csv(first.input_shares.inputs))
-    if first.check:
-        write_text(folder / CHECK, records_csv(check_values(first.check)))
-    if first.comparison:
-        write_text(folder / AGREEMENT, records_csv(first.comparison.agreements))
-        if first.comparison.mistakes:
-            write_text(folder / MISTAKES, records_csv(first.comparison.mistakes))
+    for name, table in tables_of(records[0]).items():
+        write_text(folder / name, table)
     write_text(folder / FACTS, explanation_text(replace(records[0], compared_with=tuple(records[1:]))))
 
 

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from SegHiResCAMLib.plain_text import plain
-from SegHiResCAMLib.results import CHECK_FIGURE, CHOSEN_COLOR, COMPARISON, OVERLAY, SCENE
+from SegHiResCAMLib.records.result_tables import CHECK_FIGURE
+from SegHiResCAMLib.results import CHOSEN_COLOR, COMPARISON, OVERLAY, SCENE
 from SegHiResCAMLib.scene.check_picture import check_picture
 from SegHiResCAMLib.scene.heatmap import add_deviation, add_heatmap, peak_position
 from SegHiResCAMLib.scene.overlay import jump_slices, show_overlay, show_volume

@@ -63,6 +63,7 @@ class Album:
         choose(ui.compareSelector, "Seg-Grad CAM")
         explain(desktop)
         self._take("explained")
+        self._draw_evidence()
         choose_segment(desktop, "cyst")
         idle(desktop)
         ui.readSection.collapsed = True
@@ -98,6 +99,19 @@ class Album:
         self._take("closed")
         scene.Clear(0)
         self._take("next-patient")
+
+    def _draw_evidence(self) -> None:
+        """What is known of a heat map beside its colours."""
+        from panel.steps import idle
+
+        desktop, ui = self._desktop, self._desktop.ui
+        for section in (ui.segmentSection, ui.explainSection):
+            section.collapsed = True
+        ui.checkButton.click()
+        idle(desktop)
+        self._take("checked")
+        for section in (ui.segmentSection, ui.explainSection):
+            section.collapsed = False
 
     def _take(self, state: str) -> None:
         self._grab(self._images / f"panel-{state}.png", NARROW)

@@ -6,6 +6,7 @@ import pytest
 
 from SegHiResCAMLib import results
 from SegHiResCAMLib.pages.viewer import VIEWER
+from SegHiResCAMLib.records import result_tables
 from SegHiResCAMLib.study.study_folder import OUTCOME
 from SegHiResCAMLib.writing.commit import FACTS, is_result_file
 
@@ -13,8 +14,8 @@ pytestmark = pytest.mark.engine
 
 NAMES = [
     *(results.HEATMAP, results.DEVIATION, results.SEGMENTATION, results.OVERLAY, results.COMPARISON, results.SCENE),
-    *(results.NIFTI, results.NIFTI_LABELS, results.REGIONS, results.AGREEMENT, results.MISTAKES),
-    *(results.CHECK, results.CHECK_FIGURE, results.INPUTS, VIEWER, FACTS, OUTCOME),
+    *(results.NIFTI, results.NIFTI_LABELS, result_tables.REGIONS, result_tables.AGREEMENT, result_tables.MISTAKES),
+    *(result_tables.CHECK, result_tables.CHECK_FIGURE, result_tables.INPUTS, VIEWER, FACTS, OUTCOME),
 ]
 
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from SegHiResCAMLib.logic.asked_again import keep_asked
 from SegHiResCAMLib.logic.export import check_export, export_steps
 from SegHiResCAMLib.logic.images import voxels_of
 from SegHiResCAMLib.logic.job import ExplainerError, Job, Report
@@ -36,7 +37,7 @@ from SegHiResCAMLib.scene.volumes import image_of
 from SegHiResCAMLib.turns import Steps
 from SegHiResCAMLib.worker import protocol
 from SegHiResCAMLib.worker.client import Client
-from SegHiResCAMLib.worker.protocol import Explained, LayersListed, Progress, Result, Segmented, Voxels
+from SegHiResCAMLib.worker.protocol import Explained, LayersListed, Progress, Result, Segmented, Task, Voxels
 
 if TYPE_CHECKING:
     from slicer import vtkMRMLScalarVolumeNode, vtkMRMLScene, vtkMRMLSegmentationNode
@@ -68,11 +69,11 @@ class Explainer:
 
     def get_model(self, name: str, **callbacks: Any) -> Job:
         """Download a model of the catalogue, as far as it is not there; the result is a `ModelPath`."""
-        return self._ask(protocol.GetModel(name), _answer, callbacks)
+        return self.ask(protocol.GetModel(name), _answer, callbacks)
 
     def open_model(self, model: str, **callbacks: Any) -> Job:
         """What a model is and which methods there are; the result is a `ModelOpened`."""
-        return self._ask(protocol.OpenModel(model), _answer, callbacks)
+        return self.ask(protocol.OpenModel(model), _answer, callbacks)
 
     def layers(
         self,
@@ -86,7 +87,7 @@ class Explainer:
     ) -> Job:
         """Which layers a model has, on a volume's grid and for a segment of a size where these are given; the result is a `LayerList`."""
         voxels = None if volume is None else voxels_of(volume, further)
-        return self._ask(protocol.Layers(model, voxels, axis, extent_mm), _layers, callbacks)
+        return self.ask(protocol.Layers(model, voxels, axis, extent_mm), _layers, callbacks)
 
     def segment(
         self,
@@ -122,7 +123,7 @@ class Explainer:
             set_model_of(node, made_by.name, made_by.sha256)
             return node
 
-        return self._ask(request, finish, callbacks)
+        return self.ask(request, finish, callbacks)
 
     def explain(
         self,
@@ -164,6 +165,7 @@ class Explainer:
             scene = _scene_of(volume)
             kept = segmentation if segmentation is not None and segmentation.GetScene() is scene else None
             node = add_heatmap(scene, image, np.array(voxels.affine), record, volume, segmentation=kept)
+            keep_asked(node, further, drawn_segment)
             if "deviation" in result.arrays:
                 add_deviation(node, (yield lambda: image_of(result.arrays["deviation"])))
             if record.measurements is not None:
@@ -175,7 +177,7 @@ class Explainer:
                 node.SetNodeReferenceID(MEASUREMENTS, table.GetID())
             return node
 
-        return self._ask(protocol.Explain(model, voxels, question, mask), finish, callbacks)
+        return self.ask(protocol.Explain(model, voxels, question, mask), finish, callbacks)
 
     def export(
         self,
@@ -281,12 +283,13 @@ class Explainer:
         self.client.close()
         self._background.shutdown(wait=False, cancel_futures=True)
 
-    def _ask(
+    def ask(
         self,
-        request: Any,
+        request: Task,
         steps: Callable[[Result, Report], Steps],
         callbacks: Mapping[str, Any],
     ) -> Job:
+        """Ask the worker; `steps` do here what is left to do with its result."""
         job = Job(0, steps, **callbacks)  # before the worker is asked: a callback of a wrong name ends here
         job.identifier = self.client.submit(request)
         self._jobs[job.identifier] = job

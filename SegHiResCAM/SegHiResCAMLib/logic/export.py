@@ -17,6 +17,8 @@ from SegHiResCAMLib.nifti import is_sheared, write_nifti
 from SegHiResCAMLib.nrrd import write_nrrd
 from SegHiResCAMLib.provenance import header_of
 from SegHiResCAMLib.records.files import explanation_text
+from SegHiResCAMLib.records.result_tables import CHECK_FIGURE, tables_of
+from SegHiResCAMLib.scene.check_picture import check_picture
 from SegHiResCAMLib.scene.errors import SceneError
 from SegHiResCAMLib.scene.heatmap import (
     DEVIATION,
@@ -76,7 +78,7 @@ def export_steps(
     """Write everything that belongs to a heat map, as a job does it.
 
     The folder gets the heat map (its provenance in the header of a .nrrd), the signed map, the standard deviation of a smooth map, the segmentation (.seg.nrrd), a picture of the
-    slices through the peak, the measurements (.csv), and a JSON of provenance, diagnoses and measurements.
+    slices through the peak, the measurements (.csv), the tables and the figure of what else was found about it, and a JSON of all that is known of it.
 
     Args:
         heatmap: A vtkMRMLScalarVolumeNode that `check_export` lets pass.
@@ -97,13 +99,14 @@ def export_steps(
         yield export.write_maps
         yield from export.segmentation_steps()
         report(SEGMENTS, f"Drawing {PICTURE_FILE}")
-        try:
-            yield from export.picture_steps(opacity)
-        except SceneError as problem:  # matplotlib is not part of 3D Slicer, and a picture not worth failing for
-            if isinstance(problem.__cause__, WritingError):
-                raise
-            left_out.append(problem.message)
-        return Exported((yield export.write_rest), left_out)
+        for picture in (export.picture_steps(opacity), export.check_steps()):
+            try:
+                yield from picture
+            except SceneError as problem:  # matplotlib is not part of 3D Slicer, and a picture not worth failing for
+                if isinstance(problem.__cause__, WritingError):
+                    raise
+                left_out.append(problem.message)
+        return Exported((yield export.write_rest), list(dict.fromkeys(left_out)))
     finally:
         export.close()
 
@@ -140,7 +143,7 @@ class _Export:
         return self._result.beside
 
     def write_maps(self) -> None:
-        names = [*self._maps, SEGMENTS_FILE, PICTURE_FILE, TABLE_FILE, FACTS]
+        names = [*self._maps, SEGMENTS_FILE, PICTURE_FILE, TABLE_FILE, CHECK_FIGURE, *tables_of(self._record), FACTS]
         self._result = ResultFolder(self._folder, names, self._inputs, needed=self._signed.nbytes)
         with _messages(self._folder):
             for index, (file, array) in enumerate(self._maps.items()):
@@ -170,11 +173,17 @@ class _Export:
         )
         return _while_there(drawn, picture)
 
+    def check_steps(self) -> Steps:
+        if self._record.check is not None:
+            yield lambda: check_picture(self._beside / CHECK_FIGURE, self._record)
+
     def write_rest(self) -> list[Path]:
         with _messages(self._folder):
             if self._rows is not None:
                 with (self._beside / TABLE_FILE).open("w", encoding="utf-8", newline="") as file:
                     csv.writer(file).writerows(self._rows)
+            for name, table in tables_of(self._record).items():
+                (self._beside / name).write_text(table, encoding="utf-8", newline="")
             (self._beside / FACTS).write_text(explanation_text(self._record), encoding="utf-8")
             self._report(1.0, "Putting the files in place")
             assert self._result is not None

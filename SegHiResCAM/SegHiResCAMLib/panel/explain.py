@@ -137,7 +137,7 @@ class ExplainSection:
         )
 
     def _start(self, question: Callable[..., Any], done: Callable[[Any], None]) -> None:
-        self._state.work.start(NAME, question, done, self._state.choices.inputVolume)
+        self._state.work.start(NAME, question, done, (self._state.choices.inputVolume,))
 
     def _explained(self, heatmap: vtkMRMLScalarVolumeNode, second: list[Callable[..., Any]]) -> None:
         self._show(heatmap)

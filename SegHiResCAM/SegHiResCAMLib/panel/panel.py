@@ -15,6 +15,8 @@ from slicer.i18n import tr as _
 from slicer.util import VTKObservationMixin
 
 from SegHiResCAMLib.panel.adoption import adopt_shown, choose_model_of
+from SegHiResCAMLib.panel.check import NAME as CHECK
+from SegHiResCAMLib.panel.check import CheckPart
 from SegHiResCAMLib.panel.compute_on import ComputeOn
 from SegHiResCAMLib.panel.explain import NAME as EXPLAIN
 from SegHiResCAMLib.panel.explain import ExplainSection
@@ -42,7 +44,7 @@ if TYPE_CHECKING:
     from slicer import vtkMRMLNode, vtkMRMLScalarVolumeNode, vtkMRMLScene
     from vtk import vtkObject
 
-OF_A_PATIENT = (SEGMENT, EXPLAIN)
+OF_A_PATIENT = (SEGMENT, EXPLAIN, CHECK)
 """Jobs that nobody wants any more when the patient is gone."""
 
 
@@ -75,6 +77,7 @@ class Panel(VTKObservationMixin):  # type: ignore[misc]
             self.explain,
             self.markers,
             self.read,
+            CheckPart(self.state),
             HeatMaps(self.state),
             ExportSection(self.state),
             Sections(self.state),
@@ -180,11 +183,11 @@ class Panel(VTKObservationMixin):  # type: ignore[misc]
 
     @vtk.calldata_type(vtk.VTK_OBJECT)  # type: ignore[untyped-decorator]
     def _node_removed(self, scene: vtkMRMLScene, _event: str, node: vtkMRMLNode) -> None:
-        if node is self.state.work.about and not scene.IsClosing():
+        if node in self.state.work.about and not scene.IsClosing():
             self.state.work.cancel()
             self.state.work.say(
-                _("'{volume}' was deleted while it was being processed, so this was cancelled. Load it again.").format(
-                    volume=node.GetName()
+                _("'{name}' was deleted while it was being processed, so this was cancelled.").format(
+                    name=node.GetName()
                 )
             )
         if isinstance(node, slicer.vtkMRMLScalarVolumeNode) and node.GetAttribute(METHOD) and not scene.IsClosing():

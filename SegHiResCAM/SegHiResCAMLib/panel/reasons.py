@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 from slicer.i18n import tr as _
 
+from SegHiResCAMLib.logic.asked_again import volumes_of
 from SegHiResCAMLib.panel.advanced import contrast_of
 from SegHiResCAMLib.panel.parameters import BOX, DRAWN, POINTS, SPHERE
 from SegHiResCAMLib.panel.state import State
+from SegHiResCAMLib.scene.heatmap import explanation_of
 
 if TYPE_CHECKING:
     from slicer import vtkMRMLScalarVolumeNode
@@ -30,6 +32,18 @@ def why_not_explain(state: State) -> str:
         or _why_not_this_pixel_set(state.parameters)
         or _why_not_this_contrast(state)
     )
+
+
+def why_not_ask_again(state: State, heatmap: Any) -> str:
+    """What is missing before more can be asked about a heat map: its model and its volumes."""
+    record = None if heatmap is None else explanation_of(heatmap)
+    if record is None:
+        return _("Choose a heat map.")
+    if None in volumes_of(heatmap):
+        return _("The volume of this heat map was deleted. Load it, then explain again.")
+    if state.model is None or state.model.sha256 != record.model.sha256:
+        return _("Choose the model of this heat map above: {model}.").format(model=record.model.name)
+    return ""
 
 
 def _why_not_this_volume(volume: vtkMRMLScalarVolumeNode | None) -> str:

@@ -52,7 +52,7 @@ class SegmentSection:
                 **callbacks,
             ),
             self._segmented,
-            parameters.inputVolume,
+            (parameters.inputVolume,),
         )
 
     def _segmented(self, segmentation: vtkMRMLSegmentationNode) -> None:

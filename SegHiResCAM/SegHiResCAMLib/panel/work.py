@@ -26,21 +26,21 @@ class Work:
 
     Attributes:
         name: Of the job that the user waits for; empty while there is none.
-        about: The volume that this job is about; None for no volume.
+        about: The nodes that this job is about: without one of them, nobody wants its result.
         failed: Code of the error that the last such job ended with; empty where it ended well.
     """
 
     def __init__(self, logic: Any, ui: Any, changed: Callable[[], None]) -> None:
         self.name = ""
         self.failed = ""
-        self.about: Any = None
+        self.about: tuple[Any, ...] = ()
         self._logic, self._ui, self._changed = logic, ui, changed
         self._job: Any = None
         self._timer = qt.QTimer()
         self._timer.setInterval(POLL_MILLISECONDS)
         self._timer.connect("timeout()", self._poll)
 
-    def start(self, name: str, begin: Begin, done: Callable[[Any], None], about: Any = None) -> None:
+    def start(self, name: str, begin: Begin, done: Callable[[Any], None], about: tuple[Any, ...] = ()) -> None:
         """Begin a job that the user waits for; what cannot begin is said, and nothing else happens."""
         self.failed = ""
         try:
@@ -95,5 +95,5 @@ class Work:
         self._changed()
 
     def _let_go(self) -> None:
-        self._job, self.name, self.about = None, "", None
+        self._job, self.name, self.about = None, "", ()
         self._ui.logText.plainText = self._logic.explainer.client.log_tail()

@@ -9,7 +9,8 @@ from SegHiResCAMLib.records.explanation import ExplanationRecord
 from SegHiResCAMLib.records.map_check import MapCheck, RemovalTest
 from SegHiResCAMLib.records.wording import percent
 
-PAGE = "evidence.md"
+PAGE = "https://seghirescam.github.io/SlicerSegHiResCAM/evidence/"
+"""`docs/evidence.md` as it is published."""
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import lru_cache
 from itertools import chain, count
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import slicer
@@ -121,6 +121,21 @@ def dress_heatmap(
     node.GetDisplayNode().SetAndObserveColorNodeID(INFERNO)
     set_display_range(node, maximum or 1.0, lower_fraction)
     add_legend(node, record)
+
+
+def change_record(node: vtkMRMLScalarVolumeNode, **fields: Any) -> ExplanationRecord:
+    """Change what is kept of a heat map: more was found about it since it was made. Returns its record.
+
+    Raises:
+        SceneError: It was deleted.
+    """
+    record = explanation_of(node)
+    if record is None or node.GetScene() is None:
+        message = f"'{node.GetName()}' was deleted meanwhile, so what was found about it was discarded."
+        raise SceneError(message)
+    changed = replace(record, **fields)
+    node.SetAttribute(EXPLANATION, explanation_line(changed))
+    return changed
 
 
 def add_deviation(heatmap: vtkMRMLScalarVolumeNode, image: vtkImageData) -> vtkMRMLScalarVolumeNode:

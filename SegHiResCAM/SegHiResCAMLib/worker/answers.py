@@ -142,7 +142,7 @@ def _check_map(request: CheckMap, kept: Kept, progress: Progress) -> tuple[MapCh
     segments = [request.question.segment]
     (found,) = _explanations(request, asked, segments, kept, part(progress, 0.0, 0.3), whole=True)
     checked = check_map(asked, found, found.segmentation, seed=request.seed, progress=part(progress, 0.3, 1.0))
-    return MapChecked(checked), {}
+    return MapChecked(checked, found.record()), {}
 
 
 def _asked(request: Explain | CheckMap, kept: Kept, progress: Progress) -> ExplainRequest:

@@ -28,7 +28,7 @@ from SegHiResCAMLib.records.models import LayerList, MethodSummary, ModelSummary
 from SegHiResCAMLib.records.question import Axis, Question, SegmentOptions
 from SegHiResCAMLib.worker.arrays import digest, go_on, save_array
 
-VERSION = 6
+VERSION = 7
 """Raised whenever a message changes its meaning; client and worker of different versions do not talk."""
 
 
@@ -256,10 +256,16 @@ class Explained:
 
 @dataclass(frozen=True)
 class MapChecked:
-    """What was found when a map was checked."""
+    """What was found when a map was checked.
+
+    Attributes:
+        check: It.
+        record: Of the map, as it was made once more.
+    """
 
     kind: ClassVar = "checked"
     check: MapCheck
+    record: ExplanationRecord
 
 
 Answer = ModelPath | ModelOpened | LayersListed | Segmented | Explained | MapChecked
