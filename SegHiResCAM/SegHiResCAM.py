@@ -25,12 +25,10 @@ class SegHiResCAM(ScriptedLoadableModule):
         parent.dependencies = []
         parent.contributors = ["SegHiResCAM developers"]
         parent.helpText = _(
-            "Why did the network segment this? Heat maps (class activation maps) of segmentation networks, laid over CT and MR "
-            "volumes. For research use; not for diagnostic use. A heat map shows what the network's output depended on."
+            "Why did the network segment this? Heat maps (class activation maps) of segmentation networks, laid over CT and MR volumes. For research use; not for diagnostic use. A heat map shows what the network's output depended on."
         )
         parent.acknowledgementText = _(
-            "Seg-HiRes-Grad CAM was introduced by Rheude et al., Machine Learning for Biomedical Imaging 2024:023 (https://melba-journal.org/2024:023). "
-            "Networks are built with MONAI and PyTorch."
+            "Seg-HiRes-Grad CAM was introduced by Rheude et al., Machine Learning for Biomedical Imaging 2024:023 (https://melba-journal.org/2024:023). Networks are built with MONAI and PyTorch."
         )
         slicer.app.connect("startupCompleted()", onStartupCompleted)
 
@@ -47,6 +45,7 @@ class SegHiResCAMLogic(ScriptedLoadableModuleLogic):
         segmentation = logic.segment(volumeNode, "/models/kits19")
         heatmap = logic.explain(volumeNode, "/models/kits19", "tumour", segmentationNode=segmentation)
         logic.showOverlay(heatmap, opacity=0.6)
+        logic.evidence.check(heatmap, "/models/kits19")
         logic.export(heatmap, "/results/why-tumour")
 
     Computing happens in a process of its own, which keeps model and volume for the next request. With ``wait=False`` a request returns a
@@ -55,12 +54,14 @@ class SegHiResCAMLogic(ScriptedLoadableModuleLogic):
 
     def __init__(self, command: list[str] | None = None):
         super().__init__()
+        from SegHiResCAMLib.logic.evidence_scripting import EvidenceScripting
         from SegHiResCAMLib.logic.explainer import Explainer
         from SegHiResCAMLib.worker.client import Client
 
         self._command = command
         self.computesOn = ""
         self.explainer = Explainer(Client(command, grace=GRACE))
+        self.evidence = EvidenceScripting(self.explainer)
 
     def computeOn(self, address=""):
         """Compute on another computer from now on (``user@host``, over ssh), or on this one; raises UserError."""
@@ -110,20 +111,6 @@ class SegHiResCAMLogic(ScriptedLoadableModuleLogic):
             segmentation=segmentationNode,
             **asked_by_script(segmentName, pixelSet, options),
         )
-        return self.explainer.wait(job) if wait else job
-
-    def checkMap(self, heatmapNode, modelPath, *, seed=0, wait=True, **callbacks) -> Any:
-        """Check how far a heat map can be believed; what is found stays with the heat map, also when it is saved or exported.
-
-        :param modelPath: the model that the heat map explains.
-        :param seed: of every draw.
-        :returns: the heat map's ExplanationRecord, whose ``check`` has all numbers; with ``wait=False`` the job.
-        :raises SceneError, ExplainerError: the message says what is wrong and what to do.
-        """
-        from SegHiResCAMLib.logic.check import check_heatmap
-        from SegHiResCAMLib.logic.scripting import snake_case
-
-        job = check_heatmap(self.explainer, heatmapNode, str(modelPath), seed=seed, **snake_case(callbacks))
         return self.explainer.wait(job) if wait else job
 
     def poll(self):
