@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import unicodedata
 from collections.abc import Iterable, Sequence
@@ -34,6 +35,12 @@ def unique(names: Iterable[str], taken: Iterable[str] = ()) -> list[str]:
 def folder_names(names: Sequence[str]) -> list[str]:
     """A folder's name for each segment, different for all of them on file systems that take upper and lower case for one, too."""
     return unique([_folder_name(name) for name in names])
+
+
+def case_folder(name: str) -> str:
+    """The name of the folder of a study's case: the same whatever other cases there are, and different for all of them."""
+    plain = folder_names([name])[0]
+    return plain if plain == name else f"{plain}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
 
 
 def _folder_name(name: str) -> str:

@@ -69,6 +69,19 @@ def test_not_one_pixel_changes_when_the_module_is_entered(desktop: Desktop, wind
     np.testing.assert_array_equal(pixels(window), before)
 
 
+def test_a_scene_that_is_opened_while_the_module_is_shown_keeps_its_overlay(
+    desktop: Desktop, scene: Any, commands_scene: Path
+) -> None:
+    assert scene.ReadFromMRB(str(commands_scene))
+    idle(desktop)
+    red, parameters = composite_of(scene, "Red"), desktop.widget.panel.state.parameters
+    assert red.GetForegroundVolumeID() == parameters.heatmap.GetID()
+    assert parameters.inputVolume.GetName() == "abdomen"
+    assert scene.ReadFromMRB(str(commands_scene), True)  # another one, in its place
+    idle(desktop)
+    assert red.GetForegroundVolumeID() == desktop.widget.panel.state.parameters.heatmap.GetID()
+
+
 def test_the_module_continues_from_there(desktop: Desktop, scene: Any, opened: Any, a_model: Path) -> None:
     panel = desktop.widget.panel
     from SegHiResCAMLib.panel.models import remember_model

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from SegHiResCAMLib.study.cases import FoundCases, case_folder, find_cases, part_of
+from SegHiResCAMLib.naming import case_folder
+from SegHiResCAMLib.study.cases import FoundCases, find_cases, part_of
 from SegHiResCAMLib.study.errors import StudyError
 
 REAL = pytest.mark.real_data

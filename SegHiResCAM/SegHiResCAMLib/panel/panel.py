@@ -27,6 +27,7 @@ from SegHiResCAMLib.panel.input import InputSection
 from SegHiResCAMLib.panel.live import LiveKeys
 from SegHiResCAMLib.panel.markers import Markers
 from SegHiResCAMLib.panel.read import ReadSection
+from SegHiResCAMLib.panel.review import ReviewSection
 from SegHiResCAMLib.panel.sample import SamplePatient
 from SegHiResCAMLib.panel.sections import Sections
 from SegHiResCAMLib.panel.segment import NAME as SEGMENT
@@ -69,6 +70,7 @@ class Panel(VTKObservationMixin):  # type: ignore[misc]
         self.read = ReadSection(self.state)
         self.markers = Markers(self.state)
         segment = SegmentSection(self.state)
+        self.review = ReviewSection(self.state)
         self.sections: list[Any] = [
             self.input,
             segment,
@@ -81,9 +83,11 @@ class Panel(VTKObservationMixin):  # type: ignore[misc]
             HeatMaps(self.state),
             ExportSection(self.state),
             Sections(self.state),
+            self.review,
         ]
         self.set_up = SetUpSection(self._installed)
         self.widget.layout().insertWidget(0, self.set_up.widget)
+        self.widget.layout().addWidget(self.review.widget)
         self._fitted = FittedHeight(parent, self.widget)
         self._gui: Any = None
         self._refreshing = False
@@ -92,6 +96,8 @@ class Panel(VTKObservationMixin):  # type: ignore[misc]
         for event, react in (
             (slicer.mrmlScene.StartCloseEvent, lambda *_: self._scene_closes()),
             (slicer.mrmlScene.EndCloseEvent, lambda *_: self._scene_changed()),
+            # Half a scene is no scene: whoever changes the parameters on the way would have its views changed before they are adopted.
+            (slicer.mrmlScene.StartImportEvent, lambda *_: self._follow(None)),
             (slicer.mrmlScene.EndImportEvent, lambda *_: self._scene_changed()),
             (slicer.mrmlScene.NodeAddedEvent, self._node_added),
             (slicer.mrmlScene.NodeRemovedEvent, self._node_removed),

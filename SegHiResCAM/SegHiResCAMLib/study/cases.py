@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from SegHiResCAMLib.naming import folder_names
 from SegHiResCAMLib.records.study import Case
 from SegHiResCAMLib.study.case_table import TABLES, read_table
 from SegHiResCAMLib.study.errors import StudyError
@@ -60,12 +59,6 @@ def problem_of(case: Case) -> str:
         shown = "A file of it" if case.is_hashed else f"'{missing[0]}'"
         return f"{shown} does not exist."
     return ""
-
-
-def case_folder(name: str) -> str:
-    """The name of a case's folder: the same whatever other cases there are, and different for all of them."""
-    plain = folder_names([name])[0]
-    return plain if plain == name else f"{plain}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
 
 
 def part_of(cases: Sequence[Case], part: tuple[int, int]) -> list[Case]:

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from SegHiResCAMLib.naming import case_folder
 from SegHiResCAMLib.records.json_form import from_json, to_json
 from SegHiResCAMLib.records.study import CaseOutcome, ListedCase, StudyRun
-from SegHiResCAMLib.study.cases import case_folder
 from SegHiResCAMLib.study.errors import StudyError
 from SegHiResCAMLib.writing.commit import FACTS
 

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from urllib.parse import quote
 
+from SegHiResCAMLib.naming import case_folder
 from SegHiResCAMLib.pages.charts import Strip, bar_chart, strip_plot
 from SegHiResCAMLib.pages.report import StudyPage, report_page
 from SegHiResCAMLib.pages.viewer import VIEWER
@@ -16,7 +17,6 @@ from SegHiResCAMLib.records.question import Question
 from SegHiResCAMLib.records.regions import PredictedSegment
 from SegHiResCAMLib.records.study import Cell, StudyRun
 from SegHiResCAMLib.records.wording import contrast_words, refinement_words
-from SegHiResCAMLib.study.cases import case_folder
 from SegHiResCAMLib.study.rows_table import columns_of, group_columns, rows_of
 from SegHiResCAMLib.study.statistics import Paired, paired_differences, summary_of
 from SegHiResCAMLib.study.study_folder import CASES, Study, StudyState
