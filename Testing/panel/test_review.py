@@ -183,7 +183,7 @@ def test_a_scene_closed_in_between_leaves_nothing_to_save(desktop: Desktop, stud
         ("run.json", "{", "cannot be read"),
         ("cases.csv", None, "cannot be read"),
         ("cases.csv", "case,status\nlost,failed\n", "No case"),
-        (FORM, "[]", "is not a form"),
+        (FORM, "[]", "cannot be used as a form"),
         (FORM, '{"questions": [{"name": "case", "text": "?"}]}', "a name of its own"),
         ("reviews/Reader-1-%s.csv", "other,columns\n", "answers to other questions"),
     ],
@@ -192,7 +192,7 @@ def test_what_cannot_be_reviewed_is_a_message(
     desktop: Desktop, study: Path, file: str, content: str | None, words: str
 ) -> None:
     if "%s" in file:
-        from SegHiResCAMLib.review.answers import answers_of
+        from SegHiResCAMLib.review.answer_file import answers_of
         from SegHiResCAMLib.review.form import DEFAULT
 
         path = answers_of(study, "Reader 1", DEFAULT).path

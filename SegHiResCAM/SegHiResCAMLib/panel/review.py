@@ -15,7 +15,7 @@ from SegHiResCAMLib.panel.rating_form import RatingForm
 from SegHiResCAMLib.panel.state import State
 from SegHiResCAMLib.panel.widgets import fill_table, limit_column, silent
 from SegHiResCAMLib.resources import resource
-from SegHiResCAMLib.review.answers import AnswerFile, Facts, answers_of
+from SegHiResCAMLib.review.answer_file import AnswerFile, RatingFacts, answers_of
 from SegHiResCAMLib.review.form import read_form
 from SegHiResCAMLib.review.reviewed_study import ReviewCase, ReviewedStudy, in_order, open_study
 from SegHiResCAMLib.user_error import UserError
@@ -201,7 +201,7 @@ class ReviewSection:
             self._say(_("Answer first: {questions}.").format(questions="; ".join(self._form.missing)))
             return
         now = time.monotonic()
-        facts = Facts(
+        facts = RatingFacts(
             time=datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
             reader=reading.reader,
             case=reading.case.name,

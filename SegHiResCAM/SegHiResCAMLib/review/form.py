@@ -68,7 +68,7 @@ def read_form(folder: Path) -> ReviewForm:
             given = file.read(LARGEST + 1)
         form = from_json(ReviewForm, json.loads(given))
     except (OSError, ValueError, RecursionError) as problem:
-        what = str(problem) if isinstance(problem, MalformedError) else "it is no JSON that can be read"
+        what = str(problem) if isinstance(problem, MalformedError) else "its JSON cannot be read"
         raise _unreadable(path, what) from problem
     problem_found = _problem_of(form)
     if problem_found:
@@ -89,5 +89,6 @@ def _problem_of(form: ReviewForm) -> str:
 
 def _unreadable(path: Path, what: str) -> ReviewError:
     return ReviewError(
-        "form-unreadable", f"'{path}' is not a form: {what}. Correct it, or remove it to ask the usual questions."
+        "form-unreadable",
+        f"'{path}' cannot be used as a form: {what}. Correct it, or remove it to ask the usual questions.",
     )

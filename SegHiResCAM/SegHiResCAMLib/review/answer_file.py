@@ -21,7 +21,7 @@ LARGEST = 2**26
 
 
 @dataclass(frozen=True)
-class Facts:
+class RatingFacts:
     """What is kept of an answer beside the answer itself.
 
     Attributes:
@@ -60,7 +60,7 @@ class AnswerFile:
     @property
     def columns(self) -> list[str]:
         """Of the file."""
-        return [*(one.name for one in fields(Facts)), *(one.name for one in self.form.questions)]
+        return [*(one.name for one in fields(RatingFacts)), *(one.name for one in self.form.questions)]
 
     def read(self) -> dict[str, dict[str, str]]:
         """The last answer about each case, by its name; a row that was torn by a crash is none.
@@ -87,7 +87,7 @@ class AnswerFile:
         complete = [dict(zip(self.columns, row, strict=True)) for row in rows[1:] if len(row) == len(self.columns)]
         return {_plain(row["case"]): row for row in complete}
 
-    def append(self, facts: Facts, answers: Mapping[str, str]) -> None:
+    def append(self, facts: RatingFacts, answers: Mapping[str, str]) -> None:
         """Put an answer on the disk; it is whole there, or not at all for whoever reads it.
 
         Raises:
