@@ -271,8 +271,8 @@ def test_methods_are_compared_and_those_that_do_not_fit_are_told(model: Path, vo
     )  # fmt: skip
     assert code == 0, err
     methods = [one["method"] for one in json.loads(out)["compared_with"]]
-    assert len(methods) == len(set(methods)) == len(METHODS) - 2  # but itself and the one that is left out
-    assert "Left out: seg-cam." in " ".join(err.split())
+    assert len(methods) == len(set(methods)) == len(METHODS) - 3  # but itself and those that are left out
+    assert all(f"Left out: {one}." in " ".join(err.split()) for one in ("seg-cam", "seg-legrad"))
     assert (tmp_path / "all" / "comparison.png").exists()
 
 

@@ -23,7 +23,11 @@ from SegHiResCAMLib.engine.models.model import WindowSettings
 from SegHiResCAMLib.engine.progress import silent
 
 CPU = torch.device("cpu")
-GENERAL = [name for name, one in METHODS.items() if name not in {"seg-cam", "seg-shapley-cam"} and not one.integrates]
+GENERAL = [
+    name
+    for name, one in METHODS.items()
+    if name not in {"seg-cam", "seg-shapley-cam"} and not (one.integrates or one.of_attention)
+]
 """Seg-CAM needs a 1x1 tail; what integrates is held to captum in `test_integrated.py`, and second derivatives in `test_shapley.py`."""
 
 
@@ -190,7 +194,7 @@ def test_every_method_is_that_of_the_whole_volume_in_one_graph(dims, shape, wind
     assert close(found.values, expected, lambda: condition_of(lambda: explained().values, net))
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", [name for name, one in METHODS.items() if not one.of_attention])
 def test_one_window_equals_a_single_pass(method: str) -> None:
     torch.manual_seed(5)
     net = BasicUNet(2, 1, 3, features=(4, 4, 6, 6, 8, 4)).double().eval().requires_grad_(False)
@@ -214,7 +218,7 @@ def test_seg_cam_over_windows_is_the_stitched_logit_without_its_bias() -> None:
     assert close(found.values, predict_windows(net, images, windows, 1)[:, 1] - net.final_conv.bias[1])
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", [name for name, one in METHODS.items() if not one.of_attention])
 def test_an_empty_pixel_set_gives_an_empty_map_but_for_methods_that_know_no_class(method: str) -> None:
     torch.manual_seed(5)
     net = BasicUNet(2, 1, 3, features=(4, 4, 6, 6, 8, 4)).double().eval().requires_grad_(False)

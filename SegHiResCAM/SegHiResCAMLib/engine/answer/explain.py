@@ -24,11 +24,11 @@ from SegHiResCAMLib.engine.answer.subject import (
     target_of,
 )
 from SegHiResCAMLib.engine.cam import passes
-from SegHiResCAMLib.engine.cam.layers import Layer, layer_named, suggest_layer
+from SegHiResCAMLib.engine.cam.layers import Layer, attention_layers, layer_named, suggest_layer
 from SegHiResCAMLib.engine.cam.leaf import Target, find_layer, true_name
 from SegHiResCAMLib.engine.cam.methods import Method, find_method
 from SegHiResCAMLib.engine.cam.positions import Placement, measure_placement
-from SegHiResCAMLib.engine.cam.refine import check_combination, refined
+from SegHiResCAMLib.engine.cam.refine import check_combination, together
 from SegHiResCAMLib.engine.cam.smooth import Noise, smooth_maps
 from SegHiResCAMLib.engine.cam.stitched import StitchedMap, stitched_maps
 from SegHiResCAMLib.engine.images.findings import findings_of
@@ -309,7 +309,7 @@ def _explanation(
     request, region, first = setting.request, setting.request.region, maps[0]
     model = request.model
     not_finite = sum(_made_finite(one.values) for one in maps)
-    combined = refined([one.values for one in maps], request.question.refine) if len(maps) > 1 else first.values
+    combined = together([one.values for one in maps], request.question)
     with _timed(setting.timings, "restoring"):
         values = from_stack(model, setting.prepared.image, setting.axis, combined)
         signed = restore(values, setting.prepared, "linear")
@@ -420,6 +420,9 @@ def _check(request: ExplainRequest) -> None:
 
 def _choose_layers(request: ExplainRequest, windows: Windows, spacing: tuple[float, ...]) -> tuple[list[Layer], str]:
     layers, chosen = model_layers(request.model, windows, spacing), request.question.layer
+    if chosen is None and find_method(request.question.method).of_attention:
+        found = attention_layers(layers, request.model.name)
+        return found, f"the mean over the attention of all {len(found)} blocks"
     if chosen is None:
         layer, why = suggest_layer(layers)
         reason = f"suggested: {why}"

@@ -7,6 +7,7 @@ from functools import partial
 
 import torch
 
+from SegHiResCAMLib.engine.cam.attention import refuse_without_attention
 from SegHiResCAMLib.engine.cam.baselines import BLUR, Baseline, blurred, lowest
 from SegHiResCAMLib.engine.cam.batch import collect, explain_batch
 from SegHiResCAMLib.engine.cam.leaf import Target, leaves_at
@@ -52,7 +53,8 @@ def activation_map(
         >>> activation_map(network, image, segment, 2, "model.1.submodule.1").shape
         torch.Size([8, 8, 8])
     """
-    steps = find_method(method).with_options(method_options or {}).steps()
+    chosen = find_method(method).with_options(method_options or {})
+    steps = chosen.steps()
     if inputs.ndim < 3 or inputs.shape[0] != 1:
         raise EngineError(
             "inputs-shape", f"The inputs are {tuple(inputs.shape)}, but one item (1, C, *spatial) is needed."
@@ -61,6 +63,8 @@ def activation_map(
     target = Target(class_index)
 
     with leaves_at(network, [layer]) as leaves:
+        if chosen.of_attention:
+            refuse_without_attention(chosen.title, {leaf.name: leaf.attention for leaf in leaves})
         ((evidence,),) = explain_batch(
             network, leaves, inputs, [target], lambda _logits: [cotangent], pixels=[float(cotangent.sum())],
             without_content=partial(_without_content, inputs),

@@ -1,4 +1,4 @@
-"""What is known of PyTorch's own layers: the one table of their classes and functions, and what each means for a map.
+"""What is known of PyTorch's own layers and MONAI's attention: the one table of their classes, and what each means for a map.
 
 A network of other layers is explained all the same; what is not in here is taken as it comes.
 """
@@ -9,6 +9,10 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from monai.networks.blocks.patchembedding import PatchEmbeddingBlock
+from monai.networks.blocks.selfattention import SABlock
+from monai.networks.nets.swin_unetr import SwinTransformerBlock, WindowAttention, get_window_size
+from monai.networks.nets.vit import ViT
 from torch import nn
 
 Convolution = nn.Conv1d | nn.Conv2d | nn.Conv3d
@@ -66,3 +70,41 @@ def mean_for_maximum(module: Any, inputs: torch.Tensor) -> torch.Tensor:
     """The mean of what a layer of `MEAN_FOR_MAXIMUM` takes the maximum of."""
     pool = next((mean for kind, mean in MEAN_FOR_MAXIMUM.items() if isinstance(module, kind)))
     return pool(inputs, module.kernel_size, module.stride, module.padding, module.ceil_mode)
+
+
+ATTENTION: dict[str, type[nn.Module]] = {"drop_weights": SABlock, "softmax": WindowAttention}
+"""What returns the weights of attention: a module of this name in one of this class."""
+
+
+def attention_owner(network: nn.Module, path: str) -> nn.Module | None:
+    """The module whose input says where the keys of the attention at `path` lie; None where there is no such attention."""
+    above, _, name = path.rpartition(".")
+    if name not in ATTENTION or not isinstance(network.get_submodule(above), ATTENTION[name]):
+        return None
+    while True:
+        module: nn.Module = network.get_submodule(above)
+        if isinstance(module, SwinTransformerBlock | ViT):
+            owner: nn.Module = module.patch_embedding if isinstance(module, ViT) else module
+            return owner
+        if not above:
+            return None
+        above = above.rpartition(".")[0]
+
+
+Sizes = tuple[int, ...]
+
+
+def tokens_of(owner: nn.Module, shape: Sizes) -> tuple[Sizes, Sizes, Sizes]:
+    """Tokens along each axis, those of one window, and how far windows are moved, for an owner's input of this shape."""
+    if isinstance(owner, SwinTransformerBlock):  # (B, *grid, C)
+        window, shift = get_window_size(shape[1:-1], owner.window_size, owner.shift_size)
+        return shape[1:-1], tuple(window), tuple(shift)
+    assert isinstance(owner, PatchEmbeddingBlock)  # (B, C, *image)
+    embedding = owner.patch_embeddings
+    patch = (
+        embedding.kernel_size
+        if isinstance(embedding, PLAIN_CONVOLUTIONS)
+        else tuple(embedding[0].axes_lengths.values())
+    )
+    grid = tuple(n // p for n, p in zip(shape[2:], patch, strict=True))
+    return grid, grid, (0,) * len(grid)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
+from SegHiResCAMLib.engine.cam.attention import Attention, attention_at, noticing
 from SegHiResCAMLib.engine.cam.graph import pointwise_tails, receptive_fields, went_into
 from SegHiResCAMLib.engine.cam.layer_classes import CONVOLUTIONS
 from SegHiResCAMLib.engine.cam.trace import Call, Trace, trace
@@ -42,6 +43,7 @@ class Layer:
         receptive_field_mm: The same in millimetres.
         feeds_normalisation: Its output goes into nothing but normalisations of single channels, so that its mean gradient is zero:
             Seg-Grad and Seg-XGrad CAM are void here.
+        is_attention: It is the attention of a transformer, of which locations are the keys and channels the heads and queries.
         tail_is_trivial: What follows looks at every position alone, so that the map is the pixel set itself.
     """
 
@@ -57,6 +59,7 @@ class Layer:
     receptive_field_mm: tuple[float, ...] = ()
     feeds_normalisation: bool = False
     tail_is_trivial: bool = False
+    is_attention: bool = False
 
     @property
     def pointwise(self) -> str:
@@ -104,12 +107,14 @@ def list_layers(
     Raises:
         EngineError: `window-unfit`, when the network cannot take a window of this size.
     """
-    traced = trace(network, channels, window)
+    attentions = {path: one for path, _ in network.named_modules() if (one := attention_at(network, path))}
+    with noticing(list(attentions.values())):
+        traced = trace(network, channels, window)
     try:
         wider: Trace | None = trace(network, channels, tuple(2 * length for length in window))
     except EngineError:  # it takes windows of one size only
         wider = None
-    found = _Found(traced, wider, window, spacing)
+    found = _Found(traced, wider, window, spacing, attentions)
     layers: list[Layer] = []
     for path, module in network.named_modules():
         if path:
@@ -142,7 +147,7 @@ def suggest_layer(layers: list[Layer]) -> tuple[Layer, str]:
     Raises:
         EngineError: `layer-none`, when no layer can be explained.
     """
-    usable = [layer for layer in layers if not layer.reason]
+    usable = [layer for layer in layers if not layer.reason and not layer.is_attention]
     if not usable:
         raise EngineError("layer-none", "This network has no layer that can be explained.")
     blocks = [layer for layer in usable if layer.is_block] or usable
@@ -157,12 +162,33 @@ def suggest_layer(layers: list[Layer]) -> tuple[Layer, str]:
     return chosen, why
 
 
+def attention_layers(layers: list[Layer], model: str) -> list[Layer]:
+    """The attention of all blocks of a model of this name.
+
+    Raises:
+        EngineError: `attention-none`.
+    """
+    found = [layer for layer in layers if layer.is_attention and not layer.reason]
+    if not found:
+        raise EngineError(
+            "attention-none",
+            f"'{model}' has no attention that can be looked into. Seg-LeGrad explains transformers of MONAI (UNETR, SwinUNETR); choose another method.",
+        )
+    return found
+
+
 class _Found:
     """What the traces of a network say of all its layers."""
 
     def __init__(
-        self, traced: Trace, wider: Trace | None, window: tuple[int, ...], spacing: tuple[float, ...] | None
+        self,
+        traced: Trace,
+        wider: Trace | None,
+        window: tuple[int, ...],
+        spacing: tuple[float, ...] | None,
+        attentions: dict[str, Attention],
     ) -> None:
+        self.attentions = attentions
         self.calls = traced.calls
         self.wider = wider
         self.window = window
@@ -190,6 +216,9 @@ def _rows(path: str, module: nn.Module, found: _Found) -> list[Layer]:
     rows = []
     for number, call in enumerate(calls):
         name = f"{path}@{number + 1}" if len(calls) > 1 else path
+        if path in found.attentions:
+            rows.append(_attention_row(name, call, found.attentions[path], found))
+            continue
         if call.handed_through or isinstance(module, nn.Identity):
             rows.append(Layer(name, kind, reason="passes its input through"))
             continue
@@ -202,6 +231,21 @@ def _rows(path: str, module: nn.Module, found: _Found) -> list[Layer]:
             listed = [layer for layer in listed if not layer.reason] or [Layer(name, kind, reason=reason)]
         rows += listed
     return rows
+
+
+def _attention_row(name: str, call: Call, attention: Attention, found: _Found) -> Layer:
+    output, grid, spacing = call.outputs[None], attention.grid, found.spacing
+    if output.node not in found.reaching:
+        return Layer(name, attention.kind, reason="has no influence on the prediction")
+    return Layer(
+        name,
+        attention.kind,
+        output.shape[1] * output.shape[2],
+        grid,
+        tuple(step * n / g for step, n, g in zip(spacing, found.window, grid, strict=True)) if spacing else (),
+        order=call.order,
+        is_attention=True,
+    )
 
 
 def _row(name: str, path: str, module: nn.Module, number: int, element: int | None, found: _Found) -> Layer:

@@ -19,6 +19,7 @@ from typing import Any
 
 import torch
 
+from SegHiResCAMLib.engine.cam.attention import Attention, attention_at, noticing
 from SegHiResCAMLib.engine.cam.lean import LeanGradients
 from SegHiResCAMLib.engine.errors import EngineError
 from SegHiResCAMLib.engine.output import main_output
@@ -65,6 +66,7 @@ class Leaf:
         module: The module at `path`.
         call: Which of its calls counts, from 1; None for the last.
         element: Which of the tensors it returns; None where it returns one.
+        attention: Where the keys lie, of a module that returns attention; None for any other.
         calls: How often it was called in the latest forward pass.
         activation: (B, K, *grid); None before the layer ran.
     """
@@ -73,6 +75,7 @@ class Leaf:
     module: torch.nn.Module
     call: int | None = None
     element: int | None = None
+    attention: Attention | None = None
     calls: int = 0
     activation: torch.Tensor | None = None
 
@@ -108,10 +111,12 @@ class Leaf:
                 f"Layer '{self.name}' {found}, and that is not one tensor. Choose a module inside it, or one of what it returns "
                 "that 'seghirescam layers' lists, as in name[0].",
             )
-        return chosen
+        return chosen if self.attention is None else self.attention.to_map(chosen)
 
     def with_tensor(self, output: Any, tensor: torch.Tensor) -> Any:
         """What the module returned, with `tensor` in place of the one that is meant."""
+        if self.attention is not None:
+            return self.attention.to_attention(tensor, output)
         if self.element is None:
             return tensor
         return type(output)(tensor if number == self.element else one for number, one in enumerate(output))
@@ -143,7 +148,7 @@ def leaf_of(network: torch.nn.Module, name: str) -> Leaf:
     parts = LAYER_NAME.fullmatch(name)
     if parts and parts["path"] in modules:
         call, element = (int(parts[key]) if parts[key] else None for key in ("call", "element"))
-        return Leaf(name, modules[parts["path"]], call, element)
+        return Leaf(name, modules[parts["path"]], call, element, attention_at(network, parts["path"]))
     close = difflib.get_close_matches(name, [known for known in modules if known], n=3)
     hint = f" Did you mean {' or '.join(close)}?" if close else ""
     raise EngineError("layer-unknown", f"The network has no layer '{name}'.{hint} 'seghirescam layers' lists them all.")
@@ -177,7 +182,8 @@ def leaves_at(network: torch.nn.Module, layers: Sequence[str]) -> Iterator[list[
     try:
         for parameter, _ in required:
             parameter.requires_grad_(False)
-        yield leaves
+        with noticing([leaf.attention for leaf in leaves if leaf.attention is not None]):
+            yield leaves
     finally:
         for handle in handles:
             handle.remove()

@@ -74,6 +74,8 @@ def measure_placement(
         layers whose positions follow no constant step, as behind attention.
     """
     even = even_placement(window, grid)
+    if leaf_of(network, layer).attention is not None:
+        return even  # tokens are equal shares of the window
     offsets = [
         even.offset[axis] if measured is None else measured
         for axis, measured in enumerate(

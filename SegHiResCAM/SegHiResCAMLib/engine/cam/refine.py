@@ -8,7 +8,7 @@ from typing import get_args
 import torch
 
 from SegHiResCAMLib.engine.errors import EngineError
-from SegHiResCAMLib.records.question import Combination
+from SegHiResCAMLib.records.question import Combination, Question
 
 
 def check_combination(combination: str) -> None:
@@ -21,6 +21,13 @@ def check_combination(combination: str) -> None:
     if combination not in known:
         message = f"Layers cannot be combined by '{combination}'. Choose one of: {', '.join(known)}."
         raise EngineError("combination-unknown", message)
+
+
+def together(maps: Sequence[torch.Tensor], question: Question) -> torch.Tensor:
+    """The map of a question: of its layer, combined from the layers that it names, or the mean over all blocks of a method that has one for each."""
+    if question.refine_with:
+        return refined(maps, question.refine)
+    return maps[0] if len(maps) == 1 else torch.stack(list(maps)).mean(dim=0)
 
 
 def refined(maps: Sequence[torch.Tensor], combination: Combination) -> torch.Tensor:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 import torch
 
+from SegHiResCAMLib.engine.cam.attention import refuse_without_attention
 from SegHiResCAMLib.engine.cam.batch import collect
 from SegHiResCAMLib.engine.cam.leaf import Leaf, leaves_at
 from SegHiResCAMLib.engine.cam.methods import Method
@@ -99,6 +100,8 @@ def stitched_maps(
     steps: list[list[Step]] = [[next(program) for program in row] for row in programs]
     walked = 0
     with leaves_at(workplace.network, layers) as leaves:
+        if method.of_attention:
+            refuse_without_attention(method.title, {leaf.name: leaf.attention for leaf in leaves})
         while not isinstance(steps[0][0], Map):  # every program takes the same kinds of steps
             report = part(progress, walked / method.walks, (walked + 1) / method.walks)
             answers = _answers(passes, leaves, steps, report)

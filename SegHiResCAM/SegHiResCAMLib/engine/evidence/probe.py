@@ -14,12 +14,12 @@ from SegHiResCAMLib.engine.answer.explanation import ExplainRequest, Explanation
 from SegHiResCAMLib.engine.answer.model_layers import model_layers, stack_spacing
 from SegHiResCAMLib.engine.answer.pixel_sets import Surroundings, weights_of
 from SegHiResCAMLib.engine.answer.subject import target_of
-from SegHiResCAMLib.engine.cam.layers import Layer, layer_named
+from SegHiResCAMLib.engine.cam.layers import Layer, attention_layers, layer_named
 from SegHiResCAMLib.engine.cam.leaf import true_name
 from SegHiResCAMLib.engine.cam.methods import Method, find_method
 from SegHiResCAMLib.engine.cam.passes import ScoreQuestion
 from SegHiResCAMLib.engine.cam.positions import Placement, measure_placement
-from SegHiResCAMLib.engine.cam.refine import refined
+from SegHiResCAMLib.engine.cam.refine import together
 from SegHiResCAMLib.engine.cam.stitched import stitched_maps
 from SegHiResCAMLib.engine.evidence.changed_windows import forward_of
 from SegHiResCAMLib.engine.images.resampling import resample_onto
@@ -159,7 +159,7 @@ class Probe:
             progress=progress,
             placements=self.placements,
         )
-        return refined([one.values for one in maps], question.refine) if len(maps) > 1 else maps[0].values
+        return together([one.values for one in maps], question)
 
     def on_stack(self, volume: MetaTensor) -> torch.Tensor:
         """Values (1, i, j, k) on the volume's own grid as the stack has them: (B, *spatial)."""
@@ -207,8 +207,7 @@ def probe_of(request: ExplainRequest, explanation: Explanation, segmentation: Se
     stack = to_stack(model, image, axis)
     windows = windows_of(model, tuple(stack.shape[2:]))
     known = model_layers(model, windows, stack_spacing(model, prepared, axis))
-    names = [explanation.layer.name, *explanation.question.refine_with]
-    layers = [layer_named(known, true_name(model.network, name)) for name in names]
+    layers = _layers(explanation, model, known)
     device = choose_device(request.question.device, model.spatial_dims)
     workplace = Workplace(model.network.to(device), device, None)
     return Probe(
@@ -232,6 +231,15 @@ def probe_of(request: ExplainRequest, explanation: Explanation, segmentation: Se
         workplace=workplace,
         forward=forward_of(model, device, stack, windows, AT_LEAST * len(stack), request.question.segmenting_engine),
     )
+
+
+def _layers(explanation: Explanation, model: SegmentationModel, known: list[Layer]) -> list[Layer]:
+    """Those of the map."""
+    question = explanation.question
+    if question.layer is None and find_method(question.method).of_attention:
+        return attention_layers(known, model.name)
+    names = [explanation.layer.name, *question.refine_with]
+    return [layer_named(known, true_name(model.network, name)) for name in names]
 
 
 def region_of(request: ExplainRequest, label: Label, segmentation: Segmentation) -> torch.Tensor:

@@ -43,6 +43,15 @@ def seg_layer_cam() -> Steps:
     yield Map(lambda x: (x.gradient.clamp(min=0) * x.activation).sum(dim=1), "added")
 
 
+def seg_legrad() -> Steps:
+    """Mean over heads and queries of ReLU(dS/dA), for every key: Bousselham et al. 2024 (LeGrad, arXiv 2404.03214).
+
+    A is the attention of one block; over several blocks, their maps are averaged. The paper takes the score of each block's own tokens; a
+    segmentation's decoder is part of the graph, so that S itself is taken at every block.
+    """
+    yield Map(lambda x: x.gradient.clamp(min=0).mean(dim=1), "added")
+
+
 def seg_elementwise_cam() -> Steps:
     """sum_k ReLU(G^k(u) A^k(u)): GradCAMElementWise of grad-cam; the sum of all evidence for, none against."""
     yield Map(lambda x: (x.gradient * x.activation).clamp(min=0).sum(dim=1), "added")

@@ -18,6 +18,7 @@ from SegHiResCAMLib.engine.cam.methods.gradient import (
     seg_grad_cam_pp_local,
     seg_hires_grad_cam,
     seg_layer_cam,
+    seg_legrad,
     seg_shapley_cam,
     seg_xgrad_cam,
     seg_xres_cam,
@@ -45,6 +46,7 @@ class Method:
         values: What its values are: contributions to the score, whose sum can be compared with it; logits; or numbers of which only the
             pattern has a meaning.
         integrates: Whether it integrates the gradient along a path.
+        of_attention: Whether it explains the attention of transformers, of all their blocks where none is chosen.
     """
 
     title: str
@@ -56,6 +58,7 @@ class Method:
     ignores_class: bool = False
     values: Literal["contributions", "logits", "pattern"] = "contributions"
     integrates: bool = False
+    of_attention: bool = False
 
     @property
     def units(self) -> str:
@@ -140,6 +143,10 @@ METHODS: dict[str, Method] = {
     ),
     "seg-elementwise-cam": Method(
         "Seg-ElementWise CAM", "sum of the positive evidence alone", "grad-cam, GradCAMElementWise", seg_elementwise_cam, 1
+    ),
+    "seg-legrad": Method(
+        "Seg-LeGrad", "positive gradient of a transformer's attention", "Bousselham et al., arXiv 2404.03214", seg_legrad, 1,
+        values="pattern", of_attention=True,
     ),
     "seg-eigen-cam": Method(
         "Seg-Eigen CAM", "main component of the activations, whatever the class", "Muhammad & Yeasin, IJCNN 2020", seg_eigen_cam, 2,
