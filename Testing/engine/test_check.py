@@ -223,6 +223,9 @@ def test_the_display_window_of_a_ct_is_400_hu_and_else_that_of_its_values() -> N
 def test_every_image_has_noise_of_its_own_size(tmp_path: Path) -> None:
     tiny = open_model(write_tiny_bundle(tmp_path / "bundle"))
     network = torch.nn.Sequential(torch.nn.Conv3d(2, 2, 1), torch.nn.Conv3d(2, 3, 1)).eval().requires_grad_(False)
+    for layer, weights in zip(network, ([[1.0, 0], [0, 0.01]], [[0.0, 0], [1, 1], [0, -1]]), strict=True):
+        layer.weight[:] = torch.tensor(weights).view(layer.weight.shape)
+        layer.bias[:] = 0
     model = replace(tiny, network=network, in_channels=2, inputs=("T1", "T2"))
     values = np.stack([noise((20, 18, 22)), 100 * noise((20, 18, 22))])
     volume = MetaTensor(torch.from_numpy(values), affine=torch.eye(4, dtype=torch.float64))
