@@ -87,7 +87,8 @@ class Panel(VTKObservationMixin):  # type: ignore[misc]
         ]
         self.set_up = SetUpSection(self._installed)
         self.widget.layout().insertWidget(0, self.set_up.widget)
-        self.widget.layout().addWidget(self.review.widget)
+        layout = self.widget.layout()
+        layout.insertWidget(layout.indexOf(self.ui.logSection), self.review.widget)
         self._fitted = FittedHeight(parent, self.widget)
         self._gui: Any = None
         self._refreshing = False
