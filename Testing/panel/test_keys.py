@@ -18,7 +18,7 @@ def letters(file: str) -> list[str]:
     return [found[1].lower() for text in texts if (found := re.search(r"&(\w)", text))]
 
 
-@pytest.mark.parametrize("file", ["SegHiResCAM.ui", "SetUp.ui"])
+@pytest.mark.parametrize("file", ["SegHiResCAM.ui", "Evidence.ui", "SetUp.ui"])
 def test_no_letter_is_there_twice_or_in_a_menu(file: str) -> None:
     found = letters(file)
     assert sorted(found) == sorted(set(found))

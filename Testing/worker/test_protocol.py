@@ -12,10 +12,15 @@ import numpy as np
 import pytest
 from a_record import a_record
 
+from SegHiResCAMLib.records.evidence import SegmentChange, WhatIfRecord
+from SegHiResCAMLib.records.explanation import ModelReference
+from SegHiResCAMLib.records.input_shares import InputShare, InputShares
 from SegHiResCAMLib.records.json_form import to_json
 from SegHiResCAMLib.records.map_check import FillTrial, MapCheck, NoiseTest, RemovalTest
+from SegHiResCAMLib.records.mistakes import Comparison, Mistake
 from SegHiResCAMLib.records.models import Label, LayerList, LayerSummary, MethodSummary, ModelSummary
 from SegHiResCAMLib.records.question import Question, SegmentOptions
+from SegHiResCAMLib.records.region_shares import RegionShare
 from SegHiResCAMLib.records.regions import Sphere
 from SegHiResCAMLib.worker.protocol import (
     KINDS,
@@ -24,13 +29,18 @@ from SegHiResCAMLib.worker.protocol import (
     Cancel,
     CheckMap,
     Chunk,
+    Compared,
+    CompareSegmentation,
     Error,
     Explain,
     Explained,
     GetModel,
+    InputsShared,
     Layers,
     LayersListed,
     MapChecked,
+    MeasureOwnRegions,
+    MeasureRegions,
     ModelFile,
     ModelOpened,
     ModelPath,
@@ -38,10 +48,14 @@ from SegHiResCAMLib.worker.protocol import (
     OpenModel,
     Progress,
     Ready,
+    RegionRemoved,
+    RegionsMeasured,
+    RemoveRegion,
     Result,
     Segmented,
     SegmentVolume,
     SendModel,
+    ShareInputs,
     Shutdown,
     Voxels,
     Wanted,
@@ -57,12 +71,23 @@ MODEL = ModelSummary("Net", 3, 1, (Label("kidney", 1, 1, (1.0, 0.0, 0.0)),), "so
 CHECK = MapCheck(
     removal=RemovalTest((FillTrial("blur", 0.5),), deletion=(0.5, 0.25)),
     weights=None,
-    noise=NoiseTest(2.0, (0.5,), (0.75,)),
+    noise=NoiseTest((2.0,), (0.5,), (0.75,)),
 )
+REFERENCE = ModelReference("Net", "00")
 RECORD = a_record("CAM", "tumour", "Net")
 QUESTION = Question(segment="tumour", region=Sphere((1.0, 2.0, 3.0), 4.0))
 
-# The wire of version 7, word for word but for records, which have tests of their own: whoever changes a line here raises VERSION.
+ASKED = {
+    "model": "m",
+    "volume": VOXELS,
+    "question": to_json(QUESTION),
+    "mask": None,
+    "reference": None,
+    "reference_names": [],
+}
+OPTIONS = {"mode": "auto", "axis": "auto", "device": "auto", "engine": "auto"}
+
+# The wire of version 8, word for word but for records, which have tests of their own: whoever changes a line here raises VERSION.
 LINES = [
     (GetModel("m"), "get_model", {"name": "m"}),
     (OpenModel("m"), "open_model", {"model": "m"}),
@@ -87,13 +112,38 @@ LINES = [
             "reference": None,
             "further": [],
             "whole": False,
+            "reference_names": [],
         },
     ),
     (
         CheckMap("m", STORED, QUESTION, seed=3),
         "check_map",
-        {"model": "m", "volume": VOXELS, "question": to_json(QUESTION), "mask": None, "reference": None, "seed": 3},
+        ASKED | {"seed": 3},
     ),
+    (
+        MeasureRegions(STORED, STORED, ("liver",)),
+        "measure_regions",
+        {"signed_map": VOXELS, "regions": VOXELS, "names": ["liver"]},
+    ),
+    (
+        MeasureOwnRegions("m", STORED, STORED),
+        "measure_own_regions",
+        {"model": "m", "volume": VOXELS, "signed_map": VOXELS, "options": OPTIONS},
+    ),
+    (
+        CompareSegmentation("m", STORED, STORED, ("kidney",), ("tumour",)),
+        "compare",
+        {
+            "model": "m",
+            "volume": VOXELS,
+            "reference": VOXELS,
+            "names": ["kidney"],
+            "segments": ["tumour"],
+            "options": OPTIONS,
+        },
+    ),
+    (RemoveRegion("m", STORED, QUESTION, fill="blur"), "remove_region", ASKED | {"fill": "blur", "seed": 0}),
+    (ShareInputs("m", STORED, QUESTION, seed=3), "share_inputs", ASKED | {"seed": 3}),
     (
         SendModel("tiny", (ModelFile("tiny/model.pt", 3, "00"),)),
         "send_model",
@@ -103,7 +153,7 @@ LINES = [
     (Wanted(("f",)), "wanted", {"files": ["f"]}),
     (Cancel(), "cancel", {}),
     (Shutdown(), "shutdown", {}),
-    (Ready(VERSION), "ready", {"version": 7}),
+    (Ready(VERSION), "ready", {"version": 8}),
     (Progress(0.5, "½ done", 3.0), "progress", {"fraction": 0.5, "text": "½ done", "remaining": 3.0}),
     (
         Result(ModelPath("/models/m"), {"labels": "result-1-labels.npy"}, ("model",)),
@@ -127,6 +177,23 @@ ANSWERS = [
     Segmented(MODEL, "PyTorch: as chosen"),
     Explained(RECORD),
     MapChecked(CHECK, RECORD),
+    RegionsMeasured((RegionShare("liver", "region", 2.0, 0.5, 0.25, None, 0.5),)),
+    Compared(Comparison((), (Mistake("kidney", "false-positive", 1.0, (1.0, 2.0, 3.0), True, "tumour"),)), REFERENCE),
+    RegionRemoved(
+        WhatIfRecord(
+            model=REFERENCE,
+            region="sphere",
+            removed_ml=2.0,
+            fill="blur",
+            seed=0,
+            segments=(SegmentChange("kidney", 2.0, 1.0, 0.5, None, None),),
+            windows=4,
+            windows_touched=1,
+            windows_computed=2,
+        ),
+        MODEL,
+    ),
+    InputsShared(InputShares((InputShare("T1", 2.0, 1.0, 3.0, 1.0),), 3.0, 1.0, "shell", 2), REFERENCE),
 ]
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from SegHiResCAMLib.logic.images import voxels_of
 from SegHiResCAMLib.provenance import PREFIX
-from SegHiResCAMLib.records.explanation import ExplanationRecord
+from SegHiResCAMLib.records.explanation import ExplanationRecord, ModelReference
 from SegHiResCAMLib.records.regions import Mask
 from SegHiResCAMLib.scene.errors import SceneError
 from SegHiResCAMLib.scene.heatmap import INPUT_VOLUME, SEGMENTATION, explanation_of
@@ -90,3 +90,14 @@ def _mask(
         message = f"The drawn segment that '{heatmap.GetName()}' explains is not in the scene. Explain again."
         raise SceneError(message)
     return Voxels(voxels.affine, segment_reader(segmentation, drawn, volume))
+
+
+def check_model(heatmap: vtkMRMLScalarVolumeNode, record: ExplanationRecord, model: ModelReference) -> None:
+    """Refuse what another model was asked.
+
+    Raises:
+        SceneError: The heat map explains another one.
+    """
+    if record.model.sha256 != model.sha256:
+        message = f"'{heatmap.GetName()}' explains the model '{record.model.name}', and '{model.name}' was asked. Choose the model that it explains."
+        raise SceneError(message)

@@ -6,7 +6,7 @@ import math
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from SegHiResCAMLib.logic.asked_again import asked_again
+from SegHiResCAMLib.logic.asked_again import asked_again, check_model
 from SegHiResCAMLib.logic.explainer import Explainer
 from SegHiResCAMLib.logic.job import Job, Report
 from SegHiResCAMLib.records.explanation import ExplanationRecord
@@ -58,9 +58,7 @@ def check_same(heatmap: vtkMRMLScalarVolumeNode, before: ExplanationRecord, agai
     Raises:
         SceneError: The model is another one, or the volume or the explained region has changed since.
     """
-    if before.model.sha256 != again.model.sha256:
-        message = f"'{heatmap.GetName()}' explains the model '{before.model.name}', and the chosen one is '{again.model.name}'. Choose that model."
-        raise SceneError(message)
+    check_model(heatmap, before, again.model)
     pairs = ((before.voxel_count, again.voxel_count), (before.score or 0.0, again.score or 0.0))
     if not all(math.isclose(one, other, rel_tol=SAME) for one, other in pairs):
         message = f"The volume or the explained region has changed since '{heatmap.GetName()}' was made. Explain again, then check the new map."

@@ -6,10 +6,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from SegHiResCAMLib.logic.check import check_heatmap
+from SegHiResCAMLib.logic.regions import measure_regions
 from SegHiResCAMLib.logic.scripting import snake_case
 
 if TYPE_CHECKING:
-    from slicer import vtkMRMLScalarVolumeNode
+    from slicer import vtkMRMLScalarVolumeNode, vtkMRMLSegmentationNode
 
     from SegHiResCAMLib.logic.explainer import Explainer
     from SegHiResCAMLib.logic.job import Job
@@ -46,6 +47,24 @@ class EvidenceScripting:
         return self._ended(
             check_heatmap(self._explainer, heatmapNode, str(modelPath), seed=seed, **snake_case(callbacks)), wait
         )
+
+    def regions(
+        self,
+        heatmapNode: vtkMRMLScalarVolumeNode,
+        modelPath: Any,
+        *,
+        segmentationNode: vtkMRMLSegmentationNode | None = None,
+        wait: bool = True,
+        **callbacks: Any,
+    ) -> Any:
+        """Measure which regions the evidence lies in; what is found stays with the heat map, also when it is saved or exported.
+
+        :param modelPath: the model that the heat map explains.
+        :param segmentationNode: whose segments are the regions; without it, what the model segments.
+        :returns: the heat map's ExplanationRecord, whose ``regions`` has all shares.
+        """
+        job = measure_regions(self._explainer, heatmapNode, str(modelPath), segmentationNode, **snake_case(callbacks))
+        return self._ended(job, wait)
 
     def _ended(self, job: Job, wait: bool) -> Any:
         return self._explainer.wait(job) if wait else job

@@ -1,4 +1,4 @@
-"""Section 5: everything that belongs to a heat map, into one folder."""
+"""Section 6: everything that belongs to a heat map, into one folder."""
 
 from __future__ import annotations
 

@@ -27,6 +27,8 @@ from SegHiResCAMLib.panel.input import InputSection
 from SegHiResCAMLib.panel.live import LiveKeys
 from SegHiResCAMLib.panel.markers import Markers
 from SegHiResCAMLib.panel.read import ReadSection
+from SegHiResCAMLib.panel.regions import NAME as REGIONS
+from SegHiResCAMLib.panel.regions import RegionsPart
 from SegHiResCAMLib.panel.review import ReviewSection
 from SegHiResCAMLib.panel.sample import SamplePatient
 from SegHiResCAMLib.panel.sections import Sections
@@ -34,6 +36,7 @@ from SegHiResCAMLib.panel.segment import NAME as SEGMENT
 from SegHiResCAMLib.panel.segment import SegmentSection
 from SegHiResCAMLib.panel.set_up import SetUpSection
 from SegHiResCAMLib.panel.state import State
+from SegHiResCAMLib.panel.widgets import place_above
 from SegHiResCAMLib.panel.work import Work
 from SegHiResCAMLib.provenance import METHOD
 from SegHiResCAMLib.scene.comparison import hide_comparison
@@ -45,7 +48,7 @@ if TYPE_CHECKING:
     from slicer import vtkMRMLNode, vtkMRMLScalarVolumeNode, vtkMRMLScene
     from vtk import vtkObject
 
-OF_A_PATIENT = (SEGMENT, EXPLAIN, CHECK)
+OF_A_PATIENT = (SEGMENT, EXPLAIN, CHECK, REGIONS)
 """Jobs that nobody wants any more when the patient is gone."""
 
 
@@ -62,8 +65,11 @@ class Panel(VTKObservationMixin):  # type: ignore[misc]
         VTKObservationMixin.__init__(self)
         self.parent = parent
         self.widget = slicer.util.loadUI(ui_file)
+        self._evidence = slicer.util.loadUI(ui_file.replace("SegHiResCAM.ui", "Evidence.ui"))
+        place_above(self.widget, self._evidence, "exportSection")
         self.ui = slicer.util.childWidgetVariables(self.widget)
-        self.widget.setMRMLScene(slicer.mrmlScene)
+        for part in (self.widget, self._evidence):
+            part.setMRMLScene(slicer.mrmlScene)
         self.state = State(logic, self.ui, Work(logic, self.ui, self._refresh), self._refresh)
         self.input = InputSection(self.state)
         self.explain = ExplainSection(self.state)
@@ -80,6 +86,7 @@ class Panel(VTKObservationMixin):  # type: ignore[misc]
             self.markers,
             self.read,
             CheckPart(self.state),
+            RegionsPart(self.state),
             HeatMaps(self.state),
             ExportSection(self.state),
             Sections(self.state),

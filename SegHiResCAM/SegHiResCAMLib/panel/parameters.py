@@ -89,5 +89,7 @@ class SegHiResCAMParameterNode:
     secondHeatmap: vtkMRMLScalarVolumeNode
     compareViews: bool = False
 
+    regions: vtkMRMLSegmentationNode
+
     exportFolder: Path
     exportFormat: Annotated[str, Choice(["nrrd", "nii.gz"])] = "nrrd"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from SegHiResCAMLib.panel.fitting import set_title
+from SegHiResCAMLib.panel.regions import largest_share
 from SegHiResCAMLib.panel.state import State
 from SegHiResCAMLib.scene.heatmap import explanation_of
 
@@ -15,7 +16,14 @@ class Sections:
     def __init__(self, state: State) -> None:
         self._state = state
         ui = state.ui
-        self._sections = (ui.inputSection, ui.segmentSection, ui.explainSection, ui.readSection, ui.exportSection)
+        self._sections = (
+            ui.inputSection,
+            ui.segmentSection,
+            ui.explainSection,
+            ui.readSection,
+            ui.evidenceSection,
+            ui.exportSection,
+        )
         self._titles = [section.text for section in self._sections]
         self._tips = [section.toolTip for section in self._sections]
         self._had = (False, False)
@@ -56,6 +64,7 @@ class Sections:
             _joined(segmentation and segmentation.GetName()),
             _joined(state.segment_name, method and method.title),
             _joined(record and record.question.segment, record and record.method),
+            _joined(record and largest_share(record.regions)),
             _joined(folder and folder.name),
         )
 

@@ -64,3 +64,18 @@ def show_row(field: Any, label: Any, visible: bool) -> None:
     """Show or hide a row of a form: its field and its label."""
     field.visible = visible
     label.visible = visible
+
+
+def place_above(panel: Any, part: Any, name: str) -> None:
+    """Put a part of the panel that has a file of its own above the section of that name."""
+    layout = panel.layout()
+    names = [layout.itemAt(index).widget() for index in range(layout.count())]
+    (index,) = [index for index, one in enumerate(names) if one is not None and one.name == name]
+    layout.insertWidget(index, part)
+
+
+def tip_rows(table: Any, tips: Sequence[str]) -> None:
+    """A tooltip for each row of a table."""
+    for row, tip in enumerate(tips):
+        for column in range(table.columnCount):
+            table.item(row, column).setToolTip(tip)

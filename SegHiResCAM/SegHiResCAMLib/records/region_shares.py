@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -37,3 +38,9 @@ class RegionShare:
     positive_within_10_mm: float | None = None
     negative_within_5_mm: float | None = None
     negative_within_10_mm: float | None = None
+
+
+def by_share(regions: Sequence[RegionShare]) -> list[RegionShare]:
+    """The regions with the most positive evidence first, then the shells and the rest."""
+    own = sorted((one for one in regions if one.part == "region"), key=lambda one: -(one.positive or 0.0))
+    return [*own, *(one for one in regions if one.part != "region")]

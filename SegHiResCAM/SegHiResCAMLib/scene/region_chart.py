@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from SegHiResCAMLib.records.region_shares import RegionShare
+from SegHiResCAMLib.records.region_shares import RegionShare, by_share
 from SegHiResCAMLib.scene.canvas import BRIGHT, DIM, Canvas, number
 
 ROW, BAR, HEAD = 24, 12, 34  # pixels: of a row, of its bar, above the first row
@@ -45,9 +45,9 @@ def draw_chart(page: Canvas, regions: Sequence[RegionShare], left: int, top: int
 
 def _shown(regions: Sequence[RegionShare]) -> list[RegionShare]:
     """The regions with the most evidence first, then the shells and the rest."""
-    own = sorted((one for one in regions if one.part == "region"), key=lambda one: -(one.positive or 0.0))
-    others = [one for one in regions if one.part != "region"]
-    return [*own[: MOST - len(others)], *others]
+    ranked = by_share(regions)
+    others = sum(one.part != "region" for one in ranked)
+    return [*ranked[: len(ranked) - others][: MOST - others], *ranked[len(ranked) - others :]]
 
 
 def _numbers(one: RegionShare) -> str:

@@ -45,8 +45,26 @@ class SegmentationFile(NamedTuple):
     header: dict[str, str]
 
 
-def segmentation_file(node: vtkMRMLSegmentationNode) -> SegmentationFile | None:
-    """Take a segmentation apart; None where its layers lie on different grids, or where nothing is drawn in it."""
+class DrawnLayers(NamedTuple):
+    """The label maps of a segmentation on their one grid.
+
+    Attributes:
+        layers: In the order of the segments.
+        images: Of the same layers, as segments have them; None for segments that have none.
+        start: Index of the box's first voxel on the segmentation's grid.
+        stop: Index after its last voxel.
+        affine: (4, 4) from the box's voxel indices to RAS millimetres.
+    """
+
+    layers: list[LabelLayer]
+    images: list[vtkOrientedImageData]
+    start: Array
+    stop: Array
+    affine: Array
+
+
+def drawn_layers(node: vtkMRMLSegmentationNode) -> DrawnLayers | None:
+    """The label maps of a segmentation; None where they lie on different grids, or where nothing is drawn."""
     images = _images(node)
     drawn = [image for image in images if _is_drawn(image)]
     if not drawn or not all(_on_one_grid(image, drawn[0]) for image in drawn):
@@ -56,8 +74,16 @@ def segmentation_file(node: vtkMRMLSegmentationNode) -> SegmentationFile | None:
     extents = np.array([grid.GetExtent() for grid in grids]).reshape(-1, 3, 2)
     start, stop = extents[..., 0].min(axis=0), extents[..., 1].max(axis=0) + 1
     affine = image_affine(drawn[0]) @ _translation(start)
-    layers = [_layer(image, start) for image in images]
-    return SegmentationFile(layers, tuple(stop - start), affine, _header(node, start, stop))
+    return DrawnLayers([_layer(image, start) for image in images], images, start, stop, affine)
+
+
+def segmentation_file(node: vtkMRMLSegmentationNode) -> SegmentationFile | None:
+    """Take a segmentation apart; None where its layers lie on different grids, or where nothing is drawn in it."""
+    found = drawn_layers(node)
+    if found is None:
+        return None
+    shape = tuple(found.stop - found.start)
+    return SegmentationFile(found.layers, shape, found.affine, _header(node, found.start, found.stop))
 
 
 def layer_array(file: SegmentationFile) -> Array:

@@ -8,36 +8,53 @@ from typing import Any, TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from monai.data import MetaTensor
 
 from SegHiResCAMLib.engine.answer.explain import explain_segments
 from SegHiResCAMLib.engine.answer.explanation import ExplainRequest, Explanation
+from SegHiResCAMLib.engine.answer.mistakes import compare_with_reference, reference_labels
 from SegHiResCAMLib.engine.answer.model_layers import volume_layers
 from SegHiResCAMLib.engine.answer.model_summary import layers_of, nominal_layers, summary_of
+from SegHiResCAMLib.engine.answer.region_shares import predicted_regions, share_by_region
 from SegHiResCAMLib.engine.cam.methods import method_summaries
+from SegHiResCAMLib.engine.errors import EngineError
+from SegHiResCAMLib.engine.evidence.input_shares import input_shares
 from SegHiResCAMLib.engine.evidence.map_check import check_map
+from SegHiResCAMLib.engine.evidence.what_if import what_if
+from SegHiResCAMLib.engine.images.region_files import Regions
 from SegHiResCAMLib.engine.images.volume import volume_from_array
 from SegHiResCAMLib.engine.inference.preprocessing import PreparedVolume, prepare
 from SegHiResCAMLib.engine.inference.segmentation import Segmentation, segment
 from SegHiResCAMLib.engine.models import SegmentationModel, open_model
 from SegHiResCAMLib.engine.models.catalogue import catalogue
 from SegHiResCAMLib.engine.progress import Progress, part
+from SegHiResCAMLib.records.explanation import ModelReference
 from SegHiResCAMLib.records.question import SegmentOptions
 from SegHiResCAMLib.worker.arrays import load_array
 from SegHiResCAMLib.worker.protocol import (
     Answer,
     CheckMap,
+    Compared,
+    CompareSegmentation,
     Explain,
     Explained,
     GetModel,
+    InputsShared,
     Layers,
     LayersListed,
     MapChecked,
+    MeasureOwnRegions,
+    MeasureRegions,
     ModelOpened,
     ModelPath,
     OpenModel,
+    RegionRemoved,
+    RegionsMeasured,
+    RemoveRegion,
     Segmented,
     SegmentVolume,
+    ShareInputs,
     Voxels,
     numbered,
 )
@@ -124,7 +141,7 @@ def _layers(request: Layers, kept: Kept, progress: Progress) -> tuple[LayersList
 
 def _segment(request: SegmentVolume, kept: Kept, progress: Progress) -> tuple[Segmented, Arrays]:
     model = _model(request.model, kept)
-    found = _segmentation(request, model, kept, progress)
+    found = _segmentation(request.model, request.volume, request.options, model, kept, progress)
     progress(1.0, "Segmented")
     return Segmented(summary_of(model), found.engine), {"labels": found.labels.numpy()[0]}
 
@@ -145,12 +162,70 @@ def _check_map(request: CheckMap, kept: Kept, progress: Progress) -> tuple[MapCh
     return MapChecked(checked, found.record()), {}
 
 
-def _asked(request: Explain | CheckMap, kept: Kept, progress: Progress) -> ExplainRequest:
+def _measure_regions(request: MeasureRegions, kept: Kept, progress: Progress) -> tuple[RegionsMeasured, Arrays]:
+    signed = _load(request.signed_map, kept.folder, "The heat map", progress)
+    regions = _regions(request.regions, request.names, "The segmentation", kept, progress)
+    return RegionsMeasured(share_by_region(signed, regions, progress)), {}
+
+
+def _measure_own(request: MeasureOwnRegions, kept: Kept, progress: Progress) -> tuple[RegionsMeasured, Arrays]:
+    model = _model(request.model, kept)
+    signed = _load(request.signed_map, kept.folder, "The heat map", progress)
+    found = _segmentation(request.model, request.volume, request.options, model, kept, part(progress, 0.0, 0.8))
+    shares = share_by_region(signed, predicted_regions(model, found), part(progress, 0.8, 1.0))
+    return RegionsMeasured(shares, ModelReference(model.name, model.sha256)), {}
+
+
+def _compare(request: CompareSegmentation, kept: Kept, progress: Progress) -> tuple[Compared, Arrays]:
+    model = _model(request.model, kept)
+    reference = reference_labels(_regions(request.reference, request.names, "The reference", kept, progress), model)
+    found = _segmentation(request.model, request.volume, request.options, model, kept, part(progress, 0.0, 0.8))
+    comparison = compare_with_reference(found.labels, reference, model, request.segments, part(progress, 0.8, 1.0))
+    return Compared(comparison, ModelReference(model.name, model.sha256)), {}
+
+
+def _remove_region(request: RemoveRegion, kept: Kept, progress: Progress) -> tuple[RegionRemoved, Arrays]:
+    asked = _asked(request, kept, progress)
+    how = request.question
+    before = _segmentation(request.model, request.volume, how, asked.model, kept, part(progress, 0.0, 0.4))
+    report = part(progress, 0.4, 1.0)
+    found = what_if(asked, request.fill, seed=request.seed, segmentation=before, progress=report)
+    return RegionRemoved(found.record, summary_of(asked.model)), {"labels": found.after.labels.numpy()[0]}
+
+
+def _share_inputs(request: ShareInputs, kept: Kept, progress: Progress) -> tuple[InputsShared, Arrays]:
+    asked = _asked(request, kept, progress)
+    model, how = asked.model, request.question
+    found = _segmentation(request.model, request.volume, how, model, kept, part(progress, 0.0, 0.5))
+    shares = input_shares(asked, found, seed=request.seed, progress=part(progress, 0.5, 1.0))
+    return InputsShared(shares, ModelReference(model.name, model.sha256)), {}
+
+
+def _regions(voxels: Voxels, names: Sequence[str], what: str, kept: Kept, progress: Progress) -> Regions:
+    """The regions of a label map that have a voxel.
+
+    Raises:
+        EngineError: `regions-empty`, none has one.
+    """
+    loaded = _load(voxels, kept.folder, what, progress)
+    labels = MetaTensor(loaded.as_tensor().to(torch.int16), affine=loaded.affine)
+    there = {value: name for value, name in enumerate(names, start=1) if bool((labels.as_tensor() == value).any())}
+    if not there:
+        raise EngineError("regions-empty", f"{what} has no voxel in any segment. Choose another one.")
+    return Regions(labels, there)
+
+
+def _asked(request: Explain | CheckMap | RemoveRegion | ShareInputs, kept: Kept, progress: Progress) -> ExplainRequest:
     model = _model(request.model, kept)
     model.label(request.question.segment)  # a wrong name is refused before minutes of computing
     volume = _volume(request.volume, kept, progress)
     mask = request.mask and _load(request.mask, kept.folder, "The mask", progress)
-    reference = request.reference and _load(request.reference, kept.folder, "The reference", progress)
+    reference = None
+    if request.reference is not None and request.reference_names:
+        named = _regions(request.reference, request.reference_names, "The reference", kept, progress)
+        reference = reference_labels(named, model)
+    elif request.reference is not None:
+        reference = _load(request.reference, kept.folder, "The reference", progress)
     return ExplainRequest(volume, model, request.question, mask, reference)
 
 
@@ -195,6 +270,11 @@ ANSWERS: dict[type, Callable[[Any, Kept, Progress], tuple[Answer, Arrays]]] = {
     SegmentVolume: _segment,
     Explain: _explain,
     CheckMap: _check_map,
+    MeasureRegions: _measure_regions,
+    MeasureOwnRegions: _measure_own,
+    CompareSegmentation: _compare,
+    RemoveRegion: _remove_region,
+    ShareInputs: _share_inputs,
 }
 
 
@@ -222,17 +302,18 @@ def _load(voxels: Voxels, folder: Path, name: str, progress: Progress) -> MetaTe
     return volume_from_array(array, np.array(voxels.affine), name)
 
 
-def _segmentation(request: SegmentVolume, model: SegmentationModel, kept: Kept, progress: Progress) -> Segmentation:
-    volume = _volume(request.volume, kept, progress)
-    how = request.options
+def _segmentation(
+    path: str, voxels: Voxels, how: SegmentOptions, model: SegmentationModel, kept: Kept, progress: Progress
+) -> Segmentation:
+    volume = _volume(voxels, kept, progress)
 
     def make() -> Segmentation:
         return segment(
             model, volume, mode=how.mode, axis=how.axis, device=how.device, engine=how.engine, progress=progress
         )
 
-    found = kept.get("segmentation", _segmentation_key(request.model, request.volume, how), make)
-    kept.keep("prepared", (_fingerprint(Path(request.model)), request.volume.key), found.prepared)
+    found = kept.get("segmentation", _segmentation_key(path, voxels, how), make)
+    kept.keep("prepared", (_fingerprint(Path(path)), voxels.key), found.prepared)
     return found
 
 

@@ -10,7 +10,17 @@ from SegHiResCAMLib.plain_text import plain
 from SegHiResCAMLib.worker.frames import UnexpectedError
 from SegHiResCAMLib.worker.model_copies import NotSentError, fingerprint, offer
 from SegHiResCAMLib.worker.process import WorkerProcess
-from SegHiResCAMLib.worker.protocol import Error, GetModel, ModelPath, Progress, Result, SendModel, Task, Wanted
+from SegHiResCAMLib.worker.protocol import (
+    Error,
+    GetModel,
+    MeasureRegions,
+    ModelPath,
+    Progress,
+    Result,
+    SendModel,
+    Task,
+    Wanted,
+)
 from SegHiResCAMLib.worker.request_files import files_of, loaded, places_of_results, stored
 from SegHiResCAMLib.worker.transports import Transport
 
@@ -98,7 +108,7 @@ class Exchange:
 
     def _with_model_there(self, request: Task) -> Task:
         """With the path that the model has there: one that lies here is sent, once; any other is a path or a name there."""
-        if isinstance(request, GetModel | SendModel) or not (here := Path(request.model)).exists():
+        if isinstance(request, GetModel | SendModel | MeasureRegions) or not (here := Path(request.model)).exists():
             return request
         try:
             key = fingerprint(here)

@@ -21,14 +21,18 @@ import numpy as np
 import numpy.typing as npt
 
 from SegHiResCAMLib.out_of_memory import is_out_of_memory, out_of_memory_message
-from SegHiResCAMLib.records.explanation import ExplanationRecord
+from SegHiResCAMLib.records.evidence import WhatIfRecord
+from SegHiResCAMLib.records.explanation import ExplanationRecord, ModelReference
+from SegHiResCAMLib.records.input_shares import InputShares
 from SegHiResCAMLib.records.json_form import LOCAL, from_json, to_json
-from SegHiResCAMLib.records.map_check import MapCheck
+from SegHiResCAMLib.records.map_check import Fill, MapCheck
+from SegHiResCAMLib.records.mistakes import Comparison
 from SegHiResCAMLib.records.models import LayerList, MethodSummary, ModelSummary
 from SegHiResCAMLib.records.question import Axis, Question, SegmentOptions
+from SegHiResCAMLib.records.region_shares import RegionShare
 from SegHiResCAMLib.worker.arrays import digest, go_on, save_array
 
-VERSION = 7
+VERSION = 8
 """Raised whenever a message changes its meaning; client and worker of different versions do not talk."""
 
 
@@ -108,10 +112,11 @@ class Explain:
     """Explain a segment; answered by an `Explained`, with the array "signed_map", for smooth maps also "deviation". Points are in RAS millimetres.
 
     Attributes:
-        reference: Label map in the model's values, for regions that are mistakes.
+        reference: Label map, for regions that are mistakes.
         further: Segments that are explained in the same forward passes, with the arrays "signed_map_1", "deviation_1" and so on.
         whole: Whether the answer has the model's segmentation, too ("labels"), and what was explained where that is not simply a predicted segment
             ("explained", "explained_1" and so on).
+        reference_names: Of the reference's values 1, 2 and so on, which are matched with the model's segments; none: it has the model's values.
     """
 
     model: str
@@ -121,6 +126,7 @@ class Explain:
     reference: Voxels | None = None
     further: tuple[str, ...] = ()
     whole: bool = False
+    reference_names: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -136,6 +142,77 @@ class CheckMap:
     question: Question
     mask: Voxels | None = None
     reference: Voxels | None = None
+    seed: int = 0
+    reference_names: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class MeasureRegions:
+    """Measure how a map is spread over regions; answered by a `RegionsMeasured`.
+
+    Attributes:
+        signed_map: Of a heat map.
+        regions: Label map, in any geometry.
+        names: Of its values 1, 2 and so on.
+    """
+
+    signed_map: Voxels
+    regions: Voxels
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class MeasureOwnRegions:
+    """Measure how a map is spread over what the model segments in the volume; answered by a `RegionsMeasured`."""
+
+    model: str
+    volume: Voxels
+    signed_map: Voxels
+    options: SegmentOptions = field(default_factory=SegmentOptions)
+
+
+@dataclass(frozen=True)
+class CompareSegmentation:
+    """Compare what the model segments in the volume with a reference; answered by a `Compared`.
+
+    Attributes:
+        reference: Label map, in any geometry.
+        names: Of its values 1, 2 and so on.
+        segments: That are asked about, of the model; others are compared where the reference has them.
+    """
+
+    model: str
+    volume: Voxels
+    reference: Voxels
+    names: tuple[str, ...]
+    segments: tuple[str, ...] = ()
+    options: SegmentOptions = field(default_factory=SegmentOptions)
+
+
+@dataclass(frozen=True)
+class RemoveRegion:
+    """Replace a question's region and segment again; answered by a `RegionRemoved`, with the array "labels": what is segmented then."""
+
+    model: str
+    volume: Voxels
+    question: Question
+    mask: Voxels | None = None
+    reference: Voxels | None = None
+    reference_names: tuple[str, ...] = ()
+    fill: Fill = "shell"
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class ShareInputs:
+    """Divide the score of a question among the model's input images; answered by an `InputsShared`."""
+
+    model: str
+    volume: Voxels
+    question: Question
+    mask: Voxels | None = None
+    reference: Voxels | None = None
+    reference_names: tuple[str, ...] = ()
     seed: int = 0
 
 
@@ -268,7 +345,54 @@ class MapChecked:
     record: ExplanationRecord
 
 
-Answer = ModelPath | ModelOpened | LayersListed | Segmented | Explained | MapChecked
+@dataclass(frozen=True)
+class RegionsMeasured:
+    """How a map is spread over regions; of the model's own, which model that is."""
+
+    kind: ClassVar = "regions"
+    regions: tuple[RegionShare, ...]
+    model: ModelReference | None = None
+
+
+@dataclass(frozen=True)
+class Compared:
+    """How a model's segmentation differs from a reference."""
+
+    kind: ClassVar = "compared"
+    comparison: Comparison
+    model: ModelReference
+
+
+@dataclass(frozen=True)
+class RegionRemoved:
+    """What became of the segments, and what they are."""
+
+    kind: ClassVar = "removed"
+    record: WhatIfRecord
+    model: ModelSummary
+
+
+@dataclass(frozen=True)
+class InputsShared:
+    """How a score is divided among the model's input images."""
+
+    kind: ClassVar = "shares"
+    shares: InputShares
+    model: ModelReference
+
+
+Answer = (
+    ModelPath
+    | ModelOpened
+    | LayersListed
+    | Segmented
+    | Explained
+    | MapChecked
+    | RegionsMeasured
+    | Compared
+    | RegionRemoved
+    | InputsShared
+)
 
 
 @dataclass(frozen=True)
@@ -304,7 +428,20 @@ class Error:
     trace: str = ""
 
 
-Task = GetModel | OpenModel | SendModel | Layers | SegmentVolume | Explain | CheckMap
+Task = (
+    GetModel
+    | OpenModel
+    | SendModel
+    | Layers
+    | SegmentVolume
+    | Explain
+    | CheckMap
+    | MeasureRegions
+    | MeasureOwnRegions
+    | CompareSegmentation
+    | RemoveRegion
+    | ShareInputs
+)
 """What is answered, by the type that `ANSWERED_BY` says."""
 
 Request = Task | Cancel | Shutdown | Chunk
@@ -318,6 +455,11 @@ ANSWERED_BY: dict[type[Any], type[Any]] = {
     SegmentVolume: Segmented,
     Explain: Explained,
     CheckMap: MapChecked,
+    MeasureRegions: RegionsMeasured,
+    MeasureOwnRegions: RegionsMeasured,
+    CompareSegmentation: Compared,
+    RemoveRegion: RegionRemoved,
+    ShareInputs: InputsShared,
 }
 
 KINDS: dict[str, type[Any]] = {
@@ -327,6 +469,11 @@ KINDS: dict[str, type[Any]] = {
     "segment": SegmentVolume,
     "explain": Explain,
     "check_map": CheckMap,
+    "measure_regions": MeasureRegions,
+    "measure_own_regions": MeasureOwnRegions,
+    "compare": CompareSegmentation,
+    "remove_region": RemoveRegion,
+    "share_inputs": ShareInputs,
     "send_model": SendModel,
     "chunk": Chunk,
     "cancel": Cancel,

@@ -17,6 +17,7 @@ from SegHiResCAMLib.worker.frames import Place, UnexpectedError
 from SegHiResCAMLib.worker.protocol import (
     ANSWERED_BY,
     Explain,
+    RemoveRegion,
     Result,
     SegmentVolume,
     Task,
@@ -98,12 +99,12 @@ def _loaded(file: Path, request: Task, folder: Path, check: Callable[[], None]) 
 
 def _grid(request: Task, folder: Path) -> tuple[int, ...]:
     """Voxels along the axes of the request's volume."""
-    assert isinstance(request, SegmentVolume | Explain)
+    assert isinstance(request, SegmentVolume | Explain | RemoveRegion)
     return array_header(folder / request.volume.file)[0][-3:]
 
 
 def _array_names(request: Task) -> tuple[str, ...]:
-    if isinstance(request, SegmentVolume):
+    if isinstance(request, SegmentVolume | RemoveRegion):
         return ("labels",)
     if not isinstance(request, Explain):
         return ()
