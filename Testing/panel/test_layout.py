@@ -152,6 +152,63 @@ def test_a_table_is_as_high_as_its_rows_up_to_eight(desktop: Desktop, shown: Mod
     assert desktop.ui.layerTable.rowCount > 8
 
 
+def rows_are_cut(table: Any) -> list[str]:
+    """Rows lower than their font, and a table lower than the rows that it should show."""
+    needed = table.fontMetrics().height()
+    shown = [table.rowHeight(row) for row in range(min(table.rowCount, 8))]
+    low = [f"row {row} has {height} of {needed}" for row, height in enumerate(shown) if height < needed]
+    if table.isVisible() and table.viewport().height < sum(shown):
+        low.append(f"{table.viewport().height} of {sum(shown)}")
+    return low
+
+
+def tables(desktop: Desktop) -> list[Any]:
+    return desktop.widget.panel.widget.findChildren(QtWidgets.QTableWidget)
+
+
+@pytest.mark.parametrize("points", [18, 6])
+def test_tables_follow_a_font_that_is_set_when_they_are_filled(
+    desktop: Desktop, shown: ModulePanel, explained: Any, points: int
+) -> None:
+    for section in sections(desktop):
+        section.collapsed = False
+    shown.settle()
+    before, heights = desktop.parent.font, [table.height for table in tables(desktop)]
+    filled = [index for index, table in enumerate(tables(desktop)) if table.rowCount]
+    assert len(filled) == 3
+    try:
+        desktop.parent.setFont(QtGui.QFont(before.family(), points))
+        shown.settle()
+        assert {table.objectName: rows_are_cut(table) for table in tables(desktop) if rows_are_cut(table)} == {}
+        for index in filled:  # higher in a larger font, lower in a smaller
+            assert (tables(desktop)[index].height > heights[index]) == (points > before.pointSize())
+    finally:
+        desktop.parent.setFont(before)
+    shown.settle()
+    assert [table.height for table in tables(desktop)] == heights
+
+
+def test_the_whole_text_of_every_cell_is_in_its_tooltip(
+    desktop: Desktop, shown: ModulePanel, explained: Any, scene: Any
+) -> None:
+    desktop.ui.layersSection.collapsed = False
+    listed = desktop.widget.panel.state.layers
+    shown.settle()
+    for table in tables(desktop):
+        for row in range(table.rowCount):
+            for column in range(table.columnCount):
+                cell = table.item(row, column)
+                said, tip = cell.text(), cell.toolTip()
+                assert said.rstrip("…") in tip, (table.objectName, said, tip)
+                if said.endswith("…"):
+                    assert len(tip) > len(said)
+    table, suggested = desktop.ui.layerTable, next(one for one in listed.layers if one.name == listed.suggested)
+    rows = {table.item(row, 0).text(): row for row in range(table.rowCount)}
+    caveats = table.item(rows[suggested.name], 3)
+    assert caveats.text().startswith("suggested")
+    assert all(one.message in caveats.toolTip() for one in suggested.caveats)
+
+
 def test_names_of_layers_are_in_one_line_and_have_the_room_that_is_left(
     desktop: Desktop, shown: ModulePanel, explained: Any
 ) -> None:

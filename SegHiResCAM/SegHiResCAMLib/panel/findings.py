@@ -25,7 +25,7 @@ def refresh_findings(ui: Any, heatmap: vtkMRMLScalarVolumeNode) -> None:
     ui.measurementTable.visible = table is not None
     if table is not None:
         titles, *rows = table_rows(table)
-        fill_table(ui.measurementTable, titles, [[_rounded(text) for text in row] for row in rows])
+        fill_table(ui.measurementTable, titles, [[_rounded(text) for text in row] for row in rows], tips=rows)
 
 
 def _rounded(text: str) -> str:

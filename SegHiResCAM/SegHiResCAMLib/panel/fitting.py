@@ -15,7 +15,7 @@ TITLE_CHARACTERS = 46
 
 
 class FittedHeight(qt.QObject):  # type: ignore[misc]
-    """Keeps a module's widget as high as its layout needs at the width that it has.
+    """Keeps a module's widget as high as its layout needs at the width that it has, and its tables as high as their rows in the font that it has.
 
     3D Slicer's panel asks a module's widget for that height until the module is left for the first time; afterwards its layout remembers the
     heights of before, and rows with wrapped texts would lie over each other.
@@ -29,12 +29,15 @@ class FittedHeight(qt.QObject):  # type: ignore[misc]
         qt.QObject.__init__(self)
         self._module: Any = module
         self._texts = [one for one in slicer.util.findChildren(contents, className="QLabel") if one.wordWrap]
-        self._asked = False
+        self._tables = slicer.util.findChildren(contents, className="QTableWidget")
+        self._asked = self._restyled = False
         module.installEventFilter(self)
 
     def eventFilter(self, _watched: Any, event: Any) -> bool:  # noqa: N802 - as Qt calls it
         """Called by Qt for every event of the widget."""
-        if event.type() in (qt.QEvent.Resize, qt.QEvent.LayoutRequest) and not self._asked:
+        restyled = event.type() in (qt.QEvent.FontChange, qt.QEvent.StyleChange)
+        self._restyled = self._restyled or restyled
+        if (restyled or event.type() in (qt.QEvent.Resize, qt.QEvent.LayoutRequest)) and not self._asked:
             self._asked = True
             qt.QTimer.singleShot(0, self._fit)  # when the layout has done with it
         return False
@@ -49,6 +52,10 @@ class FittedHeight(qt.QObject):  # type: ignore[misc]
         self._asked = False
         if self._module is None:
             return
+        if self._restyled:
+            self._restyled = False
+            for table in self._tables:
+                fit_rows(table)
         for one in self._texts:
             if one.visible:
                 _make_high(one, one.heightForWidth(one.width))
@@ -70,7 +77,9 @@ def fit_rows(table: Any) -> None:
     table.resizeRowsToContents()
     rows = [table.rowHeight(row) for row in range(min(table.rowCount, ROWS))]
     margin = table.style().pixelMetric(qt.QStyle.PM_HeaderMargin)
-    header = table.horizontalHeader().fontMetrics().height() + 2 * margin
+    titles = qt.QFont(table.horizontalHeader().font)
+    titles.setBold(True)  # as those of what is selected
+    header = qt.QFontMetrics(titles).size(qt.Qt.TextSingleLine, "Mg").height() + 2 * margin
     table.setFixedHeight(header + sum(rows) + 2 * table.frameWidth)
 
 

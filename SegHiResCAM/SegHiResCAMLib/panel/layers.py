@@ -11,12 +11,12 @@ import qt
 from slicer.i18n import tr as _
 
 from SegHiResCAMLib.panel.state import State
-from SegHiResCAMLib.panel.widgets import fill_table, limit_column, silent
+from SegHiResCAMLib.panel.widgets import fill_table, silent
 from SegHiResCAMLib.records.models import LayerList, LayerSummary
 from SegHiResCAMLib.records.wording import spacing_words
 from SegHiResCAMLib.scene.errors import SceneError
 
-CAVEAT_CHARACTERS = 11
+CAVEAT_CHARACTERS = 14
 """That the last column shows in a narrow panel; the rest is in the tooltip."""
 
 _SORT_BY: tuple[Callable[[LayerSummary], Any], ...] = (
@@ -99,14 +99,10 @@ class LayerTable:
             (one.name, _grid(one.grid), _mm(one.mm), self._caveats(one, one.name == listed.suggested)) for one in layers
         ]
         table = self._state.ui.layerTable
-        fill_table(table, [_("Layer"), _("Grid"), _("mm"), _("Caveats")], rows, wide=0)
+        tips = [["\n".join([one.name, one.kind, *(caveat.message for caveat in one.caveats)])] * 4 for one in layers]
+        titles = [_("Layer"), _("Grid"), _("mm"), _("Caveats")]
+        fill_table(table, titles, rows, wide=0, longest={3: CAVEAT_CHARACTERS}, tips=tips)
         table.setTextElideMode(qt.Qt.ElideLeft)  # names differ at their ends
-        limit_column(table, 3, CAVEAT_CHARACTERS)
-        with silent(table):
-            for row, layer in enumerate(layers):
-                messages = [one.message for one in layer.caveats]
-                for column in range(4):
-                    table.item(row, column).setToolTip("\n".join([layer.name, layer.kind, *messages]))
 
     def _caveats(self, layer: LayerSummary, suggested: bool) -> str:
         titles = {

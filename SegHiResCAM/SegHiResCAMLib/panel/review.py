@@ -13,7 +13,7 @@ from slicer.i18n import tr as _
 
 from SegHiResCAMLib.panel.rating_form import RatingForm
 from SegHiResCAMLib.panel.state import State
-from SegHiResCAMLib.panel.widgets import fill_table, limit_column, silent
+from SegHiResCAMLib.panel.widgets import fill_table, silent
 from SegHiResCAMLib.resources import resource
 from SegHiResCAMLib.review.answer_file import AnswerFile, RatingFacts, answers_of
 from SegHiResCAMLib.review.form import read_form
@@ -236,12 +236,8 @@ class ReviewSection:
         if reading is None:
             return
         rows = [(RATED if one.name in reading.rated else "", *one.cells) for one in reading.cases]
-        fill_table(ui.reviewTable, ["", *reading.study.columns], rows, wide=1)
-        for column in range(1, len(reading.study.columns) + 1):
-            limit_column(ui.reviewTable, column, _WIDEST)
-        for row in range(len(rows)):
-            for column in range(len(rows[row])):
-                ui.reviewTable.item(row, column).setToolTip(rows[row][column])
+        columns = range(1, len(reading.study.columns) + 1)
+        fill_table(ui.reviewTable, ["", *reading.study.columns], rows, wide=1, longest=dict.fromkeys(columns, _WIDEST))
         self._show_buttons()
 
     def _show_buttons(self) -> None:

@@ -9,7 +9,7 @@ from slicer.i18n import tr as _
 
 from SegHiResCAMLib.panel.parameters import DRAWN, SEGMENT
 from SegHiResCAMLib.panel.state import State
-from SegHiResCAMLib.panel.widgets import chosen_in, fill_combo, fill_table, show_row, silent
+from SegHiResCAMLib.panel.widgets import chosen_in, fill_combo, fill_table, set_cell, show_row, silent
 from SegHiResCAMLib.scene.segments import SegmentVoxels, model_sha256_of, segment_ids, segment_voxels, volumes_ml
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ class SegmentList:
         self._state = state
         self._listed: Any = None
         self._ids: list[str] = []
+        self._unit = _("Millilitres in the segmentation")
         self._volumes: dict[str, float] = {}
         state.ui.segmentTable.connect("itemSelectionChanged()", self._selected)
         state.ui.labelSelector.connect("currentIndexChanged(int)", lambda _index: self._said())
@@ -66,7 +67,8 @@ class SegmentList:
             if listed == self._listed:
                 self._volumes = volumes
                 for row, segment_id in enumerate(self._ids):
-                    self._state.ui.segmentTable.item(row, 1).setText(f"{volumes.get(segment_id, 0):.1f}")
+                    millilitres = f"{volumes.get(segment_id, 0):.1f}"
+                    set_cell(self._state.ui.segmentTable, row, 1, millilitres, self._unit)
 
         explainer = self._state.logic.explainer
         self._state.work.ask(
@@ -77,11 +79,11 @@ class SegmentList:
     def _fill(self, rows: list[Row]) -> None:
         table = self._state.ui.segmentTable
         self._ids = [row[0] for row in rows]
-        fill_table(table, [_("Segment"), _("ml")], [(name, "") for _id, name, _color in rows])
+        tips = [("", self._unit)] * len(rows)
+        fill_table(table, [_("Segment"), _("ml")], [(name, "") for _id, name, _color in rows], tips=tips)
         with silent(table):
             for index, (_id, _name, color) in enumerate(rows):
                 table.item(index, 0).setIcon(_swatch(color))
-                table.item(index, 1).setToolTip(_("Millilitres in the segmentation"))
 
     def _take_as_drawn(self, node: vtkMRMLSegmentationNode) -> None:
         """A segmentation that this model did not make is explained as it is drawn, until the user says otherwise."""

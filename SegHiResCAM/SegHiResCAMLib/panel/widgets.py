@@ -35,15 +35,37 @@ def chosen_in(combo: Any) -> str:
     return str(combo.itemData(combo.currentIndex)) if combo.currentIndex >= 0 else ""
 
 
-def fill_table(table: Any, titles: Sequence[str], rows: Sequence[Sequence[str]], *, wide: int = 0) -> None:
-    """Texts; the column `wide` takes the room that is left."""
+def fill_table(
+    table: Any,
+    titles: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    *,
+    wide: int = 0,
+    longest: Mapping[int, int] | None = None,
+    tips: Sequence[Sequence[str]] = (),
+) -> None:
+    """Texts, each with its whole in its tooltip.
+
+    Args:
+        table: The widget.
+        titles: Of the columns.
+        rows: Of each row, a text a column.
+        wide: The column that takes the room that is left; the others are as wide as their texts.
+        longest: Of some columns, the most characters that are shown of a text.
+        tips: Of each row, a text a column: what its tooltip says beside the whole text.
+    """
+    longest = longest or {}
     with silent(table):
         table.setColumnCount(len(titles))
         table.setHorizontalHeaderLabels(list(titles))
         table.setRowCount(len(rows))
+        for column, title in enumerate(titles):
+            table.horizontalHeaderItem(column).setToolTip(title)
         for row, texts in enumerate(rows):
             for column, text in enumerate(texts):
-                table.setItem(row, column, qt.QTableWidgetItem(text))
+                table.setItem(row, column, qt.QTableWidgetItem(_shortened(text, longest.get(column, len(text)))))
+                tip = tips[row][column] if tips else ""
+                table.item(row, column).setToolTip(_lines(text, tip))
         table.verticalHeader().setVisible(False)
         table.wordWrap = False
         header = table.horizontalHeader()
@@ -52,12 +74,18 @@ def fill_table(table: Any, titles: Sequence[str], rows: Sequence[Sequence[str]],
         fit_rows(table)
 
 
-def limit_column(table: Any, column: int, characters: int) -> None:
-    """Make a column as wide as its texts, but no wider than some characters."""
-    table.horizontalHeader().setSectionResizeMode(column, qt.QHeaderView.Interactive)
-    table.resizeColumnToContents(column)
-    most = characters * table.fontMetrics().averageCharWidth()
-    table.setColumnWidth(column, min(table.columnWidth(column), most))
+def set_cell(table: Any, row: int, column: int, text: str, tip: str = "") -> None:
+    """Change the text of a cell, and its tooltip with it."""
+    table.item(row, column).setText(text)
+    table.item(row, column).setToolTip(_lines(text, tip))
+
+
+def _lines(*texts: str) -> str:
+    return "\n".join(dict.fromkeys(filter(None, texts)))
+
+
+def _shortened(text: str, characters: int) -> str:
+    return text if len(text) <= characters else f"{text[: characters - 1].rstrip()}…"
 
 
 def show_row(field: Any, label: Any, visible: bool) -> None:
