@@ -112,9 +112,10 @@ def write_explanation(
         from SegHiResCAMLib.scene_files import write_scene_files
 
         write_scene_files(scene, folder, volume, model, explanations)
-    for name, table in tables_of(records[0]).items():
+    whole = replace(records[0], compared_with=tuple(records[1:]))
+    for name, table in tables_of(whole).items():
         write_text(folder / name, table)
-    write_text(folder / FACTS, explanation_text(replace(records[0], compared_with=tuple(records[1:]))))
+    write_text(folder / FACTS, explanation_text(whole))
 
 
 def write_nifti(folder: Path, explanation: Explanation) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from dataclasses import replace
 from pathlib import Path
 
@@ -37,6 +38,7 @@ from SegHiResCAMLib.records.check_lines import check_lines
 from SegHiResCAMLib.records.json_form import from_json, to_json
 from SegHiResCAMLib.records.map_check import MapCheck, check_values
 from SegHiResCAMLib.records.regions import Sphere
+from SegHiResCAMLib.records.result_tables import CHECK, tables_of
 
 FEWEST = 1 / 20
 """The smallest p-value that 19 shifts can give."""
@@ -283,13 +285,24 @@ def test_a_check_travels_as_json_and_as_a_table(request_: ExplainRequest) -> Non
     explained = explain(request_)
     found = check_map(request_, explained)
     assert from_json(MapCheck, to_json(found)) == found
-    values = {one.quantity: one.value for one in check_values(found)}
+    values = {one.quantity: one.value for one in check_values("seg-hires-grad-cam", found)}
     assert values["p"] == found.removal.p
     assert values["forward passes"] == found.forward_passes
     lines = check_lines(replace(explained, check=found).record())
     assert 4 <= len(lines) <= 6
     assert len({one.title for one in lines}) == len(lines)
     assert all(one.meaning for one in lines)
+
+
+def test_the_table_has_the_checks_of_all_methods_that_are_compared(request_: ExplainRequest) -> None:
+    first = explain(request_)
+    other = explain(replace(request_, question=replace(request_.question, method="seg-layer-cam")))
+    checked = [replace(one, check=check_map(request_, one)).record() for one in (first, other)]
+    table = tables_of(replace(checked[0], compared_with=(checked[1],)))[CHECK]
+    rows = list(csv.DictReader(table.splitlines()))
+    found = {row["method"]: float(row["value"]) for row in rows if row["quantity"] == "p"}
+    assert found == {one.question.method: one.check.removal.p for one in checked if one.check}
+    assert list(found) == ["seg-hires-grad-cam", "seg-layer-cam"]
 
 
 def test_sections_of_the_lines_are_in_the_documentation(request_: ExplainRequest) -> None:

@@ -45,7 +45,7 @@ Seed = Annotated[int, typer.Option(min=0, help="Of the choice of tissue from els
 @app.command(
     "what-if", epilog="Example: seghirescam what-if ct.nii.gz -m my-bundle --region sphere:12.5,-40,88,15 -o without-it"
 )
-@with_options(Question, "region", "mode", "axis", "device")
+@with_options(Question, "region", "mode", "axis", "device", "engine")
 def what_if(
     volume: VolumesArgument,
     model: ModelOption,

@@ -118,41 +118,46 @@ class CheckValue:
     """One number of a check, as a row of a table.
 
     Attributes:
+        method: Of the map that was checked.
         quantity: What it is.
         of: Which one: a fill, a layer, the number of a draw; empty where there is one.
         voxels: How many voxels were replaced or kept; None where none were.
         value: The number.
     """
 
+    method: str
     quantity: str
     of: str
     voxels: int | None
     value: float
 
 
-def check_values(check: MapCheck) -> tuple[CheckValue, ...]:
-    """All numbers of a check as rows of a table."""
-    return tuple(_values(check))
+def check_values(method: str, check: MapCheck) -> tuple[CheckValue, ...]:
+    """All numbers of the check of a method's map as rows of a table."""
+    return tuple(CheckValue(method, *row) for row in _values(check))
 
 
-def _values(check: MapCheck) -> Iterator[CheckValue]:
+_Row = tuple[str, str, int | None, float]
+
+
+def _values(check: MapCheck) -> Iterator[_Row]:
     test = check.removal
     for one in test.fills:
-        yield CheckValue("Dice, everything filled", one.fill, None, one.dice)
+        yield "Dice, everything filled", one.fill, None, one.dice
     for voxels, deleted, inserted in zip(test.voxels, test.deletion, test.insertion, strict=True):
-        yield CheckValue("Dice, deletion", "", voxels, deleted)
-        yield CheckValue("Dice, insertion", "", voxels, inserted)
+        yield "Dice, deletion", "", voxels, deleted
+        yield "Dice, insertion", "", voxels, inserted
     for number, dice in enumerate(test.shifts, start=1):
-        yield CheckValue("Dice, deletion by a shifted copy", str(number), test.voxels[test.at], dice)
+        yield "Dice, deletion by a shifted copy", str(number), test.voxels[test.at], dice
     if test.p is not None and test.mask is not None and test.edges is not None:
-        yield CheckValue("p", "", test.voxels[test.at], test.p)
-        yield CheckValue("insertion minus deletion", "the segment's mask", test.voxels[test.at], test.mask)
-        yield CheckValue("insertion minus deletion", "edges", test.voxels[test.at], test.edges)
+        yield "p", "", test.voxels[test.at], test.p
+        yield "insertion minus deletion", "the segment's mask", test.voxels[test.at], test.mask
+        yield "insertion minus deletion", "edges", test.voxels[test.at], test.edges
     if check.weights is not None:
         for layer, value in zip(check.weights.layers, check.weights.similarities, strict=True):
-            yield CheckValue("similarity, weights drawn again", layer, None, value)
+            yield "similarity, weights drawn again", layer, None, value
     if check.noise is not None:
         for number, (change, value) in enumerate(zip(check.noise.changes, check.noise.similarities, strict=True), 1):
-            yield CheckValue("change under noise", str(number), None, change)
-            yield CheckValue("similarity under noise", str(number), None, value)
-    yield CheckValue("forward passes", "", None, check.forward_passes)
+            yield "change under noise", str(number), None, change
+            yield "similarity under noise", str(number), None, value
+    yield "forward passes", "", None, check.forward_passes

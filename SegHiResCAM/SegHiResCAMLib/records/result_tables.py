@@ -18,8 +18,9 @@ def tables_of(record: ExplanationRecord) -> dict[str, str]:
         found[REGIONS] = records_csv(record.regions)
     if record.input_shares is not None:
         found[INPUTS] = records_csv(record.input_shares.inputs)
-    if record.check is not None:
-        found[CHECK] = records_csv(check_values(record.check))
+    checked = [(one.question.method, one.check) for one in (record, *record.compared_with) if one.check is not None]
+    if checked:
+        found[CHECK] = records_csv([value for one in checked for value in check_values(*one)])
     if record.comparison is not None:
         found[AGREEMENT] = records_csv(record.comparison.agreements)
         if record.comparison.mistakes:
