@@ -109,6 +109,7 @@ benchmark-panel: $(READY)
 # Needs SEGHIRESCAM_TEST_DATA, the folder of real volumes and networks.
 figures: $(READY)
 	$(BIN)/python Testing/figures/methods.py
+	$(BIN)/python Testing/figures/evidence.py
 
 # The table of docs/evidence.md; continues where it was stopped. Needs SEGHIRESCAM_TEST_DATA for the real networks.
 evidence: $(READY)

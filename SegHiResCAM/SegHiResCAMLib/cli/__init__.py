@@ -14,6 +14,7 @@ from SegHiResCAMLib.cli import demo  # noqa: F401, isort: skip
 from SegHiResCAMLib.cli import segment  # noqa: F401, isort: skip
 from SegHiResCAMLib.cli import explain  # noqa: F401, isort: skip
 from SegHiResCAMLib.cli import what_if  # noqa: F401, isort: skip
+from SegHiResCAMLib.cli import compare_models  # noqa: F401, isort: skip
 from SegHiResCAMLib.cli import cohort  # noqa: F401, isort: skip
 from SegHiResCAMLib.cli import layers  # noqa: F401, isort: skip
 from SegHiResCAMLib.cli import models  # noqa: F401, isort: skip

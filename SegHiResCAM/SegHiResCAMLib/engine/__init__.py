@@ -4,6 +4,7 @@ from SegHiResCAMLib.engine.answer.explain import explain
 from SegHiResCAMLib.engine.answer.explanation import ExplainRequest, Explanation
 from SegHiResCAMLib.engine.answer.region_shares import share_by_region
 from SegHiResCAMLib.engine.errors import Cancelled, EngineError
+from SegHiResCAMLib.engine.evidence.several_models import ModelMaps, explain_models
 from SegHiResCAMLib.engine.evidence.what_if import WhatIf, what_if
 from SegHiResCAMLib.engine.images.region_files import Regions, read_regions
 from SegHiResCAMLib.engine.images.volume import read_volume, write_volume
@@ -23,6 +24,7 @@ __all__ = [
     "Finding",
     "Label",
     "Measurements",
+    "ModelMaps",
     "Question",
     "RegionShare",
     "Regions",
@@ -30,6 +32,7 @@ __all__ = [
     "SegmentationModel",
     "WhatIf",
     "explain",
+    "explain_models",
     "open_model",
     "read_regions",
     "read_volume",
