@@ -25,7 +25,7 @@ def check_picture(path: Path, record: ExplanationRecord) -> None:
     """
     assert record.check is not None
     rows = [(line.title, wrap(line.text, LETTERS)) for line in check_lines(record)]
-    height = max(PLOT + 100, sum(34 + 22 * len(lines) for _, lines in rows)) + TOP + 60
+    height = max(PLOT + 60, sum(34 + 22 * len(lines) for _, lines in rows)) + TOP + 40
     page = Canvas(WIDTH, height)
     sampled = f"{len(record.check.slices)} of {record.check.slices_explained} slices" if record.check.slices else ""
     spent = f"{record.check.forward_passes:.0f} forward passes, seed {record.check.seed}"
@@ -64,4 +64,5 @@ def _curves(page: Canvas, test: RemovalTest) -> None:
     axes.axvline(test.voxels[test.at], color=DIM, linewidth=0.8, linestyle=":")
     axes.set_xticks(list(test.voxels), [str(one) for one in test.voxels])
     axes.minorticks_off()
-    axes.legend(facecolor="black", edgecolor=DIM, labelcolor=BRIGHT, loc="center right")
+    above = {"loc": "lower left", "bbox_to_anchor": (0.0, 1.0), "ncols": 3, "borderaxespad": 0.2, "frameon": False}
+    axes.legend(labelcolor=BRIGHT, **above)  # where it hides no point
