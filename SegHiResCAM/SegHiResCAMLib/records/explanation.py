@@ -150,6 +150,7 @@ class ExplanationRecord:
         findings: What to know before believing the map, the gravest first.
         timings_s: Seconds of each step.
         segmented_by: What computed the segmentation, PyTorch or OpenVINO, and why; empty where the explanation's own passes decided it.
+        explained_by: What computed the map, PyTorch or OpenVINO, and how far they were from each other on a window.
         versions: Of this program, torch and MONAI.
         comparison: Of the segmentation with a reference; None where there is none.
         check: What was found when the map was checked; None where it was not.
@@ -180,6 +181,7 @@ class ExplanationRecord:
     windows: int = 0
     windows_touched: int = 0
     segmented_by: str = ""
+    explained_by: str = ""
     findings: tuple[Finding, ...] = ()
     timings_s: Mapping[str, float] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)

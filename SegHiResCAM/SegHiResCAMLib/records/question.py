@@ -97,7 +97,11 @@ class Question(SegmentOptions):
         (0.001, 1.0),
     )
     smooth_seed: int = _option(0, "The same noise every time; another number gives other noise.", HOW, (0, 1_000_000))
-    precision: Precision = _option("full", "mixed: a faster preview on a GPU, whose map differs a little.", WHERE)
+    precision: Precision = _option(
+        "full",
+        "mixed: a faster preview, whose map differs a little. On a GPU by short numbers, on a CPU by OpenVINO where it agrees to a thousandth of the maximum.",
+        WHERE,
+    )
     deterministic: bool = _option(
         False, "The same numbers bit for bit every time on this machine; may be slower.", WHERE
     )

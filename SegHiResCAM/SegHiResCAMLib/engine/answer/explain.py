@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 import torch
 from monai.data import MetaTensor
 
+from SegHiResCAMLib.engine.answer.cut_choice import choose_cut
 from SegHiResCAMLib.engine.answer.diagnoses import Facts, diagnose, extent_of
 from SegHiResCAMLib.engine.answer.explanation import ExplainRequest, Explanation, voxels_of
 from SegHiResCAMLib.engine.answer.measurements import measure
@@ -100,7 +101,7 @@ def _explain_all(
     prediction = _Prediction(setting, segmentation, part(progress, 0.0, 0.4))
     pixel_sets, revealed = _choose_locations(setting, prediction, outline, part(progress, 0.4, 0.5))
     start = 0.0 if revealed else 0.5
-    maps, workplace = _compute(setting, stack, pixel_sets, revealed, part(progress, start, 0.95))
+    maps, workplace, engine = _compute(setting, stack, pixel_sets, revealed, part(progress, start, 0.95))
     del stack
     progress(0.95, "Returning to the volume's grid")
     found = prediction.found if revealed is None else _revealed_segmentation(setting, pixel_sets, revealed)
@@ -110,7 +111,7 @@ def _explain_all(
     explanations, step = [], 0.05 / len(setting.labels)
     for number, (label, pixel_set, of_layers) in enumerate(zip(setting.labels, pixel_sets, maps, strict=True)):
         report = part(progress, 0.95 + step * number, 0.95 + step * (number + 1))
-        explanations.append(_explanation(setting, label, pixel_set, of_layers, found, notes, report))
+        explanations.append(_explanation(setting, label, pixel_set, of_layers, found, notes, report, engine))
     progress(1.0, "Explained")
     return explanations
 
@@ -252,8 +253,8 @@ def _compute(
     pixel_sets: Sequence[torch.Tensor],
     revealed: Revealed | None,
     progress: Progress,
-) -> tuple[list[list[StitchedMap]], Workplace]:
-    """For each segment a map of each layer, and where they were computed."""
+) -> tuple[list[list[StitchedMap]], Workplace, str]:
+    """For each segment a map of each layer, where they were computed, and by what."""
     request, model, question = setting.request, setting.request.model, setting.request.question
     with _timed(setting.timings, "explanation"), repeatable(question.deterministic):
         workplace = Workplace(model.network.to(setting.device), setting.device, None, question.deterministic)
@@ -265,18 +266,25 @@ def _compute(
             for target, pixel_set in zip(setting.targets, pixel_sets, strict=True)
         ]
 
+        names = [layer.name for layer in setting.layers]
+        cut, engine = None, "PyTorch"
+        if revealed is None:
+            asked = passes.Asked(workplace, stack, questions, setting.windows)
+            cut, engine = choose_cut(question, setting.method, names, asked)
+
         def compute(images: torch.Tensor, report: Progress) -> list[list[StitchedMap]]:
             return stitched_maps(
                 workplace,
                 images,
                 questions,
-                [layer.name for layer in setting.layers],
+                names,
                 setting.method,
                 setting.windows,
                 progress=report,
                 placements=placements,
                 reveal=revealed,
-                mixed=short_type(question.precision, setting.device),
+                mixed=None if cut else short_type(question.precision, setting.device),
+                cut=cut,
                 score_change=is_measured(setting.method, question),
             )
 
@@ -285,7 +293,7 @@ def _compute(
             maps = smooth_maps(compute, stack, noise, progress)
         else:
             maps = compute(stack, progress)
-    return maps, workplace
+    return maps, workplace, engine
 
 
 def _revealed_segmentation(setting: _Setting, pixel_sets: Sequence[torch.Tensor], revealed: Revealed) -> Segmentation:
@@ -304,6 +312,7 @@ def _explanation(
     segmentation: Segmentation | None,
     notes: tuple[Finding, ...],
     progress: Progress,
+    engine: str,
 ) -> Explanation:
     progress(0.0, "Returning to the volume's grid")
     request, region, first = setting.request, setting.request.region, maps[0]
@@ -337,6 +346,7 @@ def _explanation(
         measurements=measure(signed, voxels_of(voxels, segmentation, label, signed), part(progress, 0.5, 1.0)),
         timings=setting.timings,
         segmented_by=segmentation.engine if segmentation else "",
+        explained_by=engine,
         findings=diagnose(_facts(setting, label, pixel_set, maps, combined, not_finite)) + notes,
         chosen=voxels,
         deviation=deviation,

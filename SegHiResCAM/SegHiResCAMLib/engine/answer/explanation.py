@@ -113,6 +113,7 @@ class Explanation:
         timings: Seconds of each step.
         findings: What to know before believing the map, the gravest first.
         segmented_by: What computed the segmentation, and why; empty where the explanation's own passes decided it.
+        explained_by: What computed the map, and how far engines were from each other on a window.
         versions: Of this program, torch and MONAI, where it was computed.
         chosen: The explained voxels (1, i, j, k), uint8, on the volume's own grid, where they are not simply the predicted segment.
         regions: How the map is spread over anatomical regions; see `share_by_region`. Empty where nobody asked for it.
@@ -140,6 +141,7 @@ class Explanation:
     timings: dict[str, float] = field(default_factory=dict)
     findings: tuple[Finding, ...] = ()
     segmented_by: str = ""
+    explained_by: str = ""
     chosen: MetaTensor | None = None
     versions: dict[str, str] = field(default_factory=lambda: dict(VERSIONS))
     deviation: MetaTensor | None = None
@@ -203,6 +205,7 @@ class Explanation:
             windows=self.windows,
             windows_touched=self.windows_touched,
             segmented_by=self.segmented_by,
+            explained_by=self.explained_by,
             findings=self.findings,
             timings_s=dict(self.timings),
             versions=dict(self.versions),

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 
 import torch
 
 from SegHiResCAMLib.engine.cam.baselines import Baseline
+from SegHiResCAMLib.engine.cam.converted_cut import Cut
 from SegHiResCAMLib.engine.cam.leaf import Leaf, Target, gradients_at, recording_gradients, run_forward, scores
 from SegHiResCAMLib.engine.cam.methods.steps import Evidence, Gather
 from SegHiResCAMLib.engine.cam.positions import Placement, even_placement, to_window
-from SegHiResCAMLib.engine.cam.tail import Tail, stopping_at
+from SegHiResCAMLib.engine.cam.tail import Call, Tail, stopping_at
 from SegHiResCAMLib.engine.progress import Progress, silent
 
 
@@ -30,6 +31,7 @@ def explain_batch(
     placements: Sequence[Placement] | None = None,
     mixed: torch.dtype | None = None,
     flip: bool = False,
+    by: ByCut | None = None,
     progress: Progress = silent,
 ) -> list[list[Evidence]]:
     """One forward pass and, with `gradient`, one tail backward pass for each target: the evidence of every leaf, target by target.
@@ -47,13 +49,18 @@ def explain_batch(
         placements: Where the positions of each leaf lie; None spreads them evenly over the window.
         mixed: See `run_forward`.
         flip: See `LeanGradients`.
+        by: Another way to compute the passes, with one leaf.
         progress: Told how much of the batch is done, by methods that take long.
     """
-    passed = _passed(network, leaves, inputs, targets, cotangents, gradient, mixed, flip)
+    if by is None:
+        passed = _passed(network, leaves, inputs, targets, cotangents, gradient, mixed, flip)
+    else:
+        passed = _passed_by(by, network, leaves[0], inputs, targets, cotangents, gradient, flip)
     size = tuple(inputs.shape[2:])
     forward = partial(run_forward, network, leaves, mixed=mixed)
     pairs = zip(leaves, passed.activations, strict=True)
-    cuts = [_Cut(network, *pair, inputs, forward, without_content, flip) for pair in pairs]
+    converted = None if by is None else by.cut
+    cuts = [_Cut(network, *pair, inputs, forward, without_content, flip, converted, passed.calls) for pair in pairs]
 
     def evidence(number: int, place: int) -> Evidence:
         about, cut, activation = (targets[number], passed.weights[number]), cuts[place], passed.activations[place]
@@ -90,21 +97,31 @@ class _Cut:
         forward: Callable[[torch.Tensor], torch.Tensor],
         without_content: Callable[[Baseline], torch.Tensor],
         flip: bool,
+        converted: Cut | None,
+        calls: list[Call],
     ) -> None:
         self._leaf, self._activation, self._inputs = leaf, activation, inputs
         self._forward, self._without_content, self._flip = forward, without_content, flip
-        self._tail = Tail(network, leaf, lambda: forward(inputs))
+        self._converted, self._calls = converted, calls
+        self._tail = Tail(network, leaf, lambda: forward(inputs), calls)
         self._baselines: dict[Baseline, torch.Tensor] = {}
 
     def score_of(self, inputs: torch.Tensor, target: Target, weights: torch.Tensor) -> torch.Tensor:
         """S (B) of other inputs."""
+        cut = self._converted
+        if cut is not None and cut.tail is not None:
+            calls = cut.calls(inputs)
+            return scores(target.of(cut.logits(calls, calls[-1][1])), weights)
         with torch.no_grad():
             return scores(target.of(self._forward(inputs)), weights)
 
     def score_with(self, activation: torch.Tensor, target: Target, weights: torch.Tensor) -> torch.Tensor:
         """S (B) of another activation."""
-        with self._tail.starting_from(activation):
-            return self.score_of(self._inputs, target, weights)
+        cut = self._converted
+        if cut is not None and cut.tail is not None:
+            return scores(target.of(cut.logits(self._calls, activation)), weights)
+        with self._tail.starting_from(activation), torch.no_grad():
+            return scores(target.of(self._forward(self._inputs)), weights)
 
     def gradient_with(self, activation: torch.Tensor, target: Target, weights: torch.Tensor) -> torch.Tensor:
         """G (B, K, *grid) at another activation."""
@@ -137,6 +154,9 @@ class _Cut:
 
     def _activation_of(self, which: Baseline) -> torch.Tensor:
         inputs = self._without_content(which)
+        if self._converted is not None:
+            found: torch.Tensor = self._converted.calls(inputs)[-1][1]
+            return found
         with torch.no_grad(), stopping_at(self._leaf):
             self._forward(inputs)
         return self._leaf.reached().detach().to(inputs.dtype)
@@ -144,12 +164,16 @@ class _Cut:
 
 @dataclass(frozen=True)
 class _Passed:
-    """What the passes gave: A of every leaf; of every target its cotangents, its S, and, where they are asked for and not zero, G of every leaf."""
+    """What the passes gave: A of every leaf; of every target its cotangents, its S, and, where they are asked for and not zero, G of every leaf.
+
+    And what came before the leaf (`recorded_head`), where it was computed by itself.
+    """
 
     activations: list[torch.Tensor]
     weights: Sequence[torch.Tensor]
     totals: list[torch.Tensor]
     gradients: dict[int, list[torch.Tensor]]
+    calls: list[Call] = field(default_factory=list)
 
     def gradient(self, number: int, place: int) -> torch.Tensor:
         """Of one target at one leaf."""
@@ -181,6 +205,51 @@ def _passed(
             for number in alive
         }
     return _Passed(activations, weights, totals, gradients)
+
+
+@dataclass(frozen=True)
+class ByCut:
+    """Passes by a network that was cut at the only leaf.
+
+    Attributes:
+        cut: The network.
+        weights: The cotangents of each target, which no logits decide.
+    """
+
+    cut: Cut
+    weights: Sequence[torch.Tensor]
+
+
+def _passed_by(
+    by: ByCut,
+    network: torch.nn.Module,
+    leaf: Leaf,
+    inputs: torch.Tensor,
+    targets: Sequence[Target],
+    cotangents: Callable[[torch.Tensor], Sequence[torch.Tensor]],
+    gradient: bool,
+    flip: bool,
+) -> _Passed:
+    """As `_passed`; where nothing counts, nothing after the leaf is computed."""
+    cut, weights = by.cut, by.weights
+    calls = cut.calls(inputs)
+    activation: torch.Tensor = calls[-1][1]
+    alive = [number for number, cotangent in enumerate(weights) if cotangent.any()]
+    gradients: dict[int, list[torch.Tensor]] = {}
+    logits = activation.new_zeros(()).expand(len(inputs), cut.channels, *inputs.shape[2:])
+    if alive and cut.tail is not None and not gradient:
+        logits = cut.logits(calls, activation)
+    elif alive:
+        tail = Tail(network, leaf, lambda: None, calls)
+        with tail.starting_from(activation), recording_gradients(flip=flip) if gradient else torch.no_grad():
+            logits = run_forward(network, [leaf], inputs)
+            for number in alive if gradient else ():
+                more = number != alive[-1]
+                gradients[number] = gradients_at([leaf], targets[number].of(logits), weights[number], more=more)
+    logits = logits.detach()
+    cotangents(logits)
+    totals = [scores(target.of(logits), cotangent) for target, cotangent in zip(targets, weights, strict=True)]
+    return _Passed([activation], weights, totals, gradients, calls)
 
 
 def collect(total: torch.Tensor | None, step: Gather, own: torch.Tensor) -> torch.Tensor:

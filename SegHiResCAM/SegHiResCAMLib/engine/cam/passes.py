@@ -11,7 +11,8 @@ from typing import Generic, TypeVar
 import torch
 
 from SegHiResCAMLib.engine.cam.baselines import BLUR, Baseline, blurred, lowest
-from SegHiResCAMLib.engine.cam.batch import explain_batch
+from SegHiResCAMLib.engine.cam.batch import ByCut, explain_batch
+from SegHiResCAMLib.engine.cam.converted_cut import Cut
 from SegHiResCAMLib.engine.cam.leaf import Leaf, Target
 from SegHiResCAMLib.engine.cam.methods.steps import Evidence, channel_sums
 from SegHiResCAMLib.engine.cam.positions import Placement
@@ -79,6 +80,7 @@ class Asked:
         windows: How each image is cut.
         placements: Where the positions of each layer lie in a window; None spreads them evenly over it.
         mixed: A shorter type of numbers for convolutions.
+        cut: The network cut at the only layer, for another engine.
     """
 
     workplace: Workplace
@@ -87,6 +89,7 @@ class Asked:
     windows: Windows
     placements: Sequence[Placement] | None = None
     mixed: torch.dtype | None = None
+    cut: Cut | None = None
 
     @cached_property
     def every(self) -> list[Place]:
@@ -221,7 +224,7 @@ class Passes:
             rows = zip(evidence, forms, wanted, strict=True)
             return _Batch([_answer(row, own, gradient) if want else None for row, own, want in rows], cuts)
 
-        with closing(asked.workplace.run(places, axes, compute, layouts=True)) as batches:
+        with closing(asked.workplace.run(places, axes, compute, layouts=asked.cut is None)) as batches:
             for chunk, batch in batches:
                 done.extend(chunk)
                 for number, one in enumerate(batch.found):
@@ -272,6 +275,7 @@ class Passes:
             placements=asked.placements,
             mixed=asked.mixed,
             flip=True,
+            by=None if asked.cut is None or known is None else ByCut(asked.cut, known),
             progress=progress,
         )
         return evidence, cuts

@@ -15,6 +15,7 @@ import torch
 
 from SegHiResCAMLib.engine.cam.attention import refuse_without_attention
 from SegHiResCAMLib.engine.cam.batch import collect
+from SegHiResCAMLib.engine.cam.converted_cut import Cut
 from SegHiResCAMLib.engine.cam.leaf import Leaf, leaves_at
 from SegHiResCAMLib.engine.cam.methods import Method
 from SegHiResCAMLib.engine.cam.methods.steps import AnySteps, Evidence, Gather, HeadWeights, Map, Step, wide
@@ -71,6 +72,7 @@ def stitched_maps(
     placements: Sequence[Placement] | None = None,
     reveal: Reveal | None = None,
     mixed: torch.dtype | None = None,
+    cut: Cut | None = None,
     score_change: bool = False,
 ) -> list[list[StitchedMap]]:
     """The raw signed maps of a stack of images for several questions at several layers, all from the same passes.
@@ -89,12 +91,13 @@ def stitched_maps(
         reveal: For pixel sets that the prediction itself decides: fills them in, window by window, as the first pass goes over all of them.
             Only right where a window's prediction is final, which it is where one window holds a whole image.
         mixed: A shorter type of numbers for convolutions; maps and sums are made in the type of `images`.
+        cut: The network cut at the only layer, where another engine computes.
         score_change: Whether S(A) - S(A0) is asked for: up to a forward pass and a half more of each window that a pixel set touches.
 
     Returns:
         For every question, the map of every layer.
     """
-    asked = Asked(workplace, images, questions, windows, placements, mixed)
+    asked = Asked(workplace, images, questions, windows, placements, mixed, cut)
     passes = Passes(asked, reveal)
     programs = [[method.steps() for _ in layers] for _ in questions]
     steps: list[list[Step]] = [[next(program) for program in row] for row in programs]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -18,6 +18,10 @@ HARMLESS = ("CloneBackward0", "AliasBackward0", "torch::autograd::AccumulateGrad
 """Nodes of a graph that only hand values on (the last chooses the class)."""
 
 
+Call = tuple[nn.Module, Any]
+"""A module, and what it returned."""
+
+
 class Tail:
     """What follows a leaf in one batch of inputs, run again from other activations; what comes before is computed once, when first needed.
 
@@ -25,20 +29,20 @@ class Tail:
         network: Inside `leaves_at`, after a forward pass, so that it is known which call of the layer is the last.
         leaf: Where it is cut.
         run: One forward pass of the batch.
+        calls: What `recorded_head` finds for this batch, where that is known.
     """
 
-    def __init__(self, network: nn.Module, leaf: Leaf, run: Callable[[], object]) -> None:
+    def __init__(
+        self, network: nn.Module, leaf: Leaf, run: Callable[[], object], calls: Sequence[Call] | None = None
+    ) -> None:
         self._network, self._leaf, self._run = network, leaf, run
-        self._calls: list[tuple[nn.Module, Any]] = []
+        self._calls = list(calls or ())
 
     @contextmanager
     def starting_from(self, activation: torch.Tensor) -> Iterator[None]:
         """While open, a forward pass of the batch begins with this output of the leaf (B, K, *grid)."""
         leaf = self._leaf
-        if not self._calls:
-            with torch.no_grad(), _recording(self._network, leaf) as recorded, stopping_at(leaf):
-                self._run()
-            self._calls = recorded
+        self._calls = self._calls or recorded_head(self._network, leaf, self._run)
         module, output = self._calls[-1]
         call, leaf.call = leaf.call, sum(one is module for one, _ in self._calls)  # others do not run again
         try:
@@ -46,6 +50,13 @@ class Tail:
                 yield
         finally:
             leaf.call = call
+
+
+def recorded_head(network: nn.Module, leaf: Leaf, run: Callable[[], object]) -> list[Call]:
+    """What the tail needs of one forward pass: the outermost modules that are done when the leaf is, what they returned, and the leaf last."""
+    with torch.no_grad(), _recording(network, leaf) as calls, stopping_at(leaf):
+        run()
+    return calls
 
 
 @contextmanager
@@ -74,12 +85,12 @@ class _ReachedError(Exception):
 
 
 @contextmanager
-def _recording(network: nn.Module, leaf: Leaf) -> Iterator[list[tuple[nn.Module, Any]]]:
+def _recording(network: nn.Module, leaf: Leaf) -> Iterator[list[Call]]:
     """While open, one forward pass is recorded up to the leaf: the outermost modules that are done by then, and what they returned.
 
     That is what the tail needs to run again (`_replayed`): the skip connections, and the leaf itself as the last entry.
     """
-    calls: list[tuple[nn.Module, Any]] = []
+    calls: list[Call] = []
     opened: list[int] = []
     call = leaf.call or leaf.calls
     done: list[nn.Module] = []  # the leaf's, once it has returned
@@ -107,7 +118,7 @@ def _recording(network: nn.Module, leaf: Leaf) -> Iterator[list[tuple[nn.Module,
 
 
 @contextmanager
-def _replayed(calls: list[tuple[nn.Module, Any]]) -> Iterator[None]:
+def _replayed(calls: list[Call]) -> Iterator[None]:
     """While open, a forward pass takes the recorded outputs, in their order, in place of computing them."""
     queues: dict[nn.Module, deque[Any]] = {}
     for module, output in calls:

@@ -62,21 +62,31 @@ def choose_forward(
     Raises:
         EngineError: `engine-missing`, where OpenVINO is asked for and not installed; `out-of-memory`.
     """
-    if engine == "openvino" and not is_installed():
-        raise EngineError(
-            "engine-missing",
-            "OpenVINO is not installed. Install it with 'pip install seghirescam[cpu]', or choose the engine 'torch'.",
-        )
     if engine == "torch":
         return _torch(model, "as chosen")
-    if not is_installed():
-        return _torch(model, "OpenVINO is not installed")
-    if device.type != "cpu":
-        return _torch(model, "OpenVINO is used on the CPU only")
+    reason = is_usable(engine, device)
+    if reason:
+        return _torch(model, reason)
     example = window()
     if engine == "auto" and windows < FEW and converted(model.network, tuple(example.shape)) is None:
         return _torch(model, f"{windows} windows are too few to be worth a conversion for OpenVINO")
     return _openvino(model, example, decide)
+
+
+def is_usable(engine: Engine, device: torch.device) -> str:
+    """Why OpenVINO cannot be used; empty where it can.
+
+    Raises:
+        EngineError: `engine-missing`, where it is asked for and not installed.
+    """
+    if is_installed():
+        return "" if device.type == "cpu" else "OpenVINO is used on the CPU only"
+    if engine != "openvino":
+        return "OpenVINO is not installed"
+    raise EngineError(
+        "engine-missing",
+        "OpenVINO is not installed. Install it with 'pip install seghirescam[cpu]', or choose the engine 'torch'.",
+    )
 
 
 def _openvino(

@@ -7,6 +7,7 @@ unless the user has declined; nothing here sends anything.
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from importlib.metadata import version
 from importlib.util import find_spec
 from weakref import WeakKeyDictionary
@@ -35,18 +36,18 @@ def openvino_version() -> str:
     return version("openvino")
 
 
-class OpenVinoNetwork:
-    """Logits (B, K, *window) of windows (B, C, *window) of one size, float32, one window after the other.
+class Compiled:
+    """A module of torch on tensors of fixed shapes, float32, computed by OpenVINO: other shapes may compute something else.
 
     Args:
-        network: On the CPU, in eval mode.
-        window: An example (1, C, *window): the shape is fixed, since other shapes may compute something else.
+        module: In eval mode, on the CPU; from tensors to one tensor, or a tuple of them.
+        examples: What it takes.
 
     Raises:
         Exception: Whatever OpenVINO cannot read or compile.
     """
 
-    def __init__(self, network: nn.Module, window: torch.Tensor) -> None:
+    def __init__(self, module: nn.Module, examples: Sequence[torch.Tensor]) -> None:
         import openvino
         from openvino.frontend import FrontEndManager
         from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
@@ -54,19 +55,40 @@ class OpenVinoNetwork:
         reader = FrontEndManager().load_by_framework("pytorch")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of sizes that become constants, which they are here
-            traced = TorchScriptPythonDecoder(_MainOutput(network).eval(), example_input=window)
-        model = reader.convert(reader.load(traced))
-        model.reshape(list(window.shape))
+            traced = torch.jit.trace(module.eval(), tuple(examples), check_trace=False)  # type: ignore[no-untyped-call]
+            decoder = TorchScriptPythonDecoder(torch.jit.freeze(traced))  # which `loaded` needs as long as it is read
+        loaded = reader.load(decoder)
+        for place, example in zip(loaded.get_inputs(), examples, strict=True):
+            loaded.set_element_type(place, openvino.Type.f32)
+            loaded.set_partial_shape(place, openvino.PartialShape(list(example.shape)))
         settings = SETTINGS | {"INFERENCE_NUM_THREADS": torch.get_num_threads()}
-        self._request = openvino.Core().compile_model(model, "CPU", settings).create_infer_request()
+        self._request = openvino.Core().compile_model(reader.convert(loaded), "CPU", settings).create_infer_request()
+
+    def __call__(self, *inputs: torch.Tensor) -> list[torch.Tensor]:
+        """As the module answers."""
+        arrays = [one.detach().contiguous().numpy() for one in inputs]
+        found = self._request.infer(arrays, share_inputs=True, share_outputs=True)
+        # The next inputs are computed in the same memory.
+        return [torch.from_numpy(found[number].copy()) for number in range(len(found))]
+
+
+class OpenVinoNetwork:
+    """Logits (B, K, *window) of windows (B, C, *window) of one size, float32, one window after the other.
+
+    Args:
+        network: On the CPU, in eval mode.
+        window: An example (1, C, *window).
+
+    Raises:
+        Exception: As `Compiled`.
+    """
+
+    def __init__(self, network: nn.Module, window: torch.Tensor) -> None:
+        self._compiled = Compiled(_MainOutput(network), [window])
 
     def __call__(self, images: torch.Tensor) -> torch.Tensor:
         """As the network itself answers."""
-        return torch.cat([self._one(image[None]) for image in images])
-
-    def _one(self, image: torch.Tensor) -> torch.Tensor:
-        found = self._request.infer([image.contiguous().numpy()], share_inputs=True, share_outputs=True)[0]
-        return torch.from_numpy(found.copy())  # the next window is computed in the same memory
+        return torch.cat([self._compiled(image[None])[0] for image in images])
 
 
 def converted(network: nn.Module, shape: _Shape) -> OpenVinoNetwork | None:

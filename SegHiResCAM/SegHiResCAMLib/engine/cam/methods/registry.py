@@ -47,6 +47,7 @@ class Method:
             pattern has a meaning.
         integrates: Whether it integrates the gradient along a path.
         of_attention: Whether it explains the attention of transformers, of all their blocks where none is chosen.
+        needs_gradient: Whether it is made of gradients.
     """
 
     title: str
@@ -59,6 +60,7 @@ class Method:
     values: Literal["contributions", "logits", "pattern"] = "contributions"
     integrates: bool = False
     of_attention: bool = False
+    needs_gradient: bool = True
 
     @property
     def units(self) -> str:
@@ -108,7 +110,7 @@ class Method:
 METHODS: dict[str, Method] = {
     "seg-cam": Method(
         "Seg-CAM", "weights of the 1x1 convolution after the layer", "Zhou et al., CVPR 2016", seg_cam, 1,
-        values="logits",
+        values="logits", needs_gradient=False,
     ),
     "seg-grad-cam": Method(
         "Seg-Grad CAM", "mean gradient of each channel", "Vinogradova et al., AAAI 2020", seg_grad_cam, 2, True
@@ -166,15 +168,15 @@ METHODS: dict[str, Method] = {
     ),
     "seg-fem": Method(
         "Seg-FEM", "channels by how much of them stands out, whatever the class", "Fuad et al., IPTA 2020", seg_fem, 3,
-        ignores_class=True, values="pattern",
+        ignores_class=True, values="pattern", needs_gradient=False,
     ),
     "seg-ablation-cam": Method(
         "Seg-Ablation CAM", "drop of the score without each channel", "Desai & Ramaswamy, WACV 2020", seg_ablation_cam, 2,
-        values="pattern",
+        values="pattern", needs_gradient=False,
     ),
     "seg-score-cam": Method(
         "Seg-Score CAM", "the score of the image seen through each channel", "Wang et al., CVPR Workshops 2020", seg_score_cam, 3,
-        values="pattern",
+        values="pattern", needs_gradient=False,
     ),
 }  # fmt: skip
 

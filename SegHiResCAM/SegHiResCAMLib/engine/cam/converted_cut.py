@@ -1,0 +1,172 @@
+"""A network cut at a layer, for OpenVINO: what comes before the layer needs no gradient, nor does what follows where only scores are asked for.
+
+Gradients are PyTorch's. Written down as plain operations, a tail's gradient can be given to OpenVINO as well, but OpenVINO 2026.4 then computes
+many networks wrongly, and which ones depends on sizes and layers. Nothing is used here that does not agree with PyTorch on a real window of the job.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from weakref import WeakKeyDictionary
+
+import torch
+from torch import nn
+
+from SegHiResCAMLib.engine.cam.leaf import Leaf, Target, gradients_at, leaves_at, recording_gradients, run_forward
+from SegHiResCAMLib.engine.cam.tail import Call, Tail, recorded_head
+from SegHiResCAMLib.engine.free_memory import refuse_out_of_memory
+from SegHiResCAMLib.engine.inference.openvino_network import Compiled, openvino_version
+from SegHiResCAMLib.kept_memory import release_memory
+
+AGREEMENT = 1e-3
+"""How far OpenVINO may be from PyTorch on a window: of the logits' range, of the largest gradient, and of the map's maximum."""
+
+_built: WeakKeyDictionary[nn.Module, dict[tuple[str, tuple[int, ...], bool], Cut | str]] = WeakKeyDictionary()
+"""The latest of each network: the next job has the same layer and windows as a rule."""
+
+
+@dataclass(frozen=True)
+class Cut:
+    """A network cut at a layer, for windows of one size.
+
+    Attributes:
+        modules: The outermost modules that are done when the layer is, in their order; the layer's own last.
+        head: Windows (1, C, *window) -> what these modules returned.
+        tail: What these modules returned -> logits; None where PyTorch computes it.
+        channels: K, of the logits.
+        engine: What computes, for people.
+    """
+
+    modules: tuple[nn.Module, ...]
+    head: Compiled
+    tail: Compiled | None
+    channels: int
+    engine: str
+
+    def calls(self, inputs: torch.Tensor) -> list[Call]:
+        """As `recorded_head` of windows (B, C, *window)."""
+        outputs = zip(*(self.head(one[None]) for one in inputs), strict=True)
+        return list(zip(self.modules, map(torch.cat, outputs), strict=True))
+
+    def logits(self, calls: Sequence[Call], activation: torch.Tensor) -> torch.Tensor:
+        """Logits (B, K, *window) of another activation (B, K', *grid); only where there is a `tail`."""
+        assert self.tail is not None
+        tensors = [*(output for _, output in calls[:-1]), activation]
+        return torch.cat([self.tail(*(one[None] for one in window))[0] for window in zip(*tensors, strict=True)])
+
+
+def is_built(network: nn.Module, layer: str, window: tuple[int, ...], *, gradient: bool) -> bool:
+    """Whether `cut_at` has been asked this before."""
+    return (layer, window, gradient) in _built.get(network, {})
+
+
+def cut_at(
+    network: nn.Module, layer: str, inputs: torch.Tensor, target: Target, weights: torch.Tensor, *, gradient: bool
+) -> Cut | str:
+    """The network cut at a layer, or why it cannot be.
+
+    Args:
+        network: On the CPU, in eval mode.
+        layer: See `leaf.py`.
+        inputs: One window of the job (1, C, *window).
+        target: The logit that is explained.
+        weights: How much it counts in S at each position (1, *window).
+        gradient: Whether gradients are asked for; else the tail is converted, too.
+    """
+    key = (layer, tuple(inputs.shape), gradient)
+    if not is_built(network, *key[:2], gradient=gradient):
+        _built[network] = {
+            key: _build(network, layer, inputs, partial(_by_torch, target=target, weights=weights), gradient=gradient)
+        }
+    return _built[network][key]
+
+
+@dataclass(frozen=True)
+class _Answer:
+    """Logits, A, and G where it was asked for, of one window."""
+
+    logits: torch.Tensor
+    activation: torch.Tensor
+    gradient: torch.Tensor | None
+
+    def difference(self, other: _Answer) -> float:
+        """The largest, of the logits' range, the largest gradient and the map's maximum; infinite where a value is not finite."""
+        pairs = [(self.logits, other.logits, self.logits.max() - self.logits.min())]
+        if self.gradient is not None and other.gradient is not None:
+            pairs.append((self.gradient, other.gradient, self.gradient.abs().max()))
+            own = (self.gradient * self.activation).sum(1)
+            pairs.append((own, (other.gradient * other.activation).sum(1), own.abs().max()))
+        found = [float((one - another).abs().max() / size) for one, another, size in pairs]
+        return max(found) if all(number < float("inf") for number in found) else float("inf")
+
+
+def _build(
+    network: nn.Module, layer: str, inputs: torch.Tensor, by_torch: Callable[..., _Answer], *, gradient: bool
+) -> Cut | str:
+    with leaves_at(network, [layer]) as (leaf,):
+        own = by_torch(network, leaf, inputs, gradient=gradient)
+        calls = recorded_head(network, leaf, lambda: run_forward(network, [leaf], inputs))
+        tensors = [output for _, output in calls]
+        if not all(isinstance(one, torch.Tensor) and one.dtype == torch.float32 for one in tensors):
+            return "PyTorch: the layer, or what goes around it, is more than one tensor"
+        try:
+            with torch.no_grad():
+                head = Compiled(_Head(network, leaf), [inputs])
+                tail = None if gradient else Compiled(_Tail(network, leaf, calls, inputs), tensors)
+            release_memory()  # what PyTorch traced in is of no use to OpenVINO
+            cut = Cut(tuple(module for module, _ in calls), head, tail, own.logits.shape[1], "")
+            calls = cut.calls(inputs)
+            activation = calls[-1][1]
+            if tail is not None:
+                other = _Answer(cut.logits(calls, activation), activation, None)
+            else:
+                with Tail(network, leaf, lambda: None, calls).starting_from(activation):
+                    other = by_torch(network, leaf, inputs, gradient=True)
+        except Exception as error:  # noqa: BLE001 - networks fail to convert in many ways, and PyTorch computes them all
+            refuse_out_of_memory(error)
+            return f"PyTorch: OpenVINO cannot compute this network ({type(error).__name__})"
+    difference = own.difference(other)
+    if not difference <= AGREEMENT:
+        return f"PyTorch: OpenVINO differed by {difference:.1g} of the maximum on a window"
+    who = f"OpenVINO {openvino_version()}" + (" up to the layer, PyTorch after it" if gradient else "")
+    return replace(cut, engine=f"{who}: {difference:.1g} of the maximum from PyTorch on a window")
+
+
+def _by_torch(
+    network: nn.Module, leaf: Leaf, inputs: torch.Tensor, *, target: Target, weights: torch.Tensor, gradient: bool
+) -> _Answer:
+    if not gradient:
+        with torch.no_grad():
+            return _Answer(run_forward(network, [leaf], inputs), leaf.reached().detach(), None)
+    with recording_gradients(flip=True):
+        logits = run_forward(network, [leaf], inputs)
+        (found,) = gradients_at([leaf], target.of(logits), weights)
+    return _Answer(logits.detach(), leaf.reached().detach(), found)
+
+
+class _Head(nn.Module):
+    """The network up to a leaf; what `recorded_head` finds is what it returns."""
+
+    def __init__(self, network: nn.Module, leaf: Leaf) -> None:
+        super().__init__()
+        self.network, self.leaf = network, leaf
+
+    def forward(self, inputs: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        calls = recorded_head(self.network, self.leaf, lambda: run_forward(self.network, [self.leaf], inputs))
+        return tuple(output for _, output in calls)
+
+
+class _Tail(nn.Module):
+    """What follows a leaf: from what `recorded_head` finds to logits."""
+
+    def __init__(self, network: nn.Module, leaf: Leaf, calls: Sequence[Call], inputs: torch.Tensor) -> None:
+        super().__init__()
+        self.network, self.leaf, self.inputs = network, leaf, inputs
+        self.modules_done = [module for module, _ in calls]
+
+    def forward(self, *outputs: torch.Tensor) -> torch.Tensor:
+        calls = list(zip(self.modules_done, outputs, strict=True))
+        with Tail(self.network, self.leaf, lambda: None, calls).starting_from(outputs[-1]):
+            return run_forward(self.network, [self.leaf], self.inputs)
