@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from SegHiResCAMLib.engine.cam.converted_cut import Cut, cut_at, is_built
+from SegHiResCAMLib.engine.cam.converted_cut import CutNetwork, cut_at, is_built
 from SegHiResCAMLib.engine.cam.methods import Method
 from SegHiResCAMLib.engine.cam.methods.steps import Map
 from SegHiResCAMLib.engine.cam.passes import Asked
@@ -15,7 +15,7 @@ SHORT = "PyTorch in short numbers"
 """What computes a map of mixed precision where OpenVINO does not."""
 
 
-def choose_cut(question: Question, method: Method, layers: list[str], asked: Asked) -> tuple[Cut | None, str]:
+def choose_cut(question: Question, method: Method, layers: list[str], asked: Asked) -> tuple[CutNetwork | None, str]:
     """The network cut for OpenVINO; None where PyTorch computes all of it. And what computes, for people.
 
     A map of full precision is always PyTorch's.

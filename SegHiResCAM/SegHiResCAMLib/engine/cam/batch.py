@@ -9,7 +9,7 @@ from functools import partial
 import torch
 
 from SegHiResCAMLib.engine.cam.baselines import Baseline
-from SegHiResCAMLib.engine.cam.converted_cut import Cut
+from SegHiResCAMLib.engine.cam.converted_cut import CutNetwork
 from SegHiResCAMLib.engine.cam.leaf import Leaf, Target, gradients_at, recording_gradients, run_forward, scores
 from SegHiResCAMLib.engine.cam.methods.steps import Evidence, Gather
 from SegHiResCAMLib.engine.cam.positions import Placement, even_placement, to_window
@@ -50,17 +50,11 @@ def explain_batch(
         mixed: See `run_forward`.
         flip: See `LeanGradients`.
         by: Another way to compute the passes, with one leaf.
-        progress: Told how much of the batch is done, by methods that take long.
+        progress: Told how much of the batch is done.
     """
-    if by is None:
-        passed = _passed(network, leaves, inputs, targets, cotangents, gradient, mixed, flip)
-    else:
-        passed = _passed_by(by, network, leaves[0], inputs, targets, cotangents, gradient, flip)
-    size = tuple(inputs.shape[2:])
-    forward = partial(run_forward, network, leaves, mixed=mixed)
-    pairs = zip(leaves, passed.activations, strict=True)
-    converted = None if by is None else by.cut
-    cuts = [_Cut(network, *pair, inputs, forward, without_content, flip, converted, passed.calls) for pair in pairs]
+    passed = _passed(network, leaves, inputs, targets, cotangents, gradient, mixed, flip, by)
+    size, forward = tuple(inputs.shape[2:]), partial(run_forward, network, leaves, mixed=mixed)
+    cuts = [_Cut(network, one, passed, n, inputs, forward, without_content, flip, by) for n, one in enumerate(leaves)]
 
     def evidence(number: int, place: int) -> Evidence:
         about, cut, activation = (targets[number], passed.weights[number]), cuts[place], passed.activations[place]
@@ -92,18 +86,18 @@ class _Cut:
         self,
         network: torch.nn.Module,
         leaf: Leaf,
-        activation: torch.Tensor,
+        passed: _Passed,
+        place: int,
         inputs: torch.Tensor,
         forward: Callable[[torch.Tensor], torch.Tensor],
         without_content: Callable[[Baseline], torch.Tensor],
         flip: bool,
-        converted: Cut | None,
-        calls: list[Call],
+        by: ByCut | None,
     ) -> None:
-        self._leaf, self._activation, self._inputs = leaf, activation, inputs
+        self._leaf, self._activation, self._inputs = leaf, passed.activations[place], inputs
         self._forward, self._without_content, self._flip = forward, without_content, flip
-        self._converted, self._calls = converted, calls
-        self._tail = Tail(network, leaf, lambda: forward(inputs), calls)
+        self._converted, self._calls = None if by is None else by.cut, passed.calls
+        self._tail = Tail(network, leaf, lambda: forward(inputs), passed.calls)
         self._baselines: dict[Baseline, torch.Tensor] = {}
 
     def score_of(self, inputs: torch.Tensor, target: Target, weights: torch.Tensor) -> torch.Tensor:
@@ -191,7 +185,10 @@ def _passed(
     gradient: bool,
     mixed: torch.dtype | None,
     flip: bool,
+    by: ByCut | None,
 ) -> _Passed:
+    if by is not None:
+        return _passed_by(by, network, leaves[0], inputs, targets, cotangents, gradient, flip)
     with recording_gradients(flip=flip) if gradient else torch.no_grad():
         # A tensor made under inference_mode cannot take part in a graph; its copy can.
         logits = run_forward(network, leaves, inputs.clone() if inputs.is_inference() else inputs, mixed)
@@ -216,7 +213,7 @@ class ByCut:
         weights: The cotangents of each target, which no logits decide.
     """
 
-    cut: Cut
+    cut: CutNetwork
     weights: Sequence[torch.Tensor]
 
 

@@ -21,14 +21,17 @@ from SegHiResCAMLib.engine.inference.openvino_network import Compiled, openvino_
 from SegHiResCAMLib.kept_memory import release_memory
 
 AGREEMENT = 1e-3
-"""How far OpenVINO may be from PyTorch on a window: of the logits' range, of the largest gradient, and of the map's maximum."""
+"""How far a map that OpenVINO has a part in may be from PyTorch's, of its maximum."""
 
-_built: WeakKeyDictionary[nn.Module, dict[tuple[str, tuple[int, ...], bool], Cut | str]] = WeakKeyDictionary()
+ON_A_WINDOW = AGREEMENT / 2
+"""How far on the window that is checked, of the logits' range and of the map's maximum. Others may differ more."""
+
+_built: WeakKeyDictionary[nn.Module, dict[tuple[str, tuple[int, ...], bool], CutNetwork | str]] = WeakKeyDictionary()
 """The latest of each network: the next job has the same layer and windows as a rule."""
 
 
 @dataclass(frozen=True)
-class Cut:
+class CutNetwork:
     """A network cut at a layer, for windows of one size.
 
     Attributes:
@@ -64,7 +67,7 @@ def is_built(network: nn.Module, layer: str, window: tuple[int, ...], *, gradien
 
 def cut_at(
     network: nn.Module, layer: str, inputs: torch.Tensor, target: Target, weights: torch.Tensor, *, gradient: bool
-) -> Cut | str:
+) -> CutNetwork | str:
     """The network cut at a layer, or why it cannot be.
 
     Args:
@@ -84,27 +87,26 @@ def cut_at(
 
 
 @dataclass(frozen=True)
-class _Answer:
+class _OfWindow:
     """Logits, A, and G where it was asked for, of one window."""
 
     logits: torch.Tensor
     activation: torch.Tensor
     gradient: torch.Tensor | None
 
-    def difference(self, other: _Answer) -> float:
-        """The largest, of the logits' range, the largest gradient and the map's maximum; infinite where a value is not finite."""
+    def difference(self, other: _OfWindow) -> float:
+        """The largest, of the logits' range and, at each location and channel of G A, of the map's maximum; infinite where one is not finite."""
         pairs = [(self.logits, other.logits, self.logits.max() - self.logits.min())]
         if self.gradient is not None and other.gradient is not None:
-            pairs.append((self.gradient, other.gradient, self.gradient.abs().max()))
-            own = (self.gradient * self.activation).sum(1)
-            pairs.append((own, (other.gradient * other.activation).sum(1), own.abs().max()))
+            own = self.gradient * self.activation
+            pairs.append((own, other.gradient * other.activation, own.sum(1).abs().max()))
         found = [float((one - another).abs().max() / size) for one, another, size in pairs]
         return max(found) if all(number < float("inf") for number in found) else float("inf")
 
 
 def _build(
-    network: nn.Module, layer: str, inputs: torch.Tensor, by_torch: Callable[..., _Answer], *, gradient: bool
-) -> Cut | str:
+    network: nn.Module, layer: str, inputs: torch.Tensor, by_torch: Callable[..., _OfWindow], *, gradient: bool
+) -> CutNetwork | str:
     with leaves_at(network, [layer]) as (leaf,):
         own = by_torch(network, leaf, inputs, gradient=gradient)
         calls = recorded_head(network, leaf, lambda: run_forward(network, [leaf], inputs))
@@ -116,11 +118,11 @@ def _build(
                 head = Compiled(_Head(network, leaf), [inputs])
                 tail = None if gradient else Compiled(_Tail(network, leaf, calls, inputs), tensors)
             release_memory()  # what PyTorch traced in is of no use to OpenVINO
-            cut = Cut(tuple(module for module, _ in calls), head, tail, own.logits.shape[1], "")
+            cut = CutNetwork(tuple(module for module, _ in calls), head, tail, own.logits.shape[1], "")
             calls = cut.calls(inputs)
             activation = calls[-1][1]
             if tail is not None:
-                other = _Answer(cut.logits(calls, activation), activation, None)
+                other = _OfWindow(cut.logits(calls, activation), activation, None)
             else:
                 with Tail(network, leaf, lambda: None, calls).starting_from(activation):
                     other = by_torch(network, leaf, inputs, gradient=True)
@@ -128,7 +130,7 @@ def _build(
             refuse_out_of_memory(error)
             return f"PyTorch: OpenVINO cannot compute this network ({type(error).__name__})"
     difference = own.difference(other)
-    if not difference <= AGREEMENT:
+    if not difference <= ON_A_WINDOW:
         return f"PyTorch: OpenVINO differed by {difference:.1g} of the maximum on a window"
     who = f"OpenVINO {openvino_version()}" + (" up to the layer, PyTorch after it" if gradient else "")
     return replace(cut, engine=f"{who}: {difference:.1g} of the maximum from PyTorch on a window")
@@ -136,14 +138,14 @@ def _build(
 
 def _by_torch(
     network: nn.Module, leaf: Leaf, inputs: torch.Tensor, *, target: Target, weights: torch.Tensor, gradient: bool
-) -> _Answer:
+) -> _OfWindow:
     if not gradient:
         with torch.no_grad():
-            return _Answer(run_forward(network, [leaf], inputs), leaf.reached().detach(), None)
+            return _OfWindow(run_forward(network, [leaf], inputs), leaf.reached().detach(), None)
     with recording_gradients(flip=True):
         logits = run_forward(network, [leaf], inputs)
         (found,) = gradients_at([leaf], target.of(logits), weights)
-    return _Answer(logits.detach(), leaf.reached().detach(), found)
+    return _OfWindow(logits.detach(), leaf.reached().detach(), found)
 
 
 class _Head(nn.Module):

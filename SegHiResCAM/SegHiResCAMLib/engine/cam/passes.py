@@ -12,7 +12,7 @@ import torch
 
 from SegHiResCAMLib.engine.cam.baselines import BLUR, Baseline, blurred, lowest
 from SegHiResCAMLib.engine.cam.batch import ByCut, explain_batch
-from SegHiResCAMLib.engine.cam.converted_cut import Cut
+from SegHiResCAMLib.engine.cam.converted_cut import CutNetwork
 from SegHiResCAMLib.engine.cam.leaf import Leaf, Target
 from SegHiResCAMLib.engine.cam.methods.steps import Evidence, channel_sums
 from SegHiResCAMLib.engine.cam.positions import Placement
@@ -89,7 +89,7 @@ class Asked:
     windows: Windows
     placements: Sequence[Placement] | None = None
     mixed: torch.dtype | None = None
-    cut: Cut | None = None
+    cut: CutNetwork | None = None
 
     @cached_property
     def every(self) -> list[Place]:

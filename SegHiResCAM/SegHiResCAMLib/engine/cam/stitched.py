@@ -15,7 +15,7 @@ import torch
 
 from SegHiResCAMLib.engine.cam.attention import refuse_without_attention
 from SegHiResCAMLib.engine.cam.batch import collect
-from SegHiResCAMLib.engine.cam.converted_cut import Cut
+from SegHiResCAMLib.engine.cam.converted_cut import CutNetwork
 from SegHiResCAMLib.engine.cam.leaf import Leaf, leaves_at
 from SegHiResCAMLib.engine.cam.methods import Method
 from SegHiResCAMLib.engine.cam.methods.steps import AnySteps, Evidence, Gather, HeadWeights, Map, Step, wide
@@ -72,7 +72,7 @@ def stitched_maps(
     placements: Sequence[Placement] | None = None,
     reveal: Reveal | None = None,
     mixed: torch.dtype | None = None,
-    cut: Cut | None = None,
+    cut: CutNetwork | None = None,
     score_change: bool = False,
 ) -> list[list[StitchedMap]]:
     """The raw signed maps of a stack of images for several questions at several layers, all from the same passes.
