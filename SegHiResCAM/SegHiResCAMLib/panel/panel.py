@@ -51,6 +51,9 @@ if TYPE_CHECKING:
 OF_A_PATIENT = (SEGMENT, EXPLAIN, CHECK, REGIONS)
 """Jobs that nobody wants any more when the patient is gone."""
 
+SETTLED = 1000
+"""Milliseconds after which the panel is there, and the processor free for the worker."""
+
 
 class Panel(VTKObservationMixin):  # type: ignore[misc]
     """The sections, what they share, and the parameter node that they follow.
@@ -125,6 +128,12 @@ class Panel(VTKObservationMixin):  # type: ignore[misc]
             choose_model_of(self.state, adopted)
         if self.set_up.is_needed:
             self.set_up.refresh()
+        qt.QTimer.singleShot(SETTLED, self._start_worker)
+
+    def _start_worker(self) -> None:
+        """Start the worker while the user chooses; another computer is asked only when something is to be computed there."""
+        if self.state.parameters is not None and not self.state.logic.computesOn and not self.set_up.is_needed:
+            self.state.logic.explainer.client.start()
 
     def exit(self) -> None:
         """Stop following it; jobs go on, and so does the overlay, but in the Segment Editor, where segments are drawn with their fills."""

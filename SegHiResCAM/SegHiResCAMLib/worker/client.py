@@ -45,6 +45,10 @@ class Client:
         # Also when the client is forgotten, and at the end of the program.
         self._finalizer = weakref.finalize(self, self._supervisor.close)
 
+    def start(self) -> None:
+        """Start the worker before there is a request, so that it is ready for the first one. What fails is reported by that one."""
+        self._supervisor.start()
+
     def submit(self, request: Task) -> int:
         """Put a request in line; its arrays must not change until it is done.
 

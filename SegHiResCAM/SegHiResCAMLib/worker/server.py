@@ -1,10 +1,12 @@
-"""The worker's loop. It says it is ready at once; the engine, which takes seconds to import, is loaded at the first request."""
+"""The worker's loop. It says it is ready at once and imports the engine, which takes seconds, while the user chooses."""
 
 from __future__ import annotations
 
 import sys
 import traceback
 import warnings
+from contextlib import suppress
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +39,8 @@ def serve(channel: Channel) -> None:
     warnings.filterwarnings("always", module="SegHiResCAMLib")
     keep_memory()
     channel.send(0, Ready(VERSION))
+    with suppress(Exception):  # what fails is tried again, and reported, at the first request
+        import_module("SegHiResCAMLib.worker.answers")
     kept: Any = None
     for identifier, request in channel.requests():
         if isinstance(request, SendModel):

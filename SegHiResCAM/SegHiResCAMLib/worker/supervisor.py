@@ -9,7 +9,9 @@ import itertools
 import queue
 import threading
 from collections import deque
+from contextlib import suppress
 from dataclasses import dataclass
+from typing import Literal
 
 from SegHiResCAMLib.plain_text import plain
 from SegHiResCAMLib.worker.arrays import DiskFull
@@ -66,7 +68,7 @@ class Supervisor:
         self.worker: WorkerProcess | None = None
         self._transport = transport
         self._grace = grace
-        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._jobs: queue.SimpleQueue[_Job | Literal["start"] | None] = queue.SimpleQueue()
         self._numbers = itertools.count(1)
         self._waiting: set[int] = set()
         self._running: int | None = None
@@ -83,11 +85,22 @@ class Supervisor:
                 self.events.put((identifier, Error(*_CLOSED)))
                 return identifier
             self._waiting.add(identifier)
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._work, daemon=True)
-                self._thread.start()
+            self._begin()
         self._jobs.put(_Job(identifier, request))
         return identifier
+
+    def start(self) -> None:
+        """Have a worker ready; where none can be started, the first request says why."""
+        with self._lock:
+            if self._closing:
+                return
+            self._begin()
+        self._jobs.put("start")
+
+    def _begin(self) -> None:
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._work, daemon=True)
+            self._thread.start()
 
     def cancel(self, identifier: int) -> None:
         """Give a request up; kill the worker if it has not ended it after the grace."""
@@ -118,6 +131,10 @@ class Supervisor:
     def _work(self) -> None:
         remove_stale_folders()
         while (job := self._jobs.get()) is not None:
+            if job == "start":
+                with suppress(Exception):
+                    self._ready_worker(None)
+                continue
             with self._lock:
                 if job.identifier not in self._waiting:
                     continue
@@ -139,7 +156,7 @@ class Supervisor:
         self._dispose()
 
     def _answer(self, job: _Job) -> Result | Error:
-        worker = self._ready_worker(job)
+        worker = self._ready_worker(job.identifier)
         exchange = Exchange(
             worker, self._transport, job.identifier, self._check, lambda event: self.events.put((job.identifier, event))
         )
@@ -168,12 +185,13 @@ class Supervisor:
         if self._given_up:
             raise _Failure(*_CANCELLED)
 
-    def _ready_worker(self, job: _Job) -> WorkerProcess:
-        """The worker that runs, or a new one."""
+    def _ready_worker(self, identifier: int | None) -> WorkerProcess:
+        """The worker that runs, or a new one, for a request or for those to come."""
         if self.worker and self.worker.is_alive():
             return self.worker
         self._dispose()
-        self.events.put((job.identifier, Progress(0.0, "Starting")))
+        if identifier is not None:
+            self.events.put((identifier, Progress(0.0, "Starting")))
         try:
             worker = WorkerProcess(self._transport, self.log)
         except OSError as problem:

@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-import SimpleITK as sitk
 from monai.data.utils import affine_to_spacing, orientation_ras_lps
 
 from SegHiResCAMLib.engine.images.header_text import (
@@ -91,6 +90,8 @@ def read_metaimage(path: Path, name: str, progress: Progress) -> tuple[npt.NDArr
 
 def write_metaimage(path: Path, array: npt.NDArray[Any], affine: FloatArray, header: Mapping[str, str]) -> None:
     """(i, j, k) or (C, i, j, k), compressed. Line breaks become spaces: MetaImage cannot hold them."""
+    import SimpleITK as sitk
+
     image = sitk.GetImageFromArray(array.T, isVector=array.ndim == 4)
     lps = orientation_ras_lps(affine)
     spacing = affine_to_spacing(lps)

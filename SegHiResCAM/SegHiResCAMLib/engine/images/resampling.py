@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
-import SimpleITK as sitk
 import torch
 from monai.data import MetaTensor
 
 from SegHiResCAMLib.grids import SAME_PLACE, distance
 
-Interpolation = Literal["nearest", "linear"]
+if TYPE_CHECKING:
+    import SimpleITK as sitk
 
-INTERPOLATORS = {"nearest": sitk.sitkNearestNeighbor, "linear": sitk.sitkLinear}
+Interpolation = Literal["nearest", "linear"]
 
 DIGITS = 9
 """Of the way from one grid's indices to another's: a flip or a shift by whole voxels changes no value."""
@@ -42,6 +42,8 @@ def resample_onto(
         return array
     there = np.linalg.solve(np.asarray(values.affine, np.float64), np.asarray(grid.affine, np.float64)).round(DIGITS)
     shape = tuple(grid.shape[1:])
+    import SimpleITK as sitk  # takes half a second
+
     image = sitk.GetImageFromArray((array.to(torch.uint8) if array.dtype == torch.bool else array).numpy())
     if interpolation == "nearest" and _has_halfway(there, shape):
         either = (_resampled(image, shape, there, interpolation, outside, shift) for shift in (-HALFWAY, HALFWAY))
@@ -60,6 +62,8 @@ def _resampled(
     shift: float = 0,
 ) -> npt.NDArray[Any]:
     """Values at the indices that `there` (4, 4) gives for those of a grid, moved by `shift` along every axis."""
+    import SimpleITK as sitk
+
     # Without geometry of its own an image takes any affine, a sheared one as well. SimpleITK counts axes from the last one on.
     transform = sitk.AffineTransform(3)
     transform.SetMatrix(there[2::-1, 2::-1].ravel())
@@ -68,7 +72,7 @@ def _resampled(
         image,
         shape[::-1],
         transform,
-        INTERPOLATORS[interpolation],
+        sitk.sitkNearestNeighbor if interpolation == "nearest" else sitk.sitkLinear,
         [0.0] * 3,
         [1.0] * 3,
         np.eye(3).ravel(),

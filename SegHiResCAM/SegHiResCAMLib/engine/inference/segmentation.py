@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
-import SimpleITK as sitk
 import torch
 from monai.data import MetaTensor
 
@@ -194,6 +193,8 @@ class _Counted:
 
 def largest_components(labels: torch.Tensor, progress: Progress) -> torch.Tensor:
     """Every label reduced to its largest connected component (neighbours share a face, an edge or a corner)."""
+    import SimpleITK as sitk  # takes half a second, and most models want all components
+
     kept = np.zeros(labels.shape, dtype=np.int16)
     for value in np.unique(labels.numpy()):
         progress(1.0, "Keeping the largest component of each label")

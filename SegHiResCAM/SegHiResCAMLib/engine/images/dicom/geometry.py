@@ -11,7 +11,6 @@ from itertools import product
 
 import numpy as np
 import numpy.typing as npt
-from highdicom.spatial import create_affine_matrix_from_attributes
 from monai.data.utils import orientation_ras_lps
 from pydicom import Dataset
 
@@ -100,6 +99,10 @@ def size(header: Dataset) -> tuple[int, int, int]:
 def plane(header: Dataset) -> FloatArray:
     """LPS affine (4, 4) of one slice, as thick as its spacing or itself, or 1 mm where it does not say."""
     thickness = abs(float(header.get("SpacingBetweenSlices") or header.get("SliceThickness") or 1.0))
+    from highdicom.spatial import (
+        create_affine_matrix_from_attributes,
+    )  # which takes a second, and most volumes are no DICOM series
+
     affine: npt.NDArray[np.float64] = create_affine_matrix_from_attributes(
         image_position=header.ImagePositionPatient,
         image_orientation=_right_angled(np.array(header.ImageOrientationPatient, dtype=float)),

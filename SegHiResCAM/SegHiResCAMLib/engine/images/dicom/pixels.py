@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import SimpleITK as sitk
 from pydicom import Dataset, FileDataset
 from pydicom.dataset import FileMetaDataset
 from pydicom.encaps import encapsulate, generate_frames
@@ -194,6 +193,8 @@ def _decode(dataset: FileDataset, frames: Sequence[int]) -> Iterator[npt.NDArray
 
 def _decode_with_gdcm(dataset: FileDataset, frames: Sequence[int]) -> Iterator[npt.NDArray[Any]]:
     """GDCM is given nothing but the pixels and how they are stored; what else is in the file, it never sees."""
+    import SimpleITK as sitk
+
     alone = Dataset()
     alone.update({dataset[keyword].tag: dataset[keyword] for keyword in (*STORED, "PixelData") if keyword in dataset})
     alone.SOPClassUID, alone.SOPInstanceUID = MultiFrameGrayscaleWordSecondaryCaptureImageStorage, generate_uid()
