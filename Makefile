@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: setup demo test test-fast test-pythons test-slicer-python check lock format docs wheel extension benchmark benchmark-panel evidence figures pictures clean
+.PHONY: setup demo test test-fast test-pythons test-slicer-python check lock format docs wheel extension benchmark benchmark-speed benchmark-panel evidence figures pictures clean
 
 # Of SegHiResCAM; 3D Slicer's is 3.12.
 PYTHONS := 3.10 3.11 3.12 3.13
@@ -101,6 +101,10 @@ extension:
 
 benchmark: $(READY)
 	$(BIN)/python Testing/benchmarks/run.py docs/benchmarks.md
+
+# A quarter of an hour on two quiet cores; goes on where it was stopped. Needs SEGHIRESCAM_TEST_DATA, the folder of real volumes and networks.
+benchmark-speed: $(READY)
+	$(BIN)/python Testing/benchmarks/speed.py
 
 # Needs SEGHIRESCAM_TEST_DATA, the folder of real volumes and networks.
 benchmark-panel: $(READY)
