@@ -34,7 +34,7 @@ def choose_cut(question: Question, method: Method, layers: list[str], asked: Ask
     reason = is_usable(question.engine, asked.workplace.device)
     if reason:
         return None, f"{SHORT}: {reason}"
-    if len(layers) > 1 or not (_is_pointwise(method) or not method.needs_gradient):
+    if len(layers) > 1 or method.of_attention or not (_is_pointwise(method) or not method.needs_gradient):
         return None, f"{SHORT}: OpenVINO is used for one layer, and for maps of scores or of gradients at each location"
     touched = [(number, place) for number, row in enumerate(asked.touched) for place in row]
     network, window = asked.workplace.network, (1, *asked.images.shape[1:2], *asked.windows.size)

@@ -109,11 +109,11 @@ def _build(
 ) -> CutNetwork | str:
     with leaves_at(network, [layer]) as (leaf,):
         own = by_torch(network, leaf, inputs, gradient=gradient)
-        calls = recorded_head(network, leaf, lambda: run_forward(network, [leaf], inputs))
-        tensors = [output for _, output in calls]
-        if not all(isinstance(one, torch.Tensor) and one.dtype == torch.float32 for one in tensors):
-            return "PyTorch: the layer, or what goes around it, is more than one tensor"
         try:
+            calls = recorded_head(network, leaf, lambda: run_forward(network, [leaf], inputs))
+            tensors = [output for _, output in calls]
+            if not all(isinstance(one, torch.Tensor) and one.dtype == torch.float32 for one in tensors):
+                return "PyTorch: the layer, or what goes around it, is more than one tensor"
             with torch.no_grad():
                 head = Compiled(_Head(network, leaf), [inputs])
                 tail = None if gradient else Compiled(_Tail(network, leaf, calls, inputs), tensors)
