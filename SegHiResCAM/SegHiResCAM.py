@@ -99,7 +99,7 @@ class SegHiResCAMLogic(ScriptedLoadableModuleLogic):
         :param pixelSet: id of a segment in it to explain in place of the voxels that the model itself outlines; or a place, as
             ``{"kind": "sphere", "centre": [40, -12, 830], "radius": 8}`` in the volume's own RAS millimetres.
         :param options: method, layer, contrast, refineWith, mode, axis, device and all other fields of ``Question``; ``further``, volumes that
-            are the model's further channels; and callbacks as for ``segment``.
+            are the model's further channels; ``referenceNode``, for mistakes; and callbacks as for ``segment``.
         :returns: the heat map, a vtkMRMLScalarVolumeNode beside the volume; with ``wait=False`` the job.
         :raises SceneError, ExplainerError: the message says what is wrong and what to do.
         """

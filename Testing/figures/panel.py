@@ -110,8 +110,50 @@ class Album:
         ui.checkButton.click()
         idle(desktop)
         self._take("checked")
+        ui.readSection.collapsed = True
+        for section in (ui.evidenceSection, ui.regionsSection, ui.whatIfSection):
+            section.collapsed = False
+        ui.regionsButton.click()
+        idle(desktop)
+        ui.removeButton.click()
+        idle(desktop)
+        self._take("evidence")
+        ui.forgetButton.click()
+        ui.regionsSection.collapsed = ui.whatIfSection.collapsed = True
+        ui.mistakesSection.collapsed = False
+        self._draw_mistakes()
+        ui.mistakesSection.collapsed = ui.evidenceSection.collapsed = True
+        ui.readSection.collapsed = False
         for section in (ui.segmentSection, ui.explainSection):
             section.collapsed = False
+
+    def _draw_mistakes(self) -> None:
+        """Beside a reference that a reader might have drawn: the tumour without its rim, and no cyst."""
+        import numpy as np
+        from panel.steps import choose, idle
+        from scipy import ndimage
+
+        from SegHiResCAMLib.scene.segments import Segment, add_segmentation, segment_array
+        from SegHiResCAMLib.scene.volumes import volume_array
+
+        desktop, ui = self._desktop, self._desktop.ui
+        parameters = desktop.widget.panel.state.parameters
+        volume, segmentation = parameters.inputVolume, parameters.segmentation
+        kidney, tumour = (segment_array(segmentation, name, volume) for name in ("kidney", "tumour"))
+        core = ndimage.binary_erosion(tumour, iterations=2)
+        labels = np.where(core, 2, np.where(kidney | tumour, 1, 0)).astype(np.uint8)
+        pair = [Segment("kidney", 1, (0.7, 0.4, 0.3)), Segment("tumour", 2, (0.2, 0.8, 0.5))]
+        scene = volume.GetScene()
+        node = add_segmentation(scene, labels, volume_array(volume)[1], pair, volume, name="Reader's segmentation")
+        node.GetDisplayNode().SetVisibility(False)
+        ui.referenceSelector.setCurrentNode(node)
+        ui.compareButton.click()
+        idle(desktop)
+        ui.mistakeTable.selectRow(0)
+        self._take("mistakes")
+        choose(ui.pixelSetSelector, "whole segment")
+        ui.referenceSelector.setCurrentNode(None)
+        scene.RemoveNode(node)
 
     def _take(self, state: str) -> None:
         self._grab(self._images / f"panel-{state}.png", NARROW)

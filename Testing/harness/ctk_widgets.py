@@ -54,9 +54,21 @@ class ctkCollapsibleButton(QWidget):
     def _on_collapsed(self, collapsed: bool, before: bool) -> None:
         self._show_contents(not collapsed)
         self.setMaximumHeight(self.sizeHint().height() if collapsed else 16777215)
+        self._cover()
         self.updateGeometry()
         if collapsed != before:
             self.contentsCollapsed.emit(collapsed)
+
+    def resizeEvent(self, event: Any) -> None:
+        QWidget.resizeEvent(self, event)
+        self._cover()
+
+    def _cover(self) -> None:
+        """Nothing of the contents is seen while it is closed, not even what the program shows meanwhile."""
+        if self.collapsed:
+            self.setMask(QtGui.QRegion(0, 0, max(self.width, 1), self._button_size().height()))
+        else:
+            self.clearMask()
 
     def _show_contents(self, visible: bool) -> None:
         explicit = QtCore.Qt.WidgetAttribute.WA_WState_ExplicitShowHide

@@ -9,17 +9,21 @@ from typing import TYPE_CHECKING, Any
 from SegHiResCAMLib.logic.images import voxels_of
 from SegHiResCAMLib.provenance import PREFIX
 from SegHiResCAMLib.records.explanation import ExplanationRecord, ModelReference
-from SegHiResCAMLib.records.regions import Mask
+from SegHiResCAMLib.records.regions import FalseNegative, FalsePositive, Mask, TruePositive
 from SegHiResCAMLib.scene.errors import SceneError
 from SegHiResCAMLib.scene.heatmap import INPUT_VOLUME, SEGMENTATION, explanation_of
+from SegHiResCAMLib.scene.region_labels import region_labels
 from SegHiResCAMLib.scene.segments import segment_ids, segment_reader
 from SegHiResCAMLib.worker.protocol import Voxels
 
 if TYPE_CHECKING:
-    from slicer import vtkMRMLScalarVolumeNode
+    from slicer import vtkMRMLScalarVolumeNode, vtkMRMLSegmentationNode
 
 DRAWN_SEGMENT = f"{PREFIX}drawnSegment"
 """Attribute of a heat map of a drawn segment: its id."""
+
+REFERENCE = f"{PREFIX}reference"
+"""Role of the reference segmentation of a heat map of a mistake."""
 
 EXPLAINED_SEGMENT = "explained"
 """Id of the explained voxels in a scene that the command has written."""
@@ -34,22 +38,31 @@ class AskedAgain:
         volume: That was explained, its first channel.
         voxels: Of all channels.
         mask: The drawn voxels that were explained; None where others were.
+        reference: Label map of what should have been segmented, where mistakes were explained.
+        reference_names: Of its values 1, 2 and so on.
     """
 
     record: ExplanationRecord
     volume: vtkMRMLScalarVolumeNode
     voxels: Voxels
     mask: Voxels | None
+    reference: Voxels | None = None
+    reference_names: tuple[str, ...] = ()
 
 
 def keep_asked(
-    heatmap: vtkMRMLScalarVolumeNode, further: Sequence[vtkMRMLScalarVolumeNode], drawn_segment: str | None
+    heatmap: vtkMRMLScalarVolumeNode,
+    further: Sequence[vtkMRMLScalarVolumeNode],
+    drawn_segment: str | None,
+    reference: vtkMRMLSegmentationNode | None,
 ) -> None:
     """Keep with a new heat map what `asked_again` needs beside its record, its first volume and its segmentation."""
     for volume in further:
         heatmap.AddNodeReferenceID(INPUT_VOLUME, volume.GetID())
     if drawn_segment is not None:
         heatmap.SetAttribute(DRAWN_SEGMENT, drawn_segment)
+    if reference is not None and reference.GetScene() is heatmap.GetScene():
+        heatmap.SetNodeReferenceID(REFERENCE, reference.GetID())
 
 
 def asked_again(heatmap: vtkMRMLScalarVolumeNode) -> AskedAgain:
@@ -68,7 +81,26 @@ def asked_again(heatmap: vtkMRMLScalarVolumeNode) -> AskedAgain:
         raise SceneError(message)
     first, *rest = volumes
     voxels = voxels_of(first, rest)
-    return AskedAgain(record, first, voxels, _mask(heatmap, record, first, voxels))
+    mask = _mask(heatmap, record, first, voxels)
+    if not isinstance(record.question.region, FalsePositive | FalseNegative | TruePositive):
+        return AskedAgain(record, first, voxels, mask)
+    reference = heatmap.GetNodeReference(REFERENCE)
+    if reference is None:
+        message = f"The reference of '{heatmap.GetName()}' is not in the scene. Load it, then explain again."
+        raise SceneError(message)
+    return AskedAgain(record, first, voxels, mask, *reference_of(reference, first))
+
+
+def reference_of(
+    segmentation: vtkMRMLSegmentationNode, volume: vtkMRMLScalarVolumeNode
+) -> tuple[Voxels, tuple[str, ...]]:
+    """A segmentation as a label map beside a volume, and the names of its values 1, 2 and so on.
+
+    Raises:
+        SceneError: It has no segments, or too many.
+    """
+    labels = region_labels(segmentation, volume)
+    return Voxels.of(labels.read, labels.affine), labels.names
 
 
 def volumes_of(heatmap: vtkMRMLScalarVolumeNode) -> list[Any]:

@@ -10,6 +10,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
+from dataclasses import replace
 from functools import partial
 from itertools import count
 from pathlib import Path
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from SegHiResCAMLib.logic.asked_again import keep_asked
+from SegHiResCAMLib.logic.asked_again import keep_asked, reference_of
 from SegHiResCAMLib.logic.export import check_export, export_steps
 from SegHiResCAMLib.logic.images import voxels_of
 from SegHiResCAMLib.logic.job import ExplainerError, Job, Report
@@ -25,6 +26,7 @@ from SegHiResCAMLib.records.question import Axis, Question, SegmentOptions
 from SegHiResCAMLib.scene.errors import SceneError
 from SegHiResCAMLib.scene.folders import put_with, table_name
 from SegHiResCAMLib.scene.heatmap import MEASUREMENTS, add_deviation, add_heatmap, prepare_map
+from SegHiResCAMLib.scene.kept_comparison import comparison_of
 from SegHiResCAMLib.scene.segments import (
     Segment,
     add_segmentation,
@@ -119,7 +121,7 @@ class Explainer:
             segments = [Segment(one.name, one.value, one.color, one.terminology) for one in made_by.labels]
             image = yield lambda: prepare_labels(result.arrays["labels"], affine, segments)
             name = f"{made_by.name} segmentation"
-            node = add_segmentation(_scene_of(volume), image, affine, segments, volume, name=name)
+            node = add_segmentation(scene_of(volume), image, affine, segments, volume, name=name)
             set_model_of(node, made_by.name, made_by.sha256)
             return node
 
@@ -134,6 +136,7 @@ class Explainer:
         further: Sequence[vtkMRMLScalarVolumeNode] = (),
         segmentation: vtkMRMLSegmentationNode | None = None,
         drawn_segment: str | None = None,
+        reference: vtkMRMLSegmentationNode | None = None,
         **callbacks: Any,
     ) -> Job:
         """Explain a segment; the result is the signed heat map, a vtkMRMLScalarVolumeNode beside the volume.
@@ -145,27 +148,26 @@ class Explainer:
             further: Volumes that are the model's further channels.
             segmentation: The vtkMRMLSegmentationNode that the heat map belongs to.
             drawn_segment: Id of a segment in it, whose voxels are explained in place of those that the model predicts.
+            reference: The vtkMRMLSegmentationNode of what should have been segmented, for regions that are mistakes.
             callbacks: See `Job`.
 
         Raises:
             SceneError: A volume has no voxels, they do not lie on one grid, or there is no segmentation with such a segment.
         """
         voxels = voxels_of(volume, further)
-        mask = None
-        if drawn_segment is not None:
-            if segmentation is None:
-                message = f"The segment '{drawn_segment}' is to be explained, but no segmentation was given. Give the segmentation that contains it."
-                raise SceneError(message)
-            mask = Voxels(voxels.affine, segment_reader(segmentation, drawn_segment, volume))
+        mask = drawn_mask(volume, voxels, segmentation, drawn_segment)
+        labels, names = (None, ()) if reference is None else reference_of(reference, volume)
 
         def finish(result: Result, _report: Report) -> Steps:
             assert isinstance(result.answer, Explained)
             record = result.answer.record
+            if reference is not None:
+                record = replace(record, comparison=comparison_of(reference, volume, record.model.sha256))
             image = yield lambda: prepare_map(result.arrays["signed_map"])
-            scene = _scene_of(volume)
+            scene = scene_of(volume)
             kept = segmentation if segmentation is not None and segmentation.GetScene() is scene else None
             node = add_heatmap(scene, image, np.array(voxels.affine), record, volume, segmentation=kept)
-            keep_asked(node, further, drawn_segment)
+            keep_asked(node, further, drawn_segment, reference)
             if "deviation" in result.arrays:
                 add_deviation(node, (yield lambda: image_of(result.arrays["deviation"])))
             if record.measurements is not None:
@@ -177,7 +179,8 @@ class Explainer:
                 node.SetNodeReferenceID(MEASUREMENTS, table.GetID())
             return node
 
-        return self.ask(protocol.Explain(model, voxels, question, mask), finish, callbacks)
+        request = protocol.Explain(model, voxels, question, mask, labels, reference_names=names)
+        return self.ask(request, finish, callbacks)
 
     def export(
         self,
@@ -311,7 +314,31 @@ def _layers(result: Result, _report: Report) -> Steps:
     return result.answer.layers
 
 
-def _scene_of(volume: vtkMRMLScalarVolumeNode) -> vtkMRMLScene:
+def drawn_mask(
+    volume: vtkMRMLScalarVolumeNode,
+    voxels: Voxels,
+    segmentation: vtkMRMLSegmentationNode | None,
+    drawn_segment: str | None,
+) -> Voxels | None:
+    """The voxels of a drawn segment on a volume's grid; None for no segment.
+
+    Raises:
+        SceneError: There is no segmentation with such a segment.
+    """
+    if drawn_segment is None:
+        return None
+    if segmentation is None:
+        message = f"The segment '{drawn_segment}' was chosen, but no segmentation was given. Give the segmentation that contains it."
+        raise SceneError(message)
+    return Voxels(voxels.affine, segment_reader(segmentation, drawn_segment, volume))
+
+
+def scene_of(volume: vtkMRMLScalarVolumeNode) -> vtkMRMLScene:
+    """The scene that has a volume.
+
+    Raises:
+        SceneError: It was deleted.
+    """
     scene: vtkMRMLScene | None = volume.GetScene()
     if scene is None:
         message = f"'{volume.GetName()}' was deleted while it was being processed, so the result was discarded. Load it again."

@@ -29,6 +29,8 @@ def asked_by_script(segment: str, pixel_set: Any, options: Mapping[str, Any]) ->
         SceneError: A value is not one that the option can have.
     """
     given = snake_case(options)
+    if "reference_node" in given:
+        given["reference"] = given.pop("reference_node")
     asked = {name: given.pop(name) for name in options_of(Question) if name in given}
     drawn = pixel_set if isinstance(pixel_set, str) else None
     try:

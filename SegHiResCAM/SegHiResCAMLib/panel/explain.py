@@ -14,7 +14,7 @@ from slicer.i18n import tr as _
 from SegHiResCAMLib.panel.advanced import Advanced
 from SegHiResCAMLib.panel.layers import LayerTable, layer_words
 from SegHiResCAMLib.panel.parameters import POINTS
-from SegHiResCAMLib.panel.pixel_sets import chosen_region, drawn_segment, refresh_pixel_set
+from SegHiResCAMLib.panel.pixel_sets import chosen_reference, chosen_region, drawn_segment, refresh_pixel_set
 from SegHiResCAMLib.panel.question import question_of
 from SegHiResCAMLib.panel.reasons import why_not_explain
 from SegHiResCAMLib.panel.segments import SegmentList
@@ -49,7 +49,7 @@ class ExplainSection:
         self._advanced = Advanced(state)
         self._methods: tuple[MethodSummary, ...] = ()
         ui = state.ui
-        ui.explainButton.connect("clicked(bool)", lambda _checked: self._clicked())
+        ui.explainButton.connect("clicked(bool)", lambda _checked: self.clicked())
         ui.methodSelector.connect("currentIndexChanged(int)", lambda _index: self._choose("method", ui.methodSelector))
         ui.compareSelector.connect(
             "currentIndexChanged(int)", lambda _index: self._choose("compareWith", ui.compareSelector)
@@ -105,11 +105,12 @@ class ExplainSection:
         region = points_at(state.parameters.inputVolume, [point])
         asked = time.monotonic()
         self._start(
-            self._question(state.parameters.method, region),
+            self._question(state.parameters.method, region, live=True),
             lambda heatmap: self._live_explained(heatmap, point, time.monotonic() - asked),
         )
 
-    def _clicked(self) -> None:
+    def clicked(self) -> None:
+        """Explain what is chosen, or cancel that."""
         state = self._state
         if state.work.name == NAME:
             state.work.cancel()
@@ -123,7 +124,9 @@ class ExplainSection:
         first, *second = [self._question(method, region, drawn) for method in methods]
         self._start(first, lambda heatmap: self._explained(heatmap, second))
 
-    def _question(self, method: str, region: Region | None, drawn: str | None = None) -> Callable[..., Any]:
+    def _question(
+        self, method: str, region: Region | None, drawn: str | None = None, *, live: bool = False
+    ) -> Callable[..., Any]:
         """What is chosen now, to be asked at any time."""
         state, parameters = self._state, self._state.parameters
         return partial(
@@ -134,6 +137,7 @@ class ExplainSection:
             further=state.volumes[1:],
             segmentation=parameters.segmentation,
             drawn_segment=drawn,
+            reference=None if live else chosen_reference(state),
         )
 
     def _start(self, question: Callable[..., Any], done: Callable[[Any], None]) -> None:

@@ -26,6 +26,8 @@ from SegHiResCAMLib.panel.heatmaps import HeatMaps
 from SegHiResCAMLib.panel.input import InputSection
 from SegHiResCAMLib.panel.live import LiveKeys
 from SegHiResCAMLib.panel.markers import Markers
+from SegHiResCAMLib.panel.mistakes import NAME as COMPARE
+from SegHiResCAMLib.panel.mistakes import MistakesPart
 from SegHiResCAMLib.panel.read import ReadSection
 from SegHiResCAMLib.panel.regions import NAME as REGIONS
 from SegHiResCAMLib.panel.regions import RegionsPart
@@ -36,9 +38,12 @@ from SegHiResCAMLib.panel.segment import NAME as SEGMENT
 from SegHiResCAMLib.panel.segment import SegmentSection
 from SegHiResCAMLib.panel.set_up import SetUpSection
 from SegHiResCAMLib.panel.state import State
+from SegHiResCAMLib.panel.what_if import NAME as WHAT_IF
+from SegHiResCAMLib.panel.what_if import WhatIfPart
 from SegHiResCAMLib.panel.widgets import place_above
 from SegHiResCAMLib.panel.work import Work
 from SegHiResCAMLib.provenance import METHOD
+from SegHiResCAMLib.resources import resource
 from SegHiResCAMLib.scene.comparison import hide_comparison
 from SegHiResCAMLib.scene.opened_file import adopt_opened_files
 from SegHiResCAMLib.scene.overlay import hide_overlay
@@ -48,7 +53,7 @@ if TYPE_CHECKING:
     from slicer import vtkMRMLNode, vtkMRMLScalarVolumeNode, vtkMRMLScene
     from vtk import vtkObject
 
-OF_A_PATIENT = (SEGMENT, EXPLAIN, CHECK, REGIONS)
+OF_A_PATIENT = (SEGMENT, EXPLAIN, CHECK, REGIONS, COMPARE, WHAT_IF)
 """Jobs that nobody wants any more when the patient is gone."""
 
 SETTLED = 1000
@@ -68,7 +73,7 @@ class Panel(VTKObservationMixin):  # type: ignore[misc]
         VTKObservationMixin.__init__(self)
         self.parent = parent
         self.widget = slicer.util.loadUI(ui_file)
-        self._evidence = slicer.util.loadUI(ui_file.replace("SegHiResCAM.ui", "Evidence.ui"))
+        self._evidence = slicer.util.loadUI(str(resource("UI", "Evidence.ui")))
         place_above(self.widget, self._evidence, "exportSection")
         self.ui = slicer.util.childWidgetVariables(self.widget)
         for part in (self.widget, self._evidence):
@@ -90,6 +95,8 @@ class Panel(VTKObservationMixin):  # type: ignore[misc]
             self.read,
             CheckPart(self.state),
             RegionsPart(self.state),
+            MistakesPart(self.state, self.explain.clicked),
+            WhatIfPart(self.state),
             HeatMaps(self.state),
             ExportSection(self.state),
             Sections(self.state),

@@ -8,11 +8,17 @@ from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 from slicer import vtkMRMLMarkupsFiducialNode, vtkMRMLMarkupsROINode, vtkMRMLScalarVolumeNode, vtkMRMLSegmentationNode
 from slicer.parameterNodeWrapper import Choice, WithinRange, parameterNodeWrapper
 
+from SegHiResCAMLib.records.map_check import Fill
 from SegHiResCAMLib.records.question import Question, options_of
 
 SEGMENT, DRAWN, ISLAND = "whole segment", "segment as drawn", "island at the crosshair"
 POINTS, SPHERE, BOX, IMAGE = "points", "sphere around a point", "box", "whole image"
-PIXEL_SETS = [SEGMENT, DRAWN, ISLAND, POINTS, SPHERE, BOX, IMAGE]
+MISTAKE, FALSE_POSITIVES, FALSE_NEGATIVES = "chosen mistake", "false positives", "false negatives"
+TRUE_POSITIVES, RIM = "true positives", "rim"
+WITH_REFERENCE = (MISTAKE, FALSE_POSITIVES, FALSE_NEGATIVES, TRUE_POSITIVES)
+"""Kinds of regions that only a reference has."""
+
+PIXEL_SETS = [SEGMENT, DRAWN, ISLAND, POINTS, SPHERE, BOX, RIM, *WITH_REFERENCE, IMAGE]
 
 VOLUME, SLICE, RAW = "volume", "slice", "raw"
 
@@ -56,6 +62,7 @@ class SegHiResCAMParameterNode:
     `segmentId` is the id of a segment of `segmentation`, or one of the model's labels where there is no segmentation. `label` is what the
     model calls it, asked only where the names differ. No `layer` is the suggested one, no `compareWith` compares nothing, no `contrast`
     sets it against nothing. `methodOptions` is JSON: by method and name, what is not as by default. `lowerFraction` hides what lies under it.
+    `mistake` is the row of the chosen one in the list of mistakes, -1 for none; `removed` is what the panel offers to remove, as it calls it.
     """
 
     inputVolume: vtkMRMLScalarVolumeNode
@@ -90,6 +97,11 @@ class SegHiResCAMParameterNode:
     compareViews: bool = False
 
     regions: vtkMRMLSegmentationNode
+    reference: vtkMRMLSegmentationNode
+    mistake: int = -1
+    removed: str = ""
+    fill: Annotated[str, Choice(list(get_args(Fill)))] = "shell"
+    whatIf: vtkMRMLSegmentationNode
 
     exportFolder: Path
     exportFormat: Annotated[str, Choice(["nrrd", "nii.gz"])] = "nrrd"

@@ -2,13 +2,38 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import slicer
 
-from SegHiResCAMLib.panel.parameters import BOX, DRAWN, IMAGE, ISLAND, POINTS, SPHERE
+from SegHiResCAMLib.panel.parameters import (
+    BOX,
+    DRAWN,
+    FALSE_NEGATIVES,
+    FALSE_POSITIVES,
+    IMAGE,
+    ISLAND,
+    MISTAKE,
+    POINTS,
+    RIM,
+    SPHERE,
+    TRUE_POSITIVES,
+    WITH_REFERENCE,
+)
 from SegHiResCAMLib.panel.state import State
 from SegHiResCAMLib.panel.widgets import show_row
-from SegHiResCAMLib.records.regions import Region, WholeImage
+from SegHiResCAMLib.records.regions import FalseNegative, FalsePositive, Region, Rim, TruePositive, WholeImage
+from SegHiResCAMLib.scene.errors import SceneError
 from SegHiResCAMLib.scene.places import box_of, component_at, control_points, crosshair_position, points_at, sphere_at
+
+OF_NOTHING_ELSE: dict[str, Region] = {
+    IMAGE: WholeImage(),
+    RIM: Rim(),
+    TRUE_POSITIVES: TruePositive(),
+    FALSE_POSITIVES: FalsePositive(),
+    FALSE_NEGATIVES: FalseNegative(),
+}
+"""Regions that no further choice is needed for."""
 
 
 def refresh_pixel_set(state: State) -> None:
@@ -28,7 +53,7 @@ def chosen_region(state: State) -> Region | None:
     """The region that is explained; None for the predicted segment and for one that is drawn.
 
     Raises:
-        SceneError: There is no point, box or crosshair.
+        SceneError: There is no point, box, crosshair or mistake.
     """
     parameters = state.parameters
     volume = parameters.inputVolume
@@ -40,4 +65,20 @@ def chosen_region(state: State) -> Region | None:
         return sphere_at(volume, control_points(parameters.points)[0], parameters.radius)
     if parameters.pixelSet == BOX:
         return box_of(volume, parameters.roi)
-    return WholeImage() if parameters.pixelSet == IMAGE else None
+    if parameters.pixelSet == MISTAKE:
+        return _chosen_mistake(state)
+    found: Region | None = OF_NOTHING_ELSE.get(parameters.pixelSet)
+    return found
+
+
+def chosen_reference(state: State) -> Any:
+    """The reference segmentation that the chosen kind of region needs; None where it needs none."""
+    return state.parameters.reference if state.parameters.pixelSet in WITH_REFERENCE else None
+
+
+def _chosen_mistake(state: State) -> Region:
+    mistake = state.mistake
+    if mistake is None:
+        raise SceneError("No mistake is chosen. Click one in the list of mistakes.")
+    kind = FalsePositive if mistake.mistake == "false-positive" else FalseNegative
+    return kind(mistake.point_ras_mm)

@@ -8,7 +8,7 @@ from slicer.i18n import tr as _
 
 from SegHiResCAMLib.logic.asked_again import volumes_of
 from SegHiResCAMLib.panel.advanced import contrast_of
-from SegHiResCAMLib.panel.parameters import BOX, DRAWN, POINTS, SPHERE
+from SegHiResCAMLib.panel.parameters import BOX, DRAWN, MISTAKE, POINTS, SPHERE, WITH_REFERENCE
 from SegHiResCAMLib.panel.state import State
 from SegHiResCAMLib.scene.heatmap import explanation_of
 
@@ -30,6 +30,7 @@ def why_not_explain(state: State) -> str:
         why_not_segment(state)
         or _why_not_this_segment(state)
         or _why_not_this_pixel_set(state.parameters)
+        or _why_not_this_mistake(state)
         or _why_not_this_contrast(state)
     )
 
@@ -87,6 +88,22 @@ def _why_not_this_pixel_set(parameters: Any) -> str:
         return _("Choose or make a point list, and place a point in a slice view.")
     if chosen == BOX and parameters.roi is None:
         return _("Choose or make a box.")
+    return ""
+
+
+def _why_not_this_mistake(state: State) -> str:
+    chosen = state.parameters.pixelSet
+    if chosen in WITH_REFERENCE and state.parameters.reference is None:
+        return _("Choose a reference under Evidence, Mistakes.")
+    if chosen != MISTAKE:
+        return ""
+    mistake = state.mistake
+    if mistake is None:
+        return _("Compare with the reference under Evidence, Mistakes, and click a mistake in the list.")
+    if mistake.segment != state.label:
+        return _(
+            "The chosen mistake is one of {segment}. Choose that segment, or another region under Explain what."
+        ).format(segment=mistake.segment)
     return ""
 
 

@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from SegHiResCAMLib.panel.work import Work
+from SegHiResCAMLib.records.mistakes import Comparison, Mistake
 from SegHiResCAMLib.records.models import LayerList, MethodSummary, ModelSummary
+from SegHiResCAMLib.scene.kept_comparison import comparison_of
 from SegHiResCAMLib.scene.segments import segment_ids
 
 if TYPE_CHECKING:
@@ -66,6 +68,20 @@ class State:
     def method(self, identifier: str) -> MethodSummary | None:
         """One of the methods; None where there is none of that name."""
         return next((one for one in self.methods if one.identifier == identifier), None)
+
+    @property
+    def comparison(self) -> Comparison | None:
+        """What was found when the chosen model's segmentation of the chosen volume was compared with the chosen reference."""
+        parameters = self.parameters
+        if self.model is None or parameters.inputVolume is None:
+            return None
+        return comparison_of(parameters.reference, parameters.inputVolume, self.model.sha256)
+
+    @property
+    def mistake(self) -> Mistake | None:
+        """The chosen one of these; None where there is none."""
+        found, number = self.comparison, self.parameters.mistake
+        return found.mistakes[number] if found is not None and 0 <= number < len(found.mistakes) else None
 
     @property
     def labels(self) -> list[str]:

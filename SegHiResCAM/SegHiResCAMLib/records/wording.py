@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from SegHiResCAMLib.patient_places import coordinates
+from SegHiResCAMLib.records.evidence import SegmentChange
 from SegHiResCAMLib.records.explanation import ExplanationRecord, PathIntegral, ScoreExplained
 from SegHiResCAMLib.records.question import Question
 from SegHiResCAMLib.records.regions import Box, Component, Point, Points, Region, Sphere
@@ -117,3 +118,12 @@ def lines_of(record: ExplanationRecord) -> Iterator[str]:
     }
     yield from (f"{name}: {text}" for name, text in said.items() if text)
     yield from (f"{name}: {version}" for name, version in record.versions.items())
+
+
+def change_words(one: SegmentChange) -> str:
+    """For people: "kidney: 120 ml before, 95.2 ml afterwards, Dice 0.87"."""
+    dice = "" if one.dice is None else f", Dice {one.dice:.2f}"
+    score = (
+        "" if one.score_before is None else f", score {one.score_before:.4g} before, {one.score_after:.4g} afterwards"
+    )
+    return f"{one.segment}: {one.before_ml:.3g} ml before, {one.after_ml:.3g} ml afterwards{dice}{score}"

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from SegHiResCAMLib.records.evidence import SegmentChange, WhatIfRecord
+from SegHiResCAMLib.records.evidence import WhatIfRecord
+from SegHiResCAMLib.records.wording import change_words
 from SegHiResCAMLib.scene import captions
 from SegHiResCAMLib.scene.canvas import DIM, Canvas
 from SegHiResCAMLib.scene.captions import MARGIN
@@ -71,12 +72,3 @@ def what_if_picture(path: Path, states: Sequence[Shown], position: Array, record
         page.text(MARGIN, below + 24 * number, change_words(one), 14, DIM)
     captions.names(page, names, page.width - MARGIN, below)
     captions.finish(page, path)
-
-
-def change_words(one: SegmentChange) -> str:
-    """For people: "kidney: 120 ml before, 95.2 ml afterwards, Dice 0.87"."""
-    dice = "" if one.dice is None else f", Dice {one.dice:.2f}"
-    score = (
-        "" if one.score_before is None else f", score {one.score_before:.4g} before, {one.score_after:.4g} afterwards"
-    )
-    return f"{one.segment}: {one.before_ml:.3g} ml before, {one.after_ml:.3g} ml afterwards{dice}{score}"
