@@ -44,6 +44,18 @@ def write_tiny_bundle(folder: Path, *, overlap: float = 0.25, spatial_dims: int 
     return write_bundle(folder, inference, metadata, unet_weights(network))
 
 
+def write_two_channel_bundle(folder: Path) -> Path:
+    """The same with a network of two images."""
+    torch = pytest.importorskip("torch", reason="a network needs torch")
+    write_tiny_bundle(folder)
+    file = folder / "configs/inference.json"
+    config = json.loads(file.read_text(encoding="utf-8"))
+    config["network_def"]["in_channels"] = 2
+    file.write_text(json.dumps(config), encoding="utf-8")
+    torch.save(unet_weights({"spatial_dims": 3, **NETWORK, "in_channels": 2}), folder / "models/model.pt")
+    return folder
+
+
 def write_bundle(folder: Path, inference: dict[str, Any], metadata: dict[str, Any], weights: object) -> Path:
     """The three files that make a folder a bundle."""
     torch = pytest.importorskip("torch", reason="a network needs torch")

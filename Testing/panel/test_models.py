@@ -8,9 +8,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from harness.desktop import Desktop
-from tiny_bundle import NETWORK, noise, unet_weights, write_tiny_bundle
+from tiny_bundle import noise, write_two_channel_bundle
 
 from panel.steps import choose, choose_model, choose_segment, explain, idle, offered, segment
 from SegHiResCAMLib.scene.heatmap import explanation_of
@@ -19,14 +18,7 @@ from SegHiResCAMLib.scene.volumes import add_volume
 
 @pytest.fixture(scope="module")
 def two_channels(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A network of two images, the second of which weighs most."""
-    folder = write_tiny_bundle(tmp_path_factory.mktemp("models") / "two")
-    file = folder / "configs/inference.json"
-    config = json.loads(file.read_text())
-    config["network_def"]["in_channels"] = 2
-    file.write_text(json.dumps(config))
-    torch.save(unet_weights({"spatial_dims": 3, **NETWORK, "in_channels": 2}), folder / "models/model.pt")
-    return folder
+    return write_two_channel_bundle(tmp_path_factory.mktemp("models") / "two")
 
 
 def test_the_catalogues_models_come_first_and_the_ones_used_before_follow(

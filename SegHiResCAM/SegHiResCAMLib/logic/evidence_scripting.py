@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from SegHiResCAMLib.logic.check import check_heatmap
+from SegHiResCAMLib.logic.input_images import share_inputs
 from SegHiResCAMLib.logic.mistakes import compare_with
 from SegHiResCAMLib.logic.regions import measure_regions
 from SegHiResCAMLib.logic.scripting import asked_by_script, snake_case
@@ -69,6 +70,24 @@ class EvidenceScripting:
         :returns: the heat map's ExplanationRecord, whose ``regions`` has all shares.
         """
         job = measure_regions(self._explainer, heatmapNode, str(modelPath), segmentationNode, **snake_case(callbacks))
+        return self._ended(job, wait)
+
+    def inputShares(  # noqa: N802 - as 3D Slicer names methods
+        self,
+        heatmapNode: vtkMRMLScalarVolumeNode,
+        modelPath: Any,
+        *,
+        seed: int = 0,
+        wait: bool = True,
+        **callbacks: Any,
+    ) -> Any:
+        """Divide the score among the images of a model that takes several; what is found stays with the heat map.
+
+        :param modelPath: the model that the heat map explains.
+        :param seed: of the tissue that stands for an image that is left out.
+        :returns: the heat map's ExplanationRecord, whose ``input_shares`` has all values.
+        """
+        job = share_inputs(self._explainer, heatmapNode, str(modelPath), seed=seed, **snake_case(callbacks))
         return self._ended(job, wait)
 
     def compare(

@@ -24,6 +24,8 @@ from SegHiResCAMLib.panel.export import ExportSection
 from SegHiResCAMLib.panel.fitting import FittedHeight, allow_narrow
 from SegHiResCAMLib.panel.heatmaps import HeatMaps
 from SegHiResCAMLib.panel.input import InputSection
+from SegHiResCAMLib.panel.input_images import NAME as INPUT_IMAGES
+from SegHiResCAMLib.panel.input_images import InputImagesPart
 from SegHiResCAMLib.panel.live import LiveKeys
 from SegHiResCAMLib.panel.markers import Markers
 from SegHiResCAMLib.panel.mistakes import NAME as COMPARE
@@ -53,7 +55,7 @@ if TYPE_CHECKING:
     from slicer import vtkMRMLNode, vtkMRMLScalarVolumeNode, vtkMRMLScene
     from vtk import vtkObject
 
-OF_A_PATIENT = (SEGMENT, EXPLAIN, CHECK, REGIONS, COMPARE, WHAT_IF)
+OF_A_PATIENT = (SEGMENT, EXPLAIN, CHECK, REGIONS, INPUT_IMAGES, COMPARE, WHAT_IF)
 """Jobs that nobody wants any more when the patient is gone."""
 
 SETTLED = 1000
@@ -95,6 +97,7 @@ class Panel(VTKObservationMixin):  # type: ignore[misc]
             self.read,
             CheckPart(self.state),
             RegionsPart(self.state),
+            InputImagesPart(self.state),
             MistakesPart(self.state, self.explain.clicked),
             WhatIfPart(self.state),
             HeatMaps(self.state),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from SegHiResCAMLib.provenance import PREFIX
@@ -41,8 +42,13 @@ def comparison_of(
     line = reference.GetAttribute(COMPARISON)
     if line is None:
         return None
+    found = _read(line)
+    return found.comparison if found is not None and found.model.sha256 == model_sha256 else None
+
+
+@lru_cache(8)  # the panel asks at every change of a choice
+def _read(line: str) -> KeptComparison | None:
     try:
-        found = from_json(KeptComparison, json.loads(line))
+        return from_json(KeptComparison, json.loads(line))
     except ValueError:
         return None
-    return found.comparison if found.model.sha256 == model_sha256 else None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from SegHiResCAMLib.plain_text import plain
@@ -63,8 +64,13 @@ def remove_changed_segmentation(node: vtkMRMLSegmentationNode) -> None:
 def what_if_of(node: vtkMRMLSegmentationNode | None) -> WhatIfRecord | None:
     """What was found when a region was removed; None for any other segmentation."""
     line = None if node is None else node.GetAttribute(WHAT_IF)
+    return None if line is None else _read(line)
+
+
+@lru_cache(8)  # the panel asks at every change of a choice
+def _read(line: str) -> WhatIfRecord | None:
     try:
-        return None if line is None else from_json(WhatIfRecord, json.loads(line))
+        return from_json(WhatIfRecord, json.loads(line))
     except ValueError:
         return None
 
