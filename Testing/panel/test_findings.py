@@ -17,12 +17,16 @@ def test_the_panel_shows_three_digits_of_what_the_table_node_has(
 ) -> None:
     choose_model(desktop, a_model)
     choose_segment(desktop, "tumour")
-    node = explain(desktop).GetNodeReference(MEASUREMENTS).GetTable().GetColumnByName("Value")
+    table = explain(desktop).GetNodeReference(MEASUREMENTS).GetTable()
+    node, units = table.GetColumnByName("Value"), table.GetColumnByName("Unit")
     shown = desktop.ui.measurementTable
-    assert shown.rowCount == node.GetNumberOfValues()
+    assert (shown.rowCount, shown.columnCount) == (node.GetNumberOfValues(), 2)
     digits = 0
     for row in range(shown.rowCount):
-        exact, text = node.GetValue(row), shown.item(row, 1).text()
+        exact, unit = node.GetValue(row), units.GetValue(row)
+        assert f"{exact} {unit}" in shown.item(row, 1).toolTip()
+        text, unit_shown, rest = shown.item(row, 1).text().partition(f" {unit}")
+        assert (unit_shown.strip(), rest) == (unit, "")
         if exact.startswith(("R ", "L ")):  # a place in the patient
             assert text == exact
             continue

@@ -142,7 +142,8 @@ def test_in_3d_the_cloud_is_inside_the_surface_and_follows_a_slider_that_rests(
     parameters.heatmap = maps[0]
     parameters.rendering = True
     surface = segmentation.GetDisplayNode()
-    assert segmentation.GetSegmentation().ContainsRepresentation("Closed surface")
+    assert not segmentation.GetSegmentation().ContainsRepresentation("Closed surface"), "it is made in a thread"
+    desktop.wait(lambda: segmentation.GetSegmentation().ContainsRepresentation("Closed surface"))
     assert (surface.GetVisibility3D(), surface.GetOpacity3D()) == (1, SURFACE_OPACITY)
     (cloud,) = [
         node

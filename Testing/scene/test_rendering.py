@@ -15,8 +15,15 @@ from harness.views import main_window
 from SegHiResCAMLib.scene.appearance import Appearance
 from SegHiResCAMLib.scene.headless import HeadlessApplication
 from SegHiResCAMLib.scene.heatmap import add_heatmap
-from SegHiResCAMLib.scene.rendering import hide_rendering, is_rendered, show_rendering
+from SegHiResCAMLib.scene.rendering import (
+    add_surface,
+    hide_rendering,
+    is_rendered,
+    missing_surface,
+    show_rendering,
+)
 from SegHiResCAMLib.scene.segments import Segment, add_segmentation
+from SegHiResCAMLib.scene.surfaces import surface_maker
 from SegHiResCAMLib.scene.volumes import add_volume
 
 pytestmark = pytest.mark.skipif(not can_draw(), reason="needs OpenGL")
@@ -46,6 +53,13 @@ def heatmap(scene: Any, view: ThreeDView) -> Any:
     return node
 
 
+def surround(heatmap: Any) -> None:
+    """Make the surface, as the panel does in a thread."""
+    segmentation = missing_surface(heatmap)
+    add_surface(segmentation, surface_maker(segmentation)())
+    assert missing_surface(heatmap) is None
+
+
 def middle(picture: np.ndarray) -> np.ndarray:
     rows, columns, _ = picture.shape
     return picture[rows // 2 - 3 : rows // 2 + 3, columns // 2 - 3 : columns // 2 + 3].reshape(-1, 3).mean(axis=0)
@@ -53,6 +67,7 @@ def middle(picture: np.ndarray) -> np.ndarray:
 
 def test_the_cloud_is_seen_inside_the_translucent_surface_and_both_go_again(view: ThreeDView, heatmap: Any) -> None:
     empty = view.pixels()
+    surround(heatmap)
     show_rendering(heatmap, Appearance(6.0))
     assert is_rendered(heatmap)
     view.look_at(BOUNDS)
@@ -72,9 +87,21 @@ def test_what_the_segmentation_showed_in_3d_before_is_shown_afterwards(heatmap: 
     display = heatmap.GetNodeReference("SegHiResCAM.segmentation").GetDisplayNode()
     display.SetVisibility3D(False)
     display.SetOpacity3D(0.8)
+    show_rendering(heatmap, Appearance(6.0))
+    assert not display.GetVisibility3D(), "there is no surface yet"
+    surround(heatmap)
     for _ in range(2):
         show_rendering(heatmap, Appearance(6.0))
     assert display.GetVisibility3D()
     hide_rendering(heatmap)
     hide_rendering(heatmap)
     assert (bool(display.GetVisibility3D()), display.GetOpacity3D()) == (False, 0.8)
+    assert missing_surface(heatmap) is not None, "it was made for this only"
+
+
+def test_a_surface_that_was_there_before_stays(heatmap: Any) -> None:
+    segmentation = missing_surface(heatmap)
+    segmentation.CreateClosedSurfaceRepresentation()
+    show_rendering(heatmap, Appearance(6.0))
+    hide_rendering(heatmap)
+    assert missing_surface(heatmap) is None

@@ -25,7 +25,9 @@ def refresh_findings(ui: Any, heatmap: vtkMRMLScalarVolumeNode) -> None:
     ui.measurementTable.visible = table is not None
     if table is not None:
         titles, *rows = table_rows(table)
-        fill_table(ui.measurementTable, titles, [[_rounded(text) for text in row] for row in rows], tips=rows)
+        shown = [(name, f"{_rounded(value)} {unit}".strip()) for name, value, unit in rows]
+        tips = [("", f"{value} {unit}".strip()) for _name, value, unit in rows]
+        fill_table(ui.measurementTable, titles[:2], shown, tips=tips)
 
 
 def _rounded(text: str) -> str:

@@ -16,7 +16,7 @@ from SegHiResCAMLib.records.models import LayerList, LayerSummary
 from SegHiResCAMLib.records.wording import spacing_words
 from SegHiResCAMLib.scene.errors import SceneError
 
-CAVEAT_CHARACTERS = 14
+CAVEAT_CHARACTERS = 11
 """That the last column shows in a narrow panel; the rest is in the tooltip."""
 
 _SORT_BY: tuple[Callable[[LayerSummary], Any], ...] = (

@@ -41,7 +41,7 @@ class Views:
         self._state = state
         self._shown: Any = None
         self._windowed: str | None = None
-        self._three_d = ThreeD()
+        self._three_d = ThreeD(state)
         self._idle = qt.QTimer()
         self._idle.setSingleShot(True)
         self._idle.setInterval(_IDLE_MILLISECONDS)

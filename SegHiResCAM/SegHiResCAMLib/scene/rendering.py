@@ -1,7 +1,7 @@
 """A heat map as a cloud in the 3D views, inside the translucent surface of its segmentation.
 
 The cloud is transparent up to the display threshold, and denser towards the maximum. What the segmentation's display was before is kept in
-its attributes, as `overlay` does.
+its attributes, as `overlay` does. The surface takes time to be made: `missing_surface` says so, and `add_surface` takes it.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from SegHiResCAMLib.scene.appearance import Appearance
 from SegHiResCAMLib.scene.heatmap import SEGMENTATION
+from SegHiResCAMLib.scene.surfaces import Surfaces, add_surfaces, has_surfaces
 
 if TYPE_CHECKING:
     from slicer import vtkMRMLScalarVolumeNode, vtkMRMLSegmentationNode, vtkMRMLVolumeRenderingDisplayNode
@@ -20,14 +21,14 @@ DENSEST = 0.35
 SURFACE_OPACITY = 0.25
 """Of the segmentation around the cloud."""
 
-_SURFACE = "Closed surface"  # a segmentation's representation
 _SAVED = "SegHiResCAM.in3D."  # attributes that hold what the segmentation's display was before
+_MADE = _SAVED + "madeSurface"  # attribute: the surface was made for this only
 
 _STEPS = 16
 
 
 def show_rendering(heatmap: vtkMRMLScalarVolumeNode, look: Appearance) -> vtkMRMLVolumeRenderingDisplayNode:
-    """Show a heat map in 3D.
+    """Show a heat map in 3D, inside the surface of its segmentation where that has been made.
 
     Returns:
         The vtkMRMLVolumeRenderingDisplayNode.
@@ -58,9 +59,22 @@ def show_rendering(heatmap: vtkMRMLScalarVolumeNode, look: Appearance) -> vtkMRM
     opacity.AddPoint(look.upper, DENSEST)
     display.SetVisibility(True)
     segmentation = heatmap.GetNodeReference(SEGMENTATION)
-    if segmentation is not None:
+    if segmentation is not None and has_surfaces(segmentation):
         _show_surface(segmentation)
     return display
+
+
+def missing_surface(heatmap: vtkMRMLScalarVolumeNode) -> vtkMRMLSegmentationNode | None:
+    """The segmentation around a heat map, where its surface must still be made."""
+    segmentation: vtkMRMLSegmentationNode | None = heatmap.GetNodeReference(SEGMENTATION)
+    return None if segmentation is None or has_surfaces(segmentation) else segmentation
+
+
+def add_surface(segmentation: vtkMRMLSegmentationNode, surfaces: Surfaces | None) -> None:
+    """Give a segmentation its surface, for as long as it is shown around a heat map; see `surfaces.add_surfaces`."""
+    segmentation.CreateDefaultDisplayNodes()
+    segmentation.GetDisplayNode().SetAttribute(_MADE, "1")
+    add_surfaces(segmentation, surfaces)
 
 
 def is_rendered(heatmap: vtkMRMLScalarVolumeNode) -> bool:
@@ -85,10 +99,6 @@ def _show_surface(segmentation: vtkMRMLSegmentationNode) -> None:
     display = segmentation.GetDisplayNode()
     if display.GetAttribute(_SAVED + "opacity") is not None:
         return
-    had_surface = segmentation.GetSegmentation().ContainsRepresentation(_SURFACE)
-    if not had_surface:
-        segmentation.CreateClosedSurfaceRepresentation()
-    display.SetAttribute(_SAVED + "surface", str(int(had_surface)))
     display.SetAttribute(_SAVED + "opacity", repr(display.GetOpacity3D()))
     display.SetAttribute(_SAVED + "visibility", str(int(display.GetVisibility3D())))
     display.SetOpacity3D(SURFACE_OPACITY)
@@ -101,9 +111,10 @@ def _restore_surface(segmentation: vtkMRMLSegmentationNode) -> None:
         return
     display.SetOpacity3D(float(display.GetAttribute(_SAVED + "opacity")))
     display.SetVisibility3D(display.GetAttribute(_SAVED + "visibility") == "1")
-    if display.GetAttribute(_SAVED + "surface") == "0":  # or it would be seen where nothing was
+    if display.GetAttribute(_MADE) is not None:  # or it would be seen where nothing was
         segmentation.RemoveClosedSurfaceRepresentation()
-    for name in ("opacity", "visibility", "surface"):
+        display.RemoveAttribute(_MADE)
+    for name in ("opacity", "visibility"):
         display.RemoveAttribute(_SAVED + name)
 
 
