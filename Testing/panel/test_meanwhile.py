@@ -162,6 +162,24 @@ def test_a_scene_that_is_closed_while_it_is_exported_is_written_but_for_the_pict
     assert sorted(file.name for file in tmp_path.iterdir()) == ["explanation.json", "heatmap.nrrd", "signed-map.nrrd"]
 
 
+def test_a_heat_map_that_is_deleted_while_it_is_exported_is_written_and_no_message_outlives_the_scene(
+    desktop: Desktop, scene: Any, a_large_heatmap: Any, tmp_path: Path
+) -> None:
+    name = a_large_heatmap.GetName()
+    desktop.ui.folderButton.directory = str(tmp_path)
+    desktop.ui.exportButton.click()
+    desktop.wait(lambda: desktop.ui.progressBar.value > 0)
+    scene.RemoveNode(a_large_heatmap)
+    assert desktop.widget.panel.state.work.name == "export"
+    idle(desktop)
+    said = desktop.ui.statusLabel.text
+    assert said.startswith(f"Written into {tmp_path}")
+    assert f"'{name}' was deleted while it was being exported" in said
+    assert {"explanation.json", "heatmap.nrrd"} <= {file.name for file in tmp_path.iterdir()}
+    scene.Clear(0)
+    assert desktop.ui.statusLabel.text == ""
+
+
 def test_a_folder_that_cannot_be_written_to_is_a_message(
     desktop: Desktop, a_large_heatmap: Any, tmp_path: Path
 ) -> None:

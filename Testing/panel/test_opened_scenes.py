@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -67,6 +68,17 @@ def test_not_one_pixel_changes_when_the_module_is_entered(desktop: Desktop, wind
     assert (pixels(window) != before).any()
     desktop.ui.overlayCheckBox.click()
     np.testing.assert_array_equal(pixels(window), before)
+
+
+@pytest.mark.skipif(not can_draw(), reason="needs OpenGL")
+def test_not_one_pixel_changes_in_an_application_that_has_shown_nothing_before(commands_scene: Path) -> None:
+    script = Path(__file__).with_name("fresh_application.py")
+    command = [sys.executable, str(script), str(commands_scene)]
+    ended = subprocess.run(command, check=True, capture_output=True, text=True)
+    said = json.loads(ended.stdout.splitlines()[-1])
+    assert (said["opened"], said["changed"], said["errors"]) == (True, 0, [])
+    assert said["shown"] > 1000
+    assert "tumour" in said["heatmap"]
 
 
 def test_a_scene_that_is_opened_while_the_module_is_shown_keeps_its_overlay(
