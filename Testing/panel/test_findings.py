@@ -44,9 +44,9 @@ def test_the_panel_shows_three_digits_of_what_the_table_node_has(
     ],
 )  # fmt: skip
 def test_a_number_is_rounded_to_what_can_be_read(desktop: Desktop, exact: str, read: str) -> None:
-    from SegHiResCAMLib.panel.findings import _rounded
+    from SegHiResCAMLib.panel.findings import rounded
 
-    assert _rounded(exact) == read
+    assert rounded(exact) == read
 
 
 @pytest.mark.parametrize("name", ["statusLabel", "diagnosesLabel"])

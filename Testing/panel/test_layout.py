@@ -105,6 +105,20 @@ def test_rows_do_not_lie_over_each_other_after_another_module_was_open(
         assert (overlaps(desktop.widget.panel.widget), too_small(desktop.widget.panel.widget)) == ([], [])
 
 
+def test_a_short_text_takes_no_more_room_than_it_needs(desktop: Desktop, shown: ModulePanel) -> None:
+    label, whole = desktop.ui.statusLabel, desktop.parent.minimumHeight
+    label.text = "Short."
+    shown.settle()
+    before = label.height, desktop.parent.minimumHeight
+    label.text = "A message of several lines. " * 20
+    shown.settle()
+    assert label.height > 3 * before[0]
+    label.text = "Short."
+    shown.settle()
+    assert (label.height, desktop.parent.minimumHeight) == before
+    assert before[1] >= whole
+
+
 def sections(desktop: Desktop) -> list[Any]:
     return [one for one in vars(desktop.ui).values() if one.className() == "ctkCollapsibleButton"]
 

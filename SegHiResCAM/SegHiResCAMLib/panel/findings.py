@@ -25,12 +25,12 @@ def refresh_findings(ui: Any, heatmap: vtkMRMLScalarVolumeNode) -> None:
     ui.measurementTable.visible = table is not None
     if table is not None:
         titles, *rows = table_rows(table)
-        shown = [(name, f"{_rounded(value)} {unit}".strip()) for name, value, unit in rows]
+        shown = [(name, f"{rounded(value)} {unit}".strip()) for name, value, unit in rows]
         tips = [("", f"{value} {unit}".strip()) for _name, value, unit in rows]
         fill_table(ui.measurementTable, titles[:2], shown, tips=tips)
 
 
-def _rounded(text: str) -> str:
+def rounded(text: str) -> str:
     """A number to three significant digits, or to a whole one where it is larger; anything else as it is."""
     try:
         value = float(text)

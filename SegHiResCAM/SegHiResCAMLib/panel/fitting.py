@@ -30,6 +30,7 @@ class FittedHeight(qt.QObject):  # type: ignore[misc]
         self._module: Any = module
         self._texts = [one for one in slicer.util.findChildren(contents, className="QLabel") if one.wordWrap]
         self._tables = slicer.util.findChildren(contents, className="QTableWidget")
+        self._measured: dict[int, tuple[str, int]] = {}  # texts and widths
         self._asked = self._restyled = False
         module.installEventFilter(self)
 
@@ -54,17 +55,17 @@ class FittedHeight(qt.QObject):  # type: ignore[misc]
             return
         if self._restyled:
             self._restyled = False
+            self._measured.clear()
             for table in self._tables:
                 fit_rows(table)
-        for one in self._texts:
-            if one.visible:
-                _make_high(one, one.heightForWidth(one.width))
-        _make_high(self._module, self._module.layout().heightForWidth(self._module.width))
-
-
-def _make_high(widget: Any, height: int) -> None:
-    if max(height, 0) != widget.minimumHeight:
-        widget.setMinimumHeight(max(height, 0))
+        for index, one in enumerate(self._texts):
+            if one.visible and self._measured.get(index) != (one.text, one.width):
+                self._measured[index] = (one.text, one.width)
+                one.setMinimumHeight(0)  # Qt asks for no less than this, whatever the text
+                one.setMinimumHeight(max(0, one.heightForWidth(one.width)))
+        height = max(0, self._module.layout().heightForWidth(self._module.width))
+        if height != self._module.minimumHeight:
+            self._module.setMinimumHeight(height)
 
 
 def allow_narrow(module: Any) -> None:
@@ -80,7 +81,9 @@ def fit_rows(table: Any) -> None:
     titles = qt.QFont(table.horizontalHeader().font)
     titles.setBold(True)  # as those of what is selected
     header = qt.QFontMetrics(titles).size(qt.Qt.TextSingleLine, "Mg").height() + 2 * margin
-    table.setFixedHeight(header + sum(rows) + 2 * table.frameWidth)
+    bar = table.style().pixelMetric(qt.QStyle.PM_ScrollBarExtent)
+    below = bar if table.horizontalScrollBarPolicy == qt.Qt.ScrollBarAlwaysOn else 0
+    table.setFixedHeight(header + sum(rows) + 2 * table.frameWidth + below)
 
 
 def set_title(section: Any, title: str, held: str = "") -> None:

@@ -11,6 +11,7 @@ import qt
 import slicer
 from slicer.i18n import tr as _
 
+from SegHiResCAMLib.panel.findings import rounded
 from SegHiResCAMLib.panel.rating_form import RatingForm
 from SegHiResCAMLib.panel.state import State
 from SegHiResCAMLib.panel.widgets import fill_table, silent
@@ -26,6 +27,7 @@ READER = "SegHiResCAM/Reader"
 RATED = "✓"
 _CHUNK = 2**22
 _WIDEST = 24  # characters of a column
+_LONG_NUMBER = 8  # characters; names of cases are not so long numbers with a point
 
 
 @dataclass
@@ -237,7 +239,9 @@ class ReviewSection:
             return
         rows = [(RATED if one.name in reading.rated else "", *one.cells) for one in reading.cases]
         columns = range(1, len(reading.study.columns) + 1)
-        fill_table(ui.reviewTable, ["", *reading.study.columns], rows, wide=1, longest=dict.fromkeys(columns, _WIDEST))
+        shown = [[_short_number(text) for text in row] for row in rows]
+        longest = dict.fromkeys(columns, _WIDEST)
+        fill_table(ui.reviewTable, ["", *reading.study.columns], shown, wide=1, longest=longest, tips=rows)
         self._show_buttons()
 
     def _show_buttons(self) -> None:
@@ -251,6 +255,11 @@ class ReviewSection:
 
     def _say(self, message: str) -> None:
         self.ui.reviewStatusLabel.text = message
+
+
+def _short_number(text: str) -> str:
+    """A measurement rounded; what may be a name stays as it is."""
+    return rounded(text) if "." in text and len(text) > _LONG_NUMBER else text
 
 
 def _read(file: Path) -> None:
