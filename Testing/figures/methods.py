@@ -21,6 +21,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from figures.picture_words import keep_words
 from monai.data import MetaTensor
 from monai.transforms import Spacing
 from real_data import assemble_bundle, slab, unpack_kidney_ct
@@ -67,6 +68,7 @@ def _draw(volume: MetaTensor, bundle: Path, name: str, path: Path) -> None:
     with headless_application() as application, tempfile.TemporaryDirectory() as scratch:
         write_explanation(application.scene, Path(scratch), volume, model, explanations)
         shutil.move(Path(scratch) / COMPARISON, path)
+    keep_words(path, [one.method for one in explanations])
     print(f"Written: {path}")
 
 

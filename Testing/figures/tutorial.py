@@ -18,6 +18,8 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "Testing"))
 
+from figures.panel_states import words_of
+from figures.picture_words import keep_words
 from harness import ctk_widgets, desktop, mrml_widgets, pythonqt, stand_ins
 
 from SegHiResCAMLib.demo import run_demo
@@ -61,6 +63,7 @@ def draw_set_up(application: HeadlessApplication, folder: Path) -> None:
         section.widget.show()
         pythonqt.APPLICATION.processEvents()
         section.widget.grab().save(str(FOLDER / "set-up.png"))
+        keep_words(FOLDER / "set-up.png", words_of(section.widget))
         section.close()
 
 
