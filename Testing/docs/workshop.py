@@ -51,7 +51,8 @@ def fill(folder: Path) -> None:
 
 def a_bundle(folder: Path) -> None:
     """Of two segments, with the weights as TorchScript, too."""
-    write_tiny_bundle(folder / "my-bundle")
+    for name in ("my-bundle", "my-second-bundle"):
+        write_tiny_bundle(folder / name)
     network = UNet(spatial_dims=3, in_channels=1, out_channels=3, channels=[4, 8], strides=[2], norm="batch")
     network.load_state_dict(torch.load(folder / "my-bundle/models/model.pt", weights_only=True))
     torch.jit.trace(network.eval(), torch.zeros(1, 1, 16, 16, 16)).save(folder / "my-bundle/models/model.ts")
