@@ -130,7 +130,11 @@ def test_nothing_is_installed_without_a_yes(a_section: Any, a_bare_python: str, 
     assert not section.is_busy
     ((kind, (question,)),) = pythonqt.DIALOGS
     assert kind == "confirmOkCancelDisplay"
-    assert question == "This installs into 3D Slicer's Python: monai>=1.5.1."
+    assert question.splitlines() == [
+        "This installs into 3D Slicer's Python: monai>=1.5.1.",
+        "",
+        "And OpenVINO, where there is a build of it (up to 90 MB): it segments faster on a CPU.",
+    ]
     pythonqt.DIALOGS.clear()
 
 
@@ -159,6 +163,28 @@ def test_one_press_installs_everything_from_a_wheelhouse_and_says_ready(
     assert "is installed from the folder" in question
     assert "3 GB" not in question
     assert "the extension PyTorch" not in question
+
+
+def test_openvino_is_installed_too_and_where_it_cannot_be_nothing_is_missing(
+    a_section: Any,
+    a_fresh_python: str,
+    a_site: Path,
+    a_wheelhouse: Path,
+    yes: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    put_everything(a_site, but="einops")
+    let_pip_look_in(a_wheelhouse, monkeypatch)  # which has no OpenVINO
+    section = checked(a_section, a_fresh_python)
+    section.ui.installButton.click()
+    wait(section)
+    assert section.ready == [True]
+    assert "openvino" not in text(section).casefold()
+    (openvino,) = [
+        line for line in section.ui.setUpLog.plainText.splitlines() if line.startswith("pip ") and "openvino" in line
+    ]
+    assert "--no-deps" in openvino.split()  # it would replace 3D Slicer's NumPy
+    assert "openvino" in yes[0].casefold()
 
 
 def test_what_3d_slicer_has_loaded_and_is_replaced_asks_for_a_restart(

@@ -18,7 +18,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from SegHiResCAMLib.installation.packages import Package, PackageState, installed_version, judge, packages
+from SegHiResCAMLib.installation.packages import OPENVINO, Package, PackageState, installed_version, judge, packages
+
+GPU, NOT_INSTALLED = "NVIDIA GPU, driver, memory", "not installed"
+"""Name of a fact, and what is said of an optional package."""
 
 
 @dataclass(frozen=True)
@@ -144,13 +147,14 @@ def _machine() -> dict[str, str]:
         "Python": platform.python_version(),
         "System": f"{platform.system()} {platform.release()}, {platform.machine()}",
         "Processor cores": str(os.cpu_count()),
+        "OpenVINO": installed_version(OPENVINO) or NOT_INSTALLED,
     }
     tool = shutil.which("nvidia-smi")
     if tool:
         fields = "name,driver_version,memory.total"
         told = _output([tool, f"--query-gpu={fields}", "--format=csv,noheader"])
         if told:
-            facts["NVIDIA GPU, driver, memory"] = told
+            facts[GPU] = told
     return facts
 
 
@@ -165,7 +169,7 @@ def _add_device(facts: dict[str, str]) -> list[str]:
     except Exception as problem:  # noqa: BLE001 - drivers fail in many ways
         facts["Computes on"] = "CPU"
         return [f"The GPU cannot be used ({_first_line(problem)}). Update its driver, or use the CPU."]
-    if "NVIDIA GPU, driver, memory" in facts and facts["Computes on"] == "CPU":
+    if GPU in facts and facts["Computes on"] == "CPU":
         reason = (
             "its driver does not match the PyTorch that is installed"
             if torch.version.cuda

@@ -41,6 +41,10 @@ class Package:
         return MODULES.get(self.name, self.name)
 
 
+OPENVINO = Package("openvino", "2026.4")
+"""Segments on a CPU about twice as fast as PyTorch; the engine does without it."""
+
+
 @dataclass(frozen=True)
 class PackageState:
     """What was found of a package.

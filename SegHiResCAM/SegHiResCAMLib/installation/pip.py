@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from SegHiResCAMLib.installation.check import Report
-from SegHiResCAMLib.installation.packages import PackageState
+from SegHiResCAMLib.installation.check import GPU, NOT_INSTALLED, Report
+from SegHiResCAMLib.installation.packages import OPENVINO, PackageState
 
 WITHOUT_DEPENDENCIES = {"monai"}
 """It needs torch and numpy only, which are there by then; left to itself, pip might replace torch by another build."""
@@ -60,6 +60,15 @@ def pip_steps(report: Report, *, torch: bool = True) -> list[list[str]]:
             steps.append(_install([finding.package.requirement], *options))
     others = [finding.package.requirement for finding in wanted if finding.package.name not in apart]
     return [*steps, _install(others)] if others else steps
+
+
+def optional_steps(report: Report) -> list[list[str]]:
+    """Arguments of pip for what makes the engine faster, and may fail: OpenVINO, where there is no GPU.
+
+    Of what it asks for, NumPy is there, in 3D Slicer's own build, and the other package only reports its use to its makers.
+    """
+    is_wanted = report.facts.get("OpenVINO") == NOT_INSTALLED and GPU not in report.facts
+    return [_install([OPENVINO.requirement], "--no-deps")] if is_wanted else []
 
 
 def not_installable(report: Report) -> list[PackageState]:

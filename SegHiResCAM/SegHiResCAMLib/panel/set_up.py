@@ -21,7 +21,7 @@ from SegHiResCAMLib.installation.check import Report, check_command, read_report
 from SegHiResCAMLib.installation.child import CANCELLED, Child
 from SegHiResCAMLib.installation.diagnostics import diagnostics
 from SegHiResCAMLib.installation.packages import look
-from SegHiResCAMLib.installation.pip import not_installable, pip_steps, why_pip_failed
+from SegHiResCAMLib.installation.pip import not_installable, optional_steps, pip_steps, why_pip_failed
 from SegHiResCAMLib.resources import resource
 
 POLL_MILLISECONDS = 100
@@ -54,6 +54,7 @@ class SetUpSection:
         self._then: Callable[[str], None] = lambda _failure: None
         self._installing = False
         self._steps: list[list[str]] = []
+        self._optional: list[list[str]] = []
         self._log: deque[str] = deque(maxlen=LOG_LINES)
         self._said = ""
         self._replaced: set[str] = set()
@@ -111,21 +112,30 @@ class SetUpSection:
         self._said = ""
         by_extension = self._extension_is_asked() and self._install_torch_by_extension()
         self._steps = pip_steps(self.report, torch=not by_extension)
+        self._optional = optional_steps(self.report)
         self._installing = True
         self._next_step()
 
     def _next_step(self) -> None:
         if self._steps:
-            arguments = self._steps.pop(0)
-            self._log.append("pip " + " ".join(arguments))
-            self._start([self._python, "-m", "pip", *arguments], self._step_done)
+            self._pip(self._steps.pop(0), self._step_done)
+        elif self._optional:
+            self._pip(self._optional.pop(0), self._optional_done)
         else:
             self._installing = False
             self._check()
 
+    def _pip(self, arguments: list[str], then: Callable[[str], None]) -> None:
+        self._log.append("pip " + " ".join(arguments))
+        self._start([self._python, "-m", "pip", *arguments], then)
+
+    def _optional_done(self, _failure: str) -> None:
+        """Whatever became of it: the engine does without it, and the log says why it has to."""
+        self._next_step()
+
     def _step_done(self, failure: str) -> None:
         if failure:
-            self._steps = []
+            self._steps, self._optional = [], []
             cancelled = failure == CANCELLED
             reason = _("Cancelled: nothing more is installed.") if cancelled else why_pip_failed(self._heard)
             self._said = "\n".join([*filter(None, [self._said]), reason])
@@ -156,7 +166,7 @@ class SetUpSection:
             self._child = Child(command, limit)
             self._timer.start()
         except OSError as problem:
-            self._steps, self._installing = [], False
+            self._steps, self._optional, self._installing = [], [], False
             self._said = _("{python} cannot be started ({problem}). Install 3D Slicer again.").format(
                 python=self._python, problem=problem.strerror
             )
@@ -224,6 +234,8 @@ class SetUpSection:
         missing = [finding for finding in self.report.missing if not finding.package.bundled]
         names = ", ".join(finding.package.requirement for finding in missing)
         lines = [_("This installs into 3D Slicer's Python: {names}.").format(names=names)]
+        if optional_steps(self.report):
+            lines.append(_("And OpenVINO, where there is a build of it (up to 90 MB): it segments faster on a CPU."))
         replaced = [f"{finding.package.name} {finding.version}" for finding in missing if finding.version]
         if replaced:
             lines.append(_("It replaces {names}, for all of 3D Slicer.").format(names=", ".join(replaced)))
