@@ -165,6 +165,16 @@ def test_other_parts_of_a_network_are_as_in_nnunets_own(trained: Trained, change
     assert torch.equal(open_model(results).network(image), one.network.eval()(image))
 
 
+@pytest.mark.parametrize("residual", [False, True])
+def test_a_network_with_nearly_all_its_weights_in_the_encoder_is_opened(trained: Trained, residual: bool) -> None:
+    """Its checkpoint names each of these weights four times."""
+    plans = peer.sample_plans(2, residual=residual)
+    architecture = plans["configurations"]["2d"]["architecture"]["arch_kwargs"]
+    architecture["features_per_stage"] = [4, 16, 96]
+    architecture["n_blocks_per_stage" if residual else "n_conv_per_stage"] = [1, 1, 6]
+    assert summary_of(open_model(trained(plans))).network
+
+
 def test_plans_of_older_versions_give_the_network_that_nnunet_makes_of_them(trained: Trained) -> None:
     plans = peer.sample_plans(3)
     chosen = plans["configurations"]["3d_fullres"]

@@ -21,6 +21,8 @@ from SegHiResCAMLib.engine.free_memory import refuse_out_of_memory
 MAX_OPERATIONS = 1_000_000
 MAX_TENSORS = 20_000
 """The largest networks have some thousands, with an optimizer's state three times as many."""
+MAX_NAMES = 4
+"""Of one tensor: nnU-Net's decoder holds the encoder again, and its blocks hold every layer twice."""
 MAX_DEPTH = 64
 MAX_VALUES = 5_000_000
 """Of all that is built, shared parts counted wherever they stand."""
@@ -234,8 +236,8 @@ class _Machine:
             raise RefusedPickleError("large", "a tensor beyond its storage")
         self.tensors += 1
         self.bytes_of_tensors += math.prod(lengths) * item
-        # A stride of zero, or one storage under many names, makes any size out of little; tied weights double it at most.
-        if self.tensors > MAX_TENSORS or self.bytes_of_tensors > 2 * self.limit:
+        # A stride of zero, or one storage under many names, makes any size out of little.
+        if self.tensors > MAX_TENSORS or self.bytes_of_tensors > MAX_NAMES * self.limit:
             raise RefusedPickleError("large", "its tensors")
         return Thing("tensor")
 
