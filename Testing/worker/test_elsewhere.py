@@ -19,11 +19,15 @@ from SegHiResCAMLib.records.regions import Sphere
 from SegHiResCAMLib.worker.client import Client
 from SegHiResCAMLib.worker.protocol import (
     VERSION,
+    CompareSegmentation,
     Error,
     Explain,
     Layers,
+    MeasureOwnRegions,
+    MeasureRegions,
     OpenModel,
     Progress,
+    RemoveRegion,
     Result,
     SegmentVolume,
     Voxels,
@@ -145,6 +149,32 @@ def test_masks_layers_segmentations_and_several_segments_are_the_same(
     assert labels[0].tobytes() == labels[1].tobytes()
     layers = [ask(one, Layers(a_model, volume, extent_mm=9.0)).answer for one in (client, there)]
     assert layers[0] == layers[1]
+
+
+def test_what_is_asked_about_a_map_is_the_same_and_the_volume_is_not_sent_again(
+    server: Server, there: Client, client: Client, a_model: str
+) -> None:
+    volume = a_volume((40, 40, 30))
+    signed = ask(client, Explain(a_model, volume, TUMOUR)).arrays["signed_map"]
+    ask(there, Explain(a_model, volume, TUMOUR))
+    drawn = np.zeros(volume.array.shape, np.int16)
+    drawn[:20], drawn[20:30] = 1, 2
+    regions = Voxels(volume.affine, drawn)
+    for request in (
+        MeasureRegions(Voxels(volume.affine, signed), regions, ("left", "right", "nowhere")),
+        MeasureOwnRegions(a_model, volume, Voxels(volume.affine, signed)),
+        CompareSegmentation(a_model, volume, regions, ("kidney", "tumour")),
+        RemoveRegion(a_model, volume, replace(TUMOUR, region=Sphere((20.0, -5.0, 520.0), 9.0))),
+    ):
+        before = server.relay.up
+        far = ask(there, request)
+        assert server.relay.up - before < volume.array.nbytes / 2 or isinstance(request, MeasureRegions)
+        here = ask(client, request)
+        pair = [getattr(one.answer, "record", one.answer) for one in (here, far)]  # the model lies elsewhere there
+        assert pair[0] == pair[1]
+        assert {name: array.tobytes() for name, array in here.arrays.items()} == {
+            name: array.tobytes() for name, array in far.arrays.items()
+        }
 
 
 def test_a_model_is_sent_once_with_nothing_that_lies_beside_it(server: Server, elsewhere: Make, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from SegHiResCAMLib.worker.arrays import DiskFull, save_array
 from SegHiResCAMLib.worker.channel import Channel, RequestCancelled
 from SegHiResCAMLib.worker.frames import Place, UnexpectedError
 from SegHiResCAMLib.worker.protocol import Error, Progress, Result, result_file, unexpected
-from SegHiResCAMLib.worker.request_files import files_of, keep_only
+from SegHiResCAMLib.worker.request_files import files_of, tidy
 
 REPORTED_EVERY = 0.1
 """Seconds between two progress events at least."""
@@ -54,7 +54,7 @@ def fetch_volumes(channel: Channel, identifier: int, request: Any) -> None:
     for file in files:
         if not VOLUME.fullmatch(file):
             raise UnexpectedError(f"a volume named '{file[:100]}'")
-    keep_only(files, channel.folder)
+    tidy(request, channel.folder)
     missing = [file for file in sorted(files) if not (channel.folder / file).exists()]
     channel.fetch(identifier, {file: Place(channel.folder / file, LARGEST_VOLUME) for file in missing})
 

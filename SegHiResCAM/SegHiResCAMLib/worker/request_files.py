@@ -34,7 +34,7 @@ WIDEST = 8
 
 
 def stored(request: Task, folder: Path, check: Callable[[], None]) -> Task:
-    """The request with its arrays in files; files of earlier requests are deleted.
+    """The request with its arrays in files; see `tidy` for those of earlier requests.
 
     Raises:
         OSError: They cannot be written; `DiskFull` where there is no room.
@@ -42,9 +42,9 @@ def stored(request: Task, folder: Path, check: Callable[[], None]) -> Task:
     arrays: dict[str, Any] = {
         name: value.stored(folder, check) for name, value in vars(request).items() if isinstance(value, Voxels)
     }
-    if arrays:
-        keep_only({voxels.file for voxels in arrays.values()}, folder)
-    return replace(request, **arrays)
+    found = replace(request, **arrays)
+    tidy(found, folder)
+    return found
 
 
 def files_of(request: Any) -> set[str]:
@@ -52,8 +52,11 @@ def files_of(request: Any) -> set[str]:
     return {value.file for value in vars(request).values() if isinstance(value, Voxels)}
 
 
-def keep_only(files: set[str], folder: Path) -> None:
-    """Delete the volumes of earlier requests."""
+def tidy(request: Any, folder: Path) -> None:
+    """Delete the arrays of earlier requests, now that there is another volume; one that is about a map alone leaves the volume for the next."""
+    if getattr(request, "volume", None) is None:
+        return
+    files = files_of(request)
     for file in folder.glob("volume-*.npy"):
         if file.name not in files:
             file.unlink(missing_ok=True)
