@@ -26,7 +26,7 @@ from table import Table, judged, ratio
 
 KEPT = Path("build/benchmark-speed.jsonl")
 CHILD = Path(__file__).with_name("speed_child.py")
-ROUNDS = 3
+ROUNDS = 2
 
 SEGMENTING = ("plain", "monai", "torch", "torch, memory kept", "openvino")
 EXPLAINING = ("plain", "torch", "torch, memory kept", "preview")
@@ -56,11 +56,11 @@ class Job:
 BOTTOM = "model.1.submodule.1.submodule.1.submodule.1.submodule"
 
 JOBS = (
-    Job("segment, BasicUNet 2D (KiTS19)", "kits19-unet2d", "", SEGMENTING, {"torch, memory kept": 0.8, "openvino": 0.4}, (56, 72)),
+    Job("segment, BasicUNet 2D (KiTS19)", "kits19-unet2d", "", SEGMENTING, {"torch, memory kept": 0.8, "openvino": 0.4}, (60, 68)),
     Job("segment, UNet 3D, batch norm (spleen)", "spleen-unet3d", "", SEGMENTING, {"torch, memory kept": 0.8, "openvino": 0.35}, (50, 114)),
     Job("segment, nnU-Net 3D, instance norm", "nnunet", "", ("plain", "nnunet", *SEGMENTING[2:]), {"torch, memory kept": 0.8, "openvino": 0.5}, (50, 114)),
-    Job("explain, BasicUNet 2D, last block", "kits19-unet2d", "upcat_1", EXPLAINING, {"torch, memory kept": 0.75, "preview": 0.5}, (56, 72)),
-    Job("explain, BasicUNet 2D, deepest layer", "kits19-unet2d", "down_4", EXPLAINING, {"torch, memory kept": 1.05, "preview": 0.95}, (56, 72)),
+    Job("explain, BasicUNet 2D, last block", "kits19-unet2d", "upcat_1", EXPLAINING, {"torch, memory kept": 0.75, "preview": 0.5}, (60, 68)),
+    Job("explain, BasicUNet 2D, deepest layer", "kits19-unet2d", "down_4", EXPLAINING, {"torch, memory kept": 1.05, "preview": 0.95}, (60, 68)),
     Job("explain, UNet 3D, batch norm, bottom", "spleen-unet3d", BOTTOM, EXPLAINING, {"torch, memory kept": 1.2, "preview": 0.5}, (50, 114)),
     Job("four segments, nnU-Net 3D", "nnunet", "", ("plain", "four segments", "four segments, memory kept"), {}, (50, 114)),
     Job("the live key, BasicUNet 2D", "kits19-unet2d", "down_4", ("plain", "live"), {}, (64, 65)),

@@ -94,7 +94,7 @@ def _model(name: str, folder: Path) -> Path:
 
     kept = folder / "nnunet.txt"
     if not kept.exists():
-        plans = peer.sample_plans(3, patch_size=[64] * 3, spacing=[1.6, 1.6, 1.6])
+        plans = peer.sample_plans(3, patch_size=[64] * 3, spacing=[3.0, 3.0, 3.0])
         plans["configurations"]["3d_fullres"]["architecture"]["arch_kwargs"]["features_per_stage"] = [16, 32, 64]
         with peer.nnunet(folder):
             kept.write_text(str(peer.train(folder, plans, peer.sample_dataset())))
