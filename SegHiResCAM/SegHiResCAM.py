@@ -178,10 +178,10 @@ class SegHiResCAMWidget(ScriptedLoadableModuleWidget):
 
 def onStartupCompleted():
     """Offer what 3D Slicer has in other places than the panel."""
+    from SegHiResCAMLib.panel.layout_menu import offer_side_by_side
     from SegHiResCAMLib.sample_data import register_sample_data
-    from SegHiResCAMLib.scene.comparison import offer_layout
 
-    offer_layout(slicer.mrmlScene)
+    offer_side_by_side(slicer.mrmlScene)
     register_sample_data()
 
 

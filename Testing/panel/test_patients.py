@@ -15,6 +15,7 @@ from tiny_bundle import noise
 from panel.steps import choose, choose_model, choose_segment, explain, idle, segment
 from SegHiResCAMLib.scene.comparison import LAYOUT
 from SegHiResCAMLib.scene.heatmap import add_heatmap
+from SegHiResCAMLib.scene.markers import SPHERE, marker_of
 from SegHiResCAMLib.scene.volumes import add_volume
 
 
@@ -107,3 +108,38 @@ def test_a_volume_that_is_deleted_cancels_what_is_computed_of_it(
     assert desktop.ui.statusLabel.text.startswith("'CT' was deleted while it was being processed")
     idle(desktop)
     assert desktop.ui.statusLabel.text.startswith("'CT' was deleted while it was being processed")
+
+
+def test_a_sample_patient_that_was_closed_does_not_segment_the_next_one(
+    desktop: Desktop, scene: Any, a_model: Path
+) -> None:
+    panel = desktop.widget.panel
+    desktop.ui.sampleButton.click()
+    assert panel.state.work.name == "open"
+    scene.Clear(0)
+    mine = add_volume(scene, noise(), np.eye(4), "My CT")
+    choose_model(desktop, a_model)
+    panel.state.parameters.inputVolume = mine
+    for _ in range(5):
+        desktop.turn()
+    assert panel.state.model is not None
+    assert not panel.state.work.name
+    assert scene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode") == 0
+
+
+@pytest.mark.parametrize("end", ["the scene is closed", "the module is reloaded"])
+def test_points_that_change_afterwards_move_no_sphere(
+    desktop: Desktop, scene: Any, capfd: pytest.CaptureFixture[str], end: str
+) -> None:
+    other = Desktop(desktop.module) if end == "the module is reloaded" else desktop
+    parameters = other.widget.panel.state.parameters
+    points = scene.AddNewNodeByClass("vtkMRMLMarkupsFiducialNode", "Points")
+    points.AddControlPointWorld([1.0, 2.0, 3.0])
+    parameters.points, parameters.radius, parameters.pixelSet = points, 2.0, "sphere around a point"
+    assert marker_of(scene, SPHERE) is not None
+    if other is desktop:
+        desktop.widget.panel._scene_closes()  # as the scene says before its nodes go, one after the other
+    else:
+        other.close()
+    points.SetNthControlPointPositionWorld(0, [4.0, 5.0, 6.0])
+    assert "Traceback" not in capfd.readouterr().err

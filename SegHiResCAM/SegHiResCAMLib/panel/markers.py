@@ -61,6 +61,9 @@ class Markers(VTKObservationMixin):  # type: ignore[misc]
                 self.addObserver(points, points.PointModifiedEvent, self._show_sphere)
 
     def _show_sphere(self, _caller: vtkObject | None = None, _event: str | None = None) -> None:
+        parameters = self._state.parameters
+        if parameters is None:  # the scene is being closed or opened, and its points change on the way
+            return
         try:
             centre = None if self._points is None else control_points(self._points)[0]
         except SceneError:  # no point is placed yet
@@ -68,7 +71,7 @@ class Markers(VTKObservationMixin):  # type: ignore[misc]
         if centre is None:
             markers.remove_marker(slicer.mrmlScene, markers.SPHERE)
         else:
-            markers.show_sphere(slicer.mrmlScene, centre, self._state.parameters.radius)
+            markers.show_sphere(slicer.mrmlScene, centre, parameters.radius)
 
 
 def _crosshair() -> vtkMRMLCrosshairNode | None:

@@ -163,6 +163,7 @@ class Panel(VTKObservationMixin):  # type: ignore[misc]
         self.set_up.close()
         self._fitted.close()
         self._follow(None)
+        self.markers.leave()
         self.live.close()
         self.removeObservers()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import qt
 import slicer
@@ -13,6 +14,9 @@ from SegHiResCAMLib.panel.input import inputs
 from SegHiResCAMLib.panel.models import offered_models
 from SegHiResCAMLib.panel.state import State
 from SegHiResCAMLib.sample_data import sample_volume
+
+if TYPE_CHECKING:
+    from slicer import vtkMRMLScalarVolumeNode
 
 MODEL = "kidney-phantom-3d"
 """Folder of the model that comes along and segments the patient."""
@@ -29,7 +33,7 @@ class SamplePatient:
     def __init__(self, state: State, segment: Callable[[], None]) -> None:
         self._state = state
         self._segment = segment
-        self._waits = False
+        self._waiting: vtkMRMLScalarVolumeNode | None = None  # the sample patient, until it is segmented
         state.ui.sampleButton.connect("clicked(bool)", lambda _checked: self._load())
 
     def refresh(self) -> None:
@@ -37,10 +41,12 @@ class SamplePatient:
         state = self._state
         state.ui.sampleButton.visible = not inputs(slicer.mrmlScene)
         state.ui.sampleButton.enabled = not state.work.name
-        if self._waits and not state.work.name:
-            opened = state.model is not None and state.parameters.inputVolume is not None
+        if self._waiting is not state.parameters.inputVolume or Path(state.model_path).name != MODEL:
+            self._waiting = None  # another patient or model was chosen meanwhile: they are not segmented unasked
+        if self._waiting is not None and not state.work.name:
+            opened = state.model is not None
             if opened or state.work.failed:
-                self._waits = False
+                self._waiting = None
             if opened:
                 qt.QTimer.singleShot(
                     0, self._segment
@@ -57,8 +63,8 @@ class SamplePatient:
                 )
             )
             return
-        self._waits = True
-        state.parameters.inputVolume = volume
         models = [one.path for one in offered_models("") if Path(one.path).name == MODEL]
+        state.parameters.inputVolume = volume
         state.parameters.modelPath = Path(*models[:1])
+        self._waiting = volume
         state.refresh()

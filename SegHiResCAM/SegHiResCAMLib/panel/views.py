@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import qt
 import slicer
+from slicer.i18n import tr as _
 
 from SegHiResCAMLib.panel.looks import image_of, look_of
 from SegHiResCAMLib.panel.state import State
@@ -79,8 +80,11 @@ class Views:
         parameters = self._state.parameters
         if parameters is None or slicer.mrmlScene.IsBatchProcessing() or not parameters.overlayVisible:
             return
+        arranged = is_side_by_side(slicer.mrmlScene)
         if parameters.heatmap is not None and parameters.secondHeatmap is not None:
-            parameters.compareViews = is_side_by_side(slicer.mrmlScene)
+            parameters.compareViews = arranged
+        elif arranged and not self._state.work.name:
+            self._state.work.say(_("These views show two heat maps. Choose the second one under Compare with."))
 
     def _window(self, volume: vtkMRMLScalarVolumeNode | None) -> None:
         """Show a newly chosen CT with the window for soft tissue, in which the anatomy can be seen."""

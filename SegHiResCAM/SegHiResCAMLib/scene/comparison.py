@@ -74,6 +74,10 @@ def show_comparison(
         layout.SetAttribute(_BEFORE, str(layout.GetViewArrangement()))
         offer_layout(scene)
         layout.SetViewArrangement(LAYOUT)
+    elif (
+        layout.GetAttribute(_BEFORE) is None
+    ):  # the user has chosen it in the menu of layouts, which keeps no former one
+        layout.SetAttribute(_BEFORE, str(slicer.vtkMRMLLayoutNode.SlicerLayoutConventionalView))
     for index, name in enumerate(VIEWS):
         view = composite_of(scene, name)
         if view is None:
@@ -126,9 +130,11 @@ def hide_comparison(scene: vtkMRMLScene) -> None:
     if layout is None or layout.GetAttribute(_BEFORE) is None:
         return
     before = layout.GetAttribute(_BEFORE)
+    modified = layout.StartModify()  # whoever follows the layout would take it for the user's choice in between
     layout.RemoveAttribute(_BEFORE)
     if layout.GetViewArrangement() == LAYOUT:
         layout.SetViewArrangement(int(before))
+    layout.EndModify(modified)
 
 
 def composite_of(scene: vtkMRMLScene, view: str) -> vtkMRMLSliceCompositeNode | None:
