@@ -57,8 +57,12 @@ class Album:
         self._desktop, self._images, self._variants = desktop, images, variants
 
     def take(self, state: str) -> None:
-        """Draw the panel as it is now."""
+        """Draw the panel as it is now; a job that runs says nothing new meanwhile."""
         from figures.panel_states import words_of
+
+        timer = self._desktop.widget.panel.state.work._timer
+        running = timer.isActive()
+        timer.stop()
 
         picture = self._images / f"panel-{state}.png"
         self._grab(picture, NARROW)
@@ -69,6 +73,8 @@ class Album:
             self._grab(self._variants / f"{state}-dark.png", NARROW)
         with self._large_fonts():
             self._grab(self._variants / f"{state}-large.png", NARROW)
+        if running:
+            timer.start()
 
     def _grab(self, file: Path, width: int, scale: int = 1) -> None:
         parent, qt = self._desktop.parent, self._desktop.qt

@@ -38,11 +38,11 @@ def main() -> None:
         run_demo(lambda: nullcontext(application.scene), results, lambda _fraction, _text: None)
         shutil.copy(results / OVERLAY, FOLDER / "tutorial-overlay.png")
         shutil.copy(results / COMPARISON, FOLDER / "tutorial-comparison.png")
-        draw_set_up(application, Path(temporary) / "python")
+        draw_set_up(application, Path(temporary) / "python", FOLDER / "set-up.png")
 
 
-def draw_set_up(application: HeadlessApplication, folder: Path) -> None:
-    """The section Set up, of a Python in which numpy, scipy and SimpleITK are installed and nothing else."""
+def draw_set_up(application: HeadlessApplication, folder: Path, picture: Path) -> None:
+    """The section Set up, of a Python in which numpy, scipy and SimpleITK are installed and nothing else; it is made in the folder."""
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(folder)], check=True)
     (packages,) = folder.glob("lib/python*/site-packages")
     for module in ("numpy", "scipy", "SimpleITK"):
@@ -62,8 +62,8 @@ def draw_set_up(application: HeadlessApplication, folder: Path) -> None:
         section.widget.resize(WIDTH, HEIGHT)
         section.widget.show()
         pythonqt.APPLICATION.processEvents()
-        section.widget.grab().save(str(FOLDER / "set-up.png"))
-        keep_words(FOLDER / "set-up.png", words_of(section.widget))
+        section.widget.grab().save(str(picture))
+        keep_words(picture, words_of(section.widget))
         section.close()
 
 
