@@ -80,7 +80,12 @@ class Album:
         parent, qt = self._desktop.parent, self._desktop.qt
         parent.show()
         for _ in range(SETTLED):  # texts that wrap change how high everything is
-            parent.resize(max(width, parent.minimumSizeHint().width()), parent.minimumSizeHint().height())
+            for part in parent.findChildren(qt.QtWidgets.QWidget):
+                if part.layout() is not None:
+                    part.layout().invalidate()
+            needed = parent.minimumSizeHint()
+            wide = max(width, needed.width())
+            parent.resize(wide, max(needed.height(), parent.layout().heightForWidth(wide)))
             for _turn in range(4):
                 qt.APPLICATION.processEvents()
         pixels = qt.QtGui.QPixmap(parent.size * scale)
