@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -150,3 +151,22 @@ def test_many_cases_are_sorted_and_filtered_without_delay(report: Any) -> None:
     )
     assert took < 1000, "milliseconds; a tenth of it where nothing else computes"
     assert time.monotonic() - begin < 30
+
+
+@pytest.mark.parametrize(
+    ("values", "numbers"),
+    [
+        ([0.12, 0.9], ["0", "0.2", "0.4", "0.6", "0.8", "1"]),
+        ([-3.2, 17.0], ["-5", "0", "5", "10", "15", "20"]),
+        ([7.3, 7.3], ["6", "6.5", "7", "7.5", "8", "8.5"]),
+        ([1234.0, 98765.0], ["0", "20000", "40000", "60000", "80000", "100000"]),
+        ([1.0031, 1.0094], ["1.002", "1.004", "1.006", "1.008", "1.01"]),
+    ],
+)
+def test_the_numbers_of_an_axis_are_round_and_hold_all_values(values: list[float], numbers: list[str]) -> None:
+    drawn = strip_plot("Peak", [Strip("all", values, ["a", "b"])])
+    assert re.findall(r'class="tick">([^<]*)<', drawn) == numbers
+    left, *_, right = (float(x) for x in re.findall(r'x="([0-9.]+)" y="[0-9.]+" class="tick"', drawn))
+    for x, value in zip(re.findall(r'cx="([0-9.]+)"', drawn), values, strict=True):
+        share = (value - float(numbers[0])) / (float(numbers[-1]) - float(numbers[0]))
+        assert float(x) == pytest.approx(left + share * (right - left), abs=0.1)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-
-import numpy as np
 
 from SegHiResCAMLib.pages.self_contained import text
 
 WIDTH, LEFT, RIGHT, ROW = 640, 210, 60, 26
 TICKS = 5
+"""Intervals between the numbers of an axis, about."""
+
+STEPS = (1, 2, 2.5, 5, 10)
+"""Between numbers of an axis, times a power of ten."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +42,8 @@ def strip_plot(title: str, strips: Sequence[Strip]) -> str:
     every = [value for strip in strips for value in strip.values]
     if not every:
         return ""
-    low, high = _range(every)
+    ticks_at = _ticks(every)
+    low, high = ticks_at[0], ticks_at[-1]
     scale = (WIDTH - LEFT - RIGHT) / (high - low)
     rows = []
     for number, strip in enumerate(strips):
@@ -62,8 +66,8 @@ def strip_plot(title: str, strips: Sequence[Strip]) -> str:
             )
     height = 14 + ROW * len(strips) + 22
     ticks = "".join(
-        f'<line x1="{x:.1f}" x2="{x:.1f}" y1="2" y2="{height - 22}" class="grid"/><text x="{x:.1f}" y="{height - 6}" class="tick">{value:.3g}</text>'
-        for value in np.linspace(low, high, TICKS)
+        f'<line x1="{x:.1f}" x2="{x:.1f}" y1="2" y2="{height - 22}" class="grid"/><text x="{x:.1f}" y="{height - 6}" class="tick">{value:.10g}</text>'
+        for value in ticks_at
         for x in [LEFT + (value - low) * scale]
     )
     return _figure(title, height, ticks + "".join(rows))
@@ -88,12 +92,19 @@ def _figure(title: str, height: int, content: str) -> str:
     return f"<figure><figcaption>{text(title)}</figcaption>{drawn}</figure>"
 
 
-def _range(values: Sequence[float]) -> tuple[float, float]:
-    """Shares are shown from 0 to 1, whatever else from the lowest to the highest value."""
+def _ticks(values: Sequence[float]) -> list[float]:
+    """Round numbers that hold all values between them: shares are shown from 0 to 1, whatever else around the lowest and the highest value."""
     low, high = min(values), max(values)
     if low >= 0 and high <= 1:
-        return 0.0, 1.0
-    return (low, high) if high > low else (low - 1, high + 1)
+        low, high = 0.0, 1.0
+    elif not high > low:
+        low, high = low - 1, high + 1
+    wanted = (high - low) / TICKS
+    power = 10.0 ** math.floor(math.log10(wanted))
+    step = next(one * power for one in STEPS if one * power >= wanted * (1 - 1e-9))
+    first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
+    digits = max(0, 1 - math.floor(math.log10(step)))
+    return [round(number * step, digits) for number in range(first, last + 1)]
 
 
 def _jitter(index: int) -> float:
