@@ -19,6 +19,7 @@ from pages.browser import browser, open_page
 from SegHiResCAMLib.pages.display_volumes import encode_map
 from SegHiResCAMLib.pages.viewer import ViewerPage, viewer_page
 from SegHiResCAMLib.records.explanation import Finding, Measurements
+from SegHiResCAMLib.records.map_check import FillTrial, MapCheck, RemovalTest, WeightsTest
 from SegHiResCAMLib.records.mistakes import Agreement, Comparison, Mistake
 from SegHiResCAMLib.records.models import Label
 from SegHiResCAMLib.records.region_shares import RegionShare
@@ -72,9 +73,29 @@ def shown(affine: npt.NDArray[np.float64], **changes: Any) -> ViewerPage:
             (Mistake("organ", "false-negative", 0.5, (18.0, 8.0, 12.0), False, "background"),),
         ),
         regions=(RegionShare("liver & <b>", "region", 12, 0.1, 0.37, 0.2, 3.7),),
+        check=CHECK,
     )
     labels = organ.astype(np.int16)
     return ViewerPage(record, volume, affine, signed, organ, labels, [Label("organ", 1, 1, (0.2, 0.9, 0.3))])
+
+
+CHECK = MapCheck(
+    removal=RemovalTest(
+        fills=(FillTrial("shell", 0.04),),
+        voxels=(50, 100),
+        deletion=(0.6, 0.31),
+        insertion=(0.5, 0.72),
+        at=1,
+        mask=0.8,
+        edges=0.1,
+        shifts=(0.4, 0.9, 0.95),
+        planned=3,
+        p=0.25,
+    ),
+    weights=WeightsTest(("out",), (0.12,)),
+    noise=None,
+    not_measured="there was no time <b>",
+)
 
 
 @pytest.fixture(scope="module")
@@ -159,6 +180,8 @@ def test_legend_and_readout_say_the_peak_in_logit_units(driver: Any, pages: dict
     assert "412.625 logit units" in facts
     assert "Dice, organ 0.875" in facts
     assert "False-negative, organ 0.5 ml at R 18, A 8, S 12 mm" in facts
+    assert "without it, Dice 0.31 (3 shifted copies: 0.40 to 0.95, p = 0.25)" in facts
+    assert "not measured: there was no time <b>" in facts
 
 
 def test_keys_move_the_crosshair_and_p_returns_to_the_peak(driver: Any, pages: dict[str, Path]) -> None:

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from SegHiResCAMLib.pages.display_volumes import Encoded, body_box, encode_image, encode_labels, encode_map
 from SegHiResCAMLib.pages.self_contained import LIBRARY, json_data, page, text, text_of
 from SegHiResCAMLib.patient_places import place
+from SegHiResCAMLib.records.check_lines import check_lines
 from SegHiResCAMLib.records.explanation import ExplanationRecord
 from SegHiResCAMLib.records.models import Label
 from SegHiResCAMLib.records.wording import RESEARCH_ONLY, contrast_words, refinement_words
@@ -97,6 +98,7 @@ def _body(record: ExplanationRecord, image: Encoded, signed: Encoded) -> str:
         _findings(record),
         _shares(record),
         _regions(record),
+        _check(record),
         _agreement(record),
         _table("How it was computed", _origin(record)),
         _table("In this page", _display(image, signed)),
@@ -185,6 +187,15 @@ def _regions(record: ExplanationRecord) -> str:
         if one.positive is not None
     )
     return f"<section><h2>Positive evidence by region</h2><table>{bars}</table></section>" if bars else ""
+
+
+def _check(record: ExplanationRecord) -> str:
+    """What was found when the map was checked, each line with what it means and does not mean."""
+    lines = "".join(
+        f'<tr><th>{text(one.title)}</th><td>{text(one.text)}<p class="small">{text(one.meaning)}</p></td></tr>'
+        for one in check_lines(record)
+    )
+    return f'<section class="check"><h2>Check</h2><table>{lines}</table></section>' if lines else ""
 
 
 def _agreement(record: ExplanationRecord) -> str:
