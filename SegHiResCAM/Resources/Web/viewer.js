@@ -143,7 +143,8 @@
       isColorbar: false,
       show3Dcrosshair: true,
       crosshairColor: [0.3, 0.85, 1, 0.8],
-      crosshairWidth: 0.6,
+      crosshairWidth: 0.3,
+      crosshairWidthUnit: "percent", // of the volume: a voxel of thick slices would make a bar of it
       multiplanarShowRender: niivue.SHOW_RENDER.ALWAYS,
       multiplanarPadPixels: 4,
       showAllOrientationMarkers: true,
