@@ -11,7 +11,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -89,6 +88,67 @@ def rows(study: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
+def ended(study: Path) -> int:
+    return len(list(study.glob("cases/*/explanation.json")))
+
+
+def wait_until(done: Callable[[], bool], what: str) -> None:
+    begin = time.monotonic()
+    while not done():
+        assert time.monotonic() - begin < SOON, what
+        time.sleep(0.02)
+
+
+class Remote:
+    """A scheduler and workers over TLS, each a process of its own, as a cluster has them.
+
+    Args:
+        folder: For its certificates and logs.
+        workers: How many.
+    """
+
+    def __init__(self, folder: Path, workers: int) -> None:
+        self.folder, self.config = folder, write_certificates(folder)
+        self.processes: list[subprocess.Popen[bytes]] = []
+        file = folder / "scheduler.json"
+        common = ["--host", "127.0.0.1", "--protocol", "tls", "--no-dashboard", *options_of(self.config)]
+        self._run("dask_scheduler", "--port", "0", "--scheduler-file", str(file), *common)
+        wait_until(lambda: file.is_file() and file.stat().st_size > 0, "scheduler")
+        time.sleep(0.2)
+        self.address = json.loads(file.read_text(encoding="utf-8"))["address"]
+        for _ in range(workers):
+            self._run("dask_worker", self.address, "--nthreads", "1", "--no-nanny", *common)
+
+    @property
+    def options(self) -> list[str]:
+        """That send cases there."""
+        return ["--scheduler", self.address, "--tls-config", str(self.config)]
+
+    def log(self) -> str:
+        """What its processes have printed."""
+        return "".join(path.read_text(encoding="utf-8") for path in sorted(self.folder.glob("*.log")))
+
+    def kill(self) -> None:
+        for process in self.processes:
+            process.kill()
+            process.wait()
+
+    def _run(self, module: str, *options: str) -> None:
+        log = (self.folder / f"{module}-{len(self.processes)}.log").open("wb")
+        command = [sys.executable, "-m", f"distributed.cli.{module}", *options]
+        self.processes.append(
+            subprocess.Popen(command, env=ENVIRONMENT, stdout=log, stderr=subprocess.STDOUT, cwd=self.folder)
+        )
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Remote]:
+    """Two workers that are there for all tests: to start one takes longer than to compute a case."""
+    remote = Remote(tmp_path_factory.mktemp("cluster"), workers=2)
+    yield remote
+    remote.kill()
+
+
 @pytest.fixture(scope="module")
 def whole(inputs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The study in one run."""
@@ -144,27 +204,18 @@ def test_a_dry_run_shows_what_was_found_and_writes_nothing(inputs: Path, tmp_pat
     assert not (tmp_path / "study").exists()
 
 
-def test_two_parts_equal_one_run(whole: Path, inputs: Path, tmp_path: Path) -> None:
+def test_two_parts_equal_one_run_wherever_they_are_computed(
+    whole: Path, cluster: Remote, inputs: Path, tmp_path: Path
+) -> None:
     study = tmp_path / "study"
-    assert run(*arguments(inputs, study, "--part", "1/2"))[0] == 0
+    assert run(*arguments(inputs, study, "--part", "1/2", *cluster.options))[0] == 0
     _, out, _ = run("status", study)
     assert "part 2/2" in out
-    assert run(*arguments(inputs, study, "--part", "2/2"))[0] == 0
+    assert run(*arguments(inputs, study, "--part", "2/2", *cluster.options))[0] == 0
     assert run("merge", study)[0] == 0
     assert results(study) == results(whole)
     state = json.loads(run("status", study, "--json")[1])
     assert (len(state["done"]), len(state["failed"]), state["missing"], state["missing_parts"]) == (18, 2, [], [])
-
-
-def ended(study: Path) -> int:
-    return len(list(study.glob("cases/*/explanation.json")))
-
-
-def wait_until(done: Callable[[], bool], what: str) -> None:
-    begin = time.monotonic()
-    while not done():
-        assert time.monotonic() - begin < SOON, what
-        time.sleep(0.02)
 
 
 @pytest.fixture
@@ -193,30 +244,24 @@ def workers_of(process: subprocess.Popen[str]) -> list[psutil.Process]:
     return [one for one in below if any("spawn_main" in part for part in one.cmdline())]
 
 
-def test_a_killed_command_loses_no_case(started: tuple[subprocess.Popen[str], Path], whole: Path, inputs: Path) -> None:
+def test_a_killed_worker_is_replaced_and_a_killed_command_loses_no_case(
+    started: tuple[subprocess.Popen[str], Path], whole: Path, cluster: Remote, inputs: Path
+) -> None:
     process, study = started
+    (worker,) = workers_of(process)
+    before = ended(study)
+    worker.kill()
+    wait_until(lambda: ended(study) > before + 1, "cases of another worker")  # one may have been done already
     below = psutil.Process(process.pid).children(recursive=True)
     process.send_signal(signal.SIGKILL)
     process.wait()
     _, alive = psutil.wait_procs(below, timeout=30)
     assert not alive, "processes that compute outlive the command"
-    assert 3 <= ended(study) < CASES - 2
-    code, out, _ = run(*arguments(inputs, study, "--json"))
-    assert (code, json.loads(out)["missing"]) == (0, [])
+    code, out, _ = run(*arguments(inputs, study, "--json", *cluster.options))
+    state = json.loads(out)
+    assert (code, len(state["done"]), len(state["failed"]), state["missing"]) == (0, 18, 2, [])
     assert results(study) == results(whole)
     assert not list(study.rglob(".seghirescam-*"))
-
-
-def test_a_killed_worker_is_replaced_and_its_case_computed_again(
-    started: tuple[subprocess.Popen[str], Path], whole: Path
-) -> None:
-    process, study = started
-    (worker,) = workers_of(process)
-    worker.kill()
-    out, err = process.communicate(timeout=SOON)
-    assert process.returncode == 0, err
-    assert "20 cases: 18 done, 2 failed, 0 missing" in out
-    assert results(study) == results(whole)
 
 
 def test_a_cancelled_command_ends_and_keeps_what_is_done(
@@ -233,83 +278,42 @@ def test_a_cancelled_command_ends_and_keeps_what_is_done(
     assert ended(study) >= 3
 
 
-class Remote:
-    """A scheduler and two workers over TLS, each a process of its own, as a cluster has them."""
-
-    def __init__(self, folder: Path, config: Path) -> None:
-        self._folder, self._config = folder, config
-        self.processes: list[subprocess.Popen[bytes]] = []
-        self.address = ""
-
-    def start(self) -> None:
-        file = self._folder / "scheduler.json"
-        file.unlink(missing_ok=True)
-        common = ["--host", "127.0.0.1", "--protocol", "tls", "--no-dashboard", *options_of(self._config)]
-        self._run("dask_scheduler", "--port", "0", "--scheduler-file", str(file), *common)
-        wait_until(lambda: file.is_file() and file.stat().st_size > 0, "scheduler")
-        time.sleep(0.2)
-        self.address = json.loads(file.read_text(encoding="utf-8"))["address"]
-        for _ in range(2):
-            self._run("dask_worker", self.address, "--nthreads", "1", "--no-nanny", *common)
-
-    def kill(self) -> None:
-        for process in self.processes:
-            process.kill()
-            process.wait()
-        self.processes.clear()
-
-    def _run(self, module: str, *options: str) -> None:
-        log = (self._folder / f"{module}-{len(self.processes)}.log").open("wb")
-        command = [sys.executable, "-m", f"distributed.cli.{module}", *options]
-        self.processes.append(
-            subprocess.Popen(command, env=ENVIRONMENT, stdout=log, stderr=subprocess.STDOUT, cwd=self._folder)
-        )
-
-
-@pytest.fixture
-def remote(tmp_path: Path) -> Iterator[Remote]:
-    cluster = Remote(tmp_path, write_certificates(tmp_path))
-    cluster.start()
-    yield cluster
-    with suppress(ProcessLookupError):
-        cluster.kill()
-
-
-def on(cluster: Remote, config: Path) -> list[str]:
-    return ["--scheduler", cluster.address, "--tls-config", str(config)]
-
-
-def test_a_cluster_over_tls_computes_the_same_and_a_killed_scheduler_loses_no_case(
-    remote: Remote, whole: Path, inputs: Path, tmp_path: Path
+def test_a_killed_scheduler_is_a_message_and_loses_no_case(
+    whole: Path, cluster: Remote, inputs: Path, tmp_path: Path
 ) -> None:
-    study, config = tmp_path / "study", tmp_path / "cluster.yaml"
-    options = [*arguments(inputs, study), *on(remote, config)]
-    with subprocess.Popen(
-        [*COMMAND, *options], env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as process:
-        wait_until(lambda: ended(study) >= 3 or process.poll() is not None, "three cases")
-        remote.processes[0].kill()
-        _, err = process.communicate(timeout=SOON)
-        assert process.returncode == 1
-        assert "The connection to the scheduler was lost" in " ".join(err.split())
-        assert "start the same command again" in " ".join(err.split())
-    assert ended(study) < CASES - 2
-    remote.kill()
-    remote.start()
-    code, out, err = run(*arguments(inputs, study, *on(remote, config), "--json"))
+    study, remote = tmp_path / "study", Remote(tmp_path, workers=1)
+    try:
+        with subprocess.Popen(
+            [*COMMAND, *arguments(inputs, study), *remote.options],
+            env=ENVIRONMENT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        ) as process:
+            wait_until(lambda: ended(study) >= 3 or process.poll() is not None, "three cases")
+            remote.processes[0].kill()
+            _, err = process.communicate(timeout=SOON)
+            assert process.returncode == 1
+            assert "The connection to the scheduler was lost" in " ".join(err.split())
+            assert "start the same command again" in " ".join(err.split())
+        assert ended(study) < CASES - 2
+    finally:
+        remote.kill()
+    code, out, err = run(*arguments(inputs, study, *cluster.options, "--json"))
     assert code == 0, err
     assert json.loads(out)["missing"] == []
     assert results(study) == results(whole)
 
 
 def test_a_client_without_a_certificate_of_the_authority_is_refused(
-    remote: Remote, inputs: Path, tmp_path: Path
+    cluster: Remote, inputs: Path, tmp_path: Path
 ) -> None:
     stranger = write_certificates(tmp_path / "elsewhere")
-    code, _, err = run(*arguments(inputs, tmp_path / "study", *on(remote, stranger)))
+    to = ["--scheduler", cluster.address]
+    code, _, err = run(*arguments(inputs, tmp_path / "study", *to, "--tls-config", stranger))
     assert code == 1
-    assert f"No connection to {remote.address}" in err
-    assert run(*arguments(inputs, tmp_path / "study", "--scheduler", remote.address))[0] == 1
+    assert f"No connection to {cluster.address}" in err
+    assert run(*arguments(inputs, tmp_path / "study", *to))[0] == 1
     assert not list((tmp_path / "study").glob("cases/*/explanation.json"))
 
 
@@ -332,11 +336,11 @@ def test_a_case_too_large_for_a_worker_is_a_message(inputs: Path, tmp_path: Path
 
 
 def test_a_changed_image_is_computed_again_and_a_copy_of_it_is_not(
-    inputs: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    cluster: Remote, inputs: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "a.nrrd").write_bytes((inputs / "0.nrrd").read_bytes())
     (tmp_path / "t.csv").write_text("case,image\na,a.nrrd\n", encoding="utf-8")
-    given = [tmp_path / "t.csv", *arguments(inputs, tmp_path / "study", "--json")[1:]]
+    given = [tmp_path / "t.csv", *arguments(inputs, tmp_path / "study", "--json", *cluster.options)[1:]]
     assert run(*given)[0] == 0
     facts = tmp_path / "study/cases/a/explanation.json"
     first = facts.stat().st_mtime_ns
@@ -346,9 +350,7 @@ def test_a_changed_image_is_computed_again_and_a_copy_of_it_is_not(
     (tmp_path / "a.nrrd").write_bytes(b"NRRD0004\nrubbish")
     assert run(*given)[0] == 1
     assert not facts.exists(), "a map of another image stands beside the failure"
-    assert (
-        "Warning" not in capfd.readouterr().err
-    )  # of the processes, whose libraries have something to say to programmers
+    assert "Warning" not in cluster.log(), "libraries have something to say to programmers"
 
 
 def test_a_study_replaces_neither_its_table_nor_a_file_of_a_case(inputs: Path, tmp_path: Path) -> None:
@@ -380,10 +382,12 @@ def test_a_case_whose_folder_cannot_be_written_to_is_a_row_all_the_same(inputs: 
     assert "does not exist" in row["message"]
 
 
-def test_what_was_left_while_a_result_was_replaced_is_finished_before_it_counts(inputs: Path, tmp_path: Path) -> None:
+def test_what_was_left_while_a_result_was_replaced_is_finished_before_it_counts(
+    cluster: Remote, inputs: Path, tmp_path: Path
+) -> None:
     table, study = tmp_path / "one.csv", tmp_path / "study"
     table.write_text(f"case,image\na,{inputs / '0.nrrd'}\n", encoding="utf-8")
-    given = arguments(inputs, study, "--json")[1:]
+    given = arguments(inputs, study, "--json", *cluster.options)[1:]
     assert run(table, *given)[0] == 0
     left = subprocess.run(
         [sys.executable, "-c", LEAVING, str(study / "cases/a")], env=ENVIRONMENT, check=False, capture_output=True
