@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: setup demo test test-fast test-pythons test-slicer-python check lock format docs wheel extension benchmark benchmark-speed benchmark-panel evidence figures pictures clean
+.PHONY: setup demo study-demo test test-fast test-pythons test-slicer-python check lock format docs wheel extension benchmark benchmark-speed benchmark-panel evidence figures pictures clean
 
 # Of SegHiResCAM; 3D Slicer's is 3.12.
 PYTHONS := 3.10 3.11 3.12 3.13
@@ -24,6 +24,11 @@ $(READY): pyproject.toml constraints.txt Testing/peers.txt
 
 demo: $(READY)
 	$(BIN)/seghirescam demo -o demo-output
+
+# Eight phantoms, from a table to a report; with Chromium, the pictures of docs/cohort.md are taken, too.
+STUDY_DEMO ?= study-demo
+study-demo: $(READY)
+	$(BIN)/python Testing/figures/study.py $(STUDY_DEMO) --images
 
 # Two processes with one thread each keep two cores busier than one process with two.
 test: $(READY)
@@ -124,4 +129,4 @@ pictures: $(READY)
 	$(BIN)/python Testing/figures/panel.py
 
 clean:
-	rm -rf $(VENV) .venv-3.* demo-output build extension-build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) .venv-3.* demo-output study-demo build extension-build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

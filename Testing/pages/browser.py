@@ -23,11 +23,20 @@ SOON = 120
 """Seconds in which a page is ready on a busy computer."""
 
 
+def has_browser() -> bool:
+    """Whether there is one, with what drives it."""
+    return None not in _programs()
+
+
+def _programs() -> tuple[str | None, str | None]:
+    names = ("chromium", "chromium-browser", "google-chrome")
+    return next(filter(None, map(shutil.which, names)), None), shutil.which("chromedriver")
+
+
 @contextmanager
 def browser() -> Iterator[Any]:
     """A selenium driver; the test is skipped, or fails where a browser is required, if there is none."""
-    program = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    driver = shutil.which("chromedriver")
+    program, driver = _programs()
     if program is None or driver is None:
         (pytest.fail if os.environ.get(REQUIRED) else pytest.skip)("Chromium and its driver are not installed")
     from selenium.webdriver import Chrome, ChromeOptions, ChromeService

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
@@ -23,6 +24,12 @@ from typer.testing import CliRunner
 
 from SegHiResCAMLib.cli import app
 from SegHiResCAMLib.engine.images.volume import write_volume
+from SegHiResCAMLib.records.explain_job import ExplainJob
+from SegHiResCAMLib.records.question import Question
+from SegHiResCAMLib.study import cohort
+from SegHiResCAMLib.study.cases import find_cases
+from SegHiResCAMLib.study.cohort import CohortRequest, run_cohort
+from SegHiResCAMLib.study.processes import Cluster, Processes, cluster_of
 
 CASES = 20
 LIBRARY = str(Path(__file__).parents[2] / "SegHiResCAM")
@@ -116,8 +123,12 @@ class Remote:
         wait_until(lambda: file.is_file() and file.stat().st_size > 0, "scheduler")
         time.sleep(0.2)
         self.address = json.loads(file.read_text(encoding="utf-8"))["address"]
+        self._common = common
         for _ in range(workers):
-            self._run("dask_worker", self.address, "--nthreads", "1", "--no-nanny", *common)
+            self.add_worker()
+
+    def add_worker(self) -> None:
+        self._run("dask_worker", self.address, "--nthreads", "1", "--no-nanny", *self._common)
 
     @property
     def options(self) -> list[str]:
@@ -303,6 +314,38 @@ def test_a_killed_scheduler_is_a_message_and_loses_no_case(
     assert code == 0, err
     assert json.loads(out)["missing"] == []
     assert results(study) == results(whole)
+
+
+def test_a_scheduler_that_has_lost_its_workers_is_said_to_have_none_and_goes_on_with_another(
+    inputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cohort, "PATIENCE_S", 0.2)
+    remote, said = Remote(tmp_path, workers=1), []
+    (tmp_path / "one.csv").write_text(f"case,image\na,{inputs / '0.nrrd'}\n", encoding="utf-8")
+
+    def progress(_share: float, text: str) -> None:
+        if "No worker" in text and not said:
+            remote.add_worker()
+        said.extend([text] if "No worker" in text else [])
+
+    @contextmanager
+    def losing(chosen: Processes) -> Iterator[Cluster]:
+        with cluster_of(chosen) as connected:
+            remote.processes[-1].kill()
+            wait_until(lambda: connected.workers() == 0, "the worker's end")
+            yield connected
+
+    monkeypatch.setattr(cohort, "cluster_of", losing)
+    job = ExplainJob(volumes=(), model=str(inputs / "model"), segments=("kidney",), question=Question(segment="kidney"))
+    processes = Processes(scheduler=remote.address, tls_config=str(remote.config))
+    found = find_cases(str(tmp_path / "one.csv"))
+    request = CohortRequest("one.csv", found, job, tmp_path / "study", with_scene=False, processes=processes)
+    try:
+        result = run_cohort(request, progress)
+    finally:
+        remote.kill()
+    assert said, "nobody was told that there is no worker"
+    assert list(result.state.done) == ["a"]
 
 
 def test_a_client_without_a_certificate_of_the_authority_is_refused(

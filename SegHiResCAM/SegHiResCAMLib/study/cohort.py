@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import platform
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
@@ -43,6 +44,14 @@ from SegHiResCAMLib.writing.inputs import check_outputs
 from SegHiResCAMLib.writing.result import check_folder
 from SegHiResCAMLib.writing.sweeping import sweep_folder
 from SegHiResCAMLib.writing.whole_file import make_folder, write_text
+
+PATIENCE_S = 5.0
+"""Seconds without a case that ends, after which it is looked whether any worker is there."""
+
+NO_WORKER = (
+    "No worker is connected that may take one. Start workers with the same certificates, with a GPU as a resource where the others have one; "
+    "cancelling keeps what is done."
+)
 
 OptionalText = TypeVar("OptionalText", str, "str | None")
 
@@ -106,7 +115,12 @@ def run_cohort(request: CohortRequest, progress: Progress) -> CohortResult:
     write_text(study.file(RUN, run.part, ".json"), run_text(run))
     if tasks:
         with cluster_of(request.processes) as cluster:
-            for number, outcome in enumerate(_computed(cluster, study, tasks), start=1):
+            number = 0
+            for outcome in _computed(cluster, study, tasks):
+                if outcome is None:
+                    progress(number / len(tasks), f"{number} of {len(tasks)} cases. {NO_WORKER}")
+                    continue
+                number += 1
                 fresh[outcome.case] = outcome
                 failed = f" ({outcome.case}: {outcome.message})" if outcome.status == "failed" else ""
                 progress(number / len(tasks), f"{number} of {len(tasks)} cases{failed}")
@@ -247,8 +261,8 @@ def _absolute(name: OptionalText) -> OptionalText:
     return str(Path(name).absolute()) if isinstance(name, str) and Path(name).exists() else name
 
 
-def _computed(cluster: Cluster, study: Study, tasks: Sequence[CaseTask]) -> Iterator[CaseOutcome]:
-    """The outcomes, as they come. No more cases are under way than processes: when one of these dies, only its own case is suspected."""
+def _computed(cluster: Cluster, study: Study, tasks: Sequence[CaseTask]) -> Iterator[CaseOutcome | None]:
+    """The outcomes, as they come, and None as long as no worker can take a case. No more cases are under way than processes: when one of these dies, only its own case is suspected."""
     from distributed import as_completed
 
     once, waiting = uuid4().hex[:8], iter(enumerate(tasks))
@@ -271,7 +285,13 @@ def _computed(cluster: Cluster, study: Study, tasks: Sequence[CaseTask]) -> Iter
                 running.add(future)
 
         start_more()
-        for future in running:
+        while by_future:
+            if not _is_one_ready(running):
+                if not cluster.workers():
+                    yield None
+                start_more()
+                continue
+            future = next(running)
             task = by_future.pop(future)
             if future.status in ("cancelled", "lost"):
                 raise _scheduler_lost()
@@ -279,6 +299,14 @@ def _computed(cluster: Cluster, study: Study, tasks: Sequence[CaseTask]) -> Iter
             outcome = _lost(study, task, problem) if problem else from_json(CaseOutcome, future.result())
             start_more()
             yield outcome
+
+
+def _is_one_ready(running: Any) -> bool:
+    """Whether a case has ended, which is waited for for a while; `as_completed` itself waits for ever, and silently, where no worker is."""
+    end = time.monotonic() + PATIENCE_S
+    while not (ready := running.has_ready()) and time.monotonic() < end:
+        time.sleep(0.05)
+    return bool(ready)
 
 
 @contextmanager

@@ -83,6 +83,11 @@ class Cluster:
     resources: dict[str, int]
     memory: int
 
+    def workers(self) -> int:
+        """How many processes are connected that may take a case."""
+        known = self.client.scheduler_info(n_workers=-1)["workers"].values()
+        return sum(all(one.get("resources", {}).get(name) for name in self.resources) for one in known)
+
 
 @contextmanager
 def cluster_of(chosen: Processes) -> Iterator[Cluster]:
