@@ -146,15 +146,23 @@ def test_a_seed_gives_the_same_order_again_and_another_one_another(computed: Pat
     assert [one.name for one in in_order(cases, 0)] == list(CASES)
 
 
-def test_a_scene_with_something_in_it_is_closed_at_the_second_press_only(desktop: Desktop, study: Path) -> None:
+def test_volumes_of_the_users_own_are_closed_at_the_second_press_only(desktop: Desktop, study: Path) -> None:
     mine = add_volume(slicer.mrmlScene, noise(), AFFINE, "mine")
-    desktop.widget.panel.review._reading = None
     ui = start(desktop, study)
     assert mine.GetScene() is slicer.mrmlScene
     assert "Save it if you need it" in ui.reviewStatusLabel.text
+    also = add_volume(slicer.mrmlScene, noise(), AFFINE, "also mine")
+    ui.startReviewButton.click()
+    assert also.GetScene() is slicer.mrmlScene, "of this one nobody was told"
     ui.startReviewButton.click()
     idle(desktop)
     assert image() == "anna"
+    late = add_volume(slicer.mrmlScene, noise(), AFFINE, "loaded during the review")
+    ui.nextCaseButton.click()
+    assert late.GetScene() is slicer.mrmlScene
+    ui.nextCaseButton.click()
+    idle(desktop)
+    assert image() == "bert"
 
 
 def test_questions_of_ones_own_are_asked(desktop: Desktop, study: Path) -> None:

@@ -84,7 +84,8 @@ class ReviewSection:
         self.ui = slicer.util.childWidgetVariables(self.widget)
         self._form = RatingForm(self.ui.reviewAnswers.layout(), self._show_buttons)
         self._reading: Reading | None = None
-        self._agreed = False
+        self._own: frozenset[str] = frozenset()  # volumes that may be closed: those of the case
+        self._agreed: frozenset[str] = frozenset()  # volumes that the user was told will be closed
         ui = self.ui
         ui.readerEdit.text = str(qt.QSettings().value(READER) or "")
         ui.startReviewButton.connect("clicked(bool)", lambda _checked: self._start())
@@ -101,7 +102,7 @@ class ReviewSection:
         if reading is None or reading.case is None:
             return
         if parameters.heatmap is None:
-            reading.current = -1
+            reading.current, self._own = -1, frozenset()
             self._show_buttons()
         elif reading.seen is None and parameters.overlayVisible:
             reading.seen = time.monotonic()
@@ -122,9 +123,7 @@ class ReviewSection:
         except UserError as problem:
             self._say(problem.message)
             return
-        if not self._may_close(
-            _("The scene that is open will be closed. Save it if you need it, then press Start once more.")
-        ):
+        if not self._may_close():
             return
         qt.QSettings().setValue(READER, reader)
         hidden_first = bool(self.ui.hiddenFirstCheckBox.checked)
@@ -134,13 +133,16 @@ class ReviewSection:
         self._show_reading()
         self._open(self._reading.next_unrated() or 0)
 
-    def _may_close(self, question: str) -> bool:
-        nothing = self._reading is not None or not slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLVolumeNode")
-        if nothing or self._agreed:
-            self._agreed = False
+    def _may_close(self) -> bool:
+        """Whether nothing is in the scene but a case; volumes of the user's own are closed when the button is pressed once more."""
+        others = _volume_ids() - self._own
+        if not others or others == self._agreed:
+            self._own, self._agreed = self._own | others, frozenset()
             return True
-        self._agreed = True
-        self._say(question)
+        self._agreed = others
+        self._say(
+            _("The scene has volumes of your own and would be closed. Save it if you need it, then press once more.")
+        )
         return False
 
     # From case to case
@@ -152,10 +154,11 @@ class ReviewSection:
     def _open(self, number: int) -> None:
         """Show a case; the file of the one after it is read ahead."""
         reading = self._reading
-        if reading is None or not 0 <= number < len(reading.cases):
+        if reading is None or not 0 <= number < len(reading.cases) or not self._may_close():
             return
         case = reading.cases[number]
         slicer.mrmlScene.Clear(0)
+        self._own = frozenset()
         if not slicer.mrmlScene.ReadFromMRB(str(case.scene)):
             reading.current = -1
             self._say(
@@ -167,6 +170,7 @@ class ReviewSection:
             return
         self._state.choices.overlayVisible = not reading.hidden_first
         self._state.refresh()
+        self._own = _volume_ids()
         reading.current, reading.opened = number, time.monotonic()
         reading.seen = None if reading.hidden_first else reading.opened
         self._form.show(reading.rated.get(case.name, {}))
@@ -270,3 +274,7 @@ def _read(file: Path) -> None:
                 pass
     except OSError:
         return  # it is said when the case is opened
+
+
+def _volume_ids() -> frozenset[str]:
+    return frozenset(node.GetID() for node in slicer.util.getNodesByClass("vtkMRMLVolumeNode"))
