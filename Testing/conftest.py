@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from sshd import Server, know_host, running_sshd
 from xdist.scheduler import LoadScopeScheduling
 
 TOGETHER = (
-    *("panel/test_real_ct.py", "panel/", "module/", "worker/", "installation/", "docs/"),
+    *("panel/test_real_ct.py", "panel/", "module/", "worker/", "installation/", "docs/", "study/"),
     *(
         "engine/test_real_networks.py",
         "engine/test_bundle_configs.py",
@@ -24,7 +25,7 @@ TOGETHER = (
         "engine/test_phantom.py",
     ),
 )
-"""Rooms and files whose fixtures take seconds or minutes: a desktop, a worker, a Python, what a network outlines."""
+"""Rooms and files whose fixtures take seconds or minutes: a desktop, a worker, a Python, a cluster, what a network outlines."""
 
 NEEDS_TORCH = re.compile(
     r"^(?:from|import) (?:torch|monai|SegHiResCAMLib\.(?:engine|demo|explain_files|results|study))\b"
@@ -56,6 +57,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--without-torch", action="store_true", help="what 3D Slicer's own process runs, where torch is not"
     )
+
+
+def pytest_configure() -> None:
+    """Commands that tests cancel inherit this: whoever runs the tests in the background of a script has told them to ignore Ctrl-C."""
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:

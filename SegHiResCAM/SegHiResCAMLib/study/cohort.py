@@ -48,6 +48,9 @@ from SegHiResCAMLib.writing.whole_file import make_folder, write_text
 PATIENCE_S = 5.0
 """Seconds without a case that ends, after which it is looked whether any worker is there."""
 
+RESTARTING_S = 120.0
+"""Seconds in which a process of the embedded cluster that has ended must be there again."""
+
 NO_WORKER = (
     "No worker is connected that may take one. Start workers with the same certificates, with a GPU as a resource where the others have one; "
     "cancelling keeps what is done."
@@ -113,17 +116,7 @@ def run_cohort(request: CohortRequest, progress: Progress) -> CohortResult:
     chosen = list(request.found.cases) if request.part is None else part_of(request.found.cases, request.part)
     tasks, fresh = _missing(study, chosen, run.options, request, progress)
     write_text(study.file(RUN, run.part, ".json"), run_text(run))
-    if tasks:
-        with cluster_of(request.processes) as cluster:
-            number = 0
-            for outcome in _computed(cluster, study, tasks):
-                if outcome is None:
-                    progress(number / len(tasks), f"{number} of {len(tasks)} cases. {NO_WORKER}")
-                    continue
-                number += 1
-                fresh[outcome.case] = outcome
-                failed = f" ({outcome.case}: {outcome.message})" if outcome.status == "failed" else ""
-                progress(number / len(tasks), f"{number} of {len(tasks)} cases{failed}")
+    _compute(study, tasks, request, fresh, progress)
     listed = _listed(chosen)
     state = state_of(study, listed, run.options, fresh)
     return CohortResult(state, len(tasks), _write(study, _with_outcomes(run, state), state))
@@ -261,8 +254,36 @@ def _absolute(name: OptionalText) -> OptionalText:
     return str(Path(name).absolute()) if isinstance(name, str) and Path(name).exists() else name
 
 
+def _compute(
+    study: Study, tasks: Sequence[CaseTask], request: CohortRequest, fresh: dict[str, CaseOutcome], progress: Progress
+) -> None:
+    """Compute cases into `fresh`. An embedded cluster whose processes did not come back is replaced, as long as that helps.
+
+    Raises:
+        StudyError: `workers-lost`, `scheduler-lost`, and those of `cluster_of`.
+    """
+    left, number = list(tasks), 0
+    while left:
+        with cluster_of(request.processes) as cluster:
+            for outcome in _computed(cluster, study, left):
+                if outcome is None:
+                    progress(number / len(tasks), f"{number} of {len(tasks)} cases. {NO_WORKER}")
+                    continue
+                number += 1
+                fresh[outcome.case] = outcome
+                failed = f" ({outcome.case}: {outcome.message})" if outcome.status == "failed" else ""
+                progress(number / len(tasks), f"{number} of {len(tasks)} cases{failed}")
+        before, left = len(left), [one for one in left if one.case.name not in fresh]
+        if len(left) == before:
+            raise StudyError(
+                "workers-lost",
+                "The processes that compute ended and did not start again. The cases that are done are kept: start the same command again, "
+                "with fewer --workers if memory is short.",
+            )
+
+
 def _computed(cluster: Cluster, study: Study, tasks: Sequence[CaseTask]) -> Iterator[CaseOutcome | None]:
-    """The outcomes, as they come, and None as long as no worker can take a case. No more cases are under way than processes: when one of these dies, only its own case is suspected."""
+    """The outcomes, as they come, and None as long as no worker can take a case; an embedded cluster that has lost its processes ends it. No more cases are under way than processes: when one of these dies, only its own case is suspected."""
     from distributed import as_completed
 
     once, waiting = uuid4().hex[:8], iter(enumerate(tasks))
@@ -285,9 +306,13 @@ def _computed(cluster: Cluster, study: Study, tasks: Sequence[CaseTask]) -> Iter
                 running.add(future)
 
         start_more()
+        empty = 0.0  # since when there is no worker
         while by_future:
             if not _is_one_ready(running):
-                if not cluster.workers():
+                empty = 0.0 if cluster.workers() else empty or time.monotonic()
+                if empty and cluster.is_own and time.monotonic() - empty > RESTARTING_S:
+                    return
+                if empty:
                     yield None
                 start_more()
                 continue

@@ -77,11 +77,13 @@ class Cluster:
         client: Connected to it.
         resources: That a case needs of a worker.
         memory: Bytes that a worker may take; 0 where it is not ours to say.
+        is_own: Whether it is embedded, so that nobody else starts workers.
     """
 
     client: Any
     resources: dict[str, int]
     memory: int
+    is_own: bool
 
     def workers(self) -> int:
         """How many processes are connected that may take a case."""
@@ -130,7 +132,7 @@ def _embedded(chosen: Processes) -> Iterator[Cluster]:
         SpecCluster(specs, scheduler, security=security, silence_logs="CRITICAL") as cluster,
         Client(cluster, security=security, set_as_default=False) as client,
     ):
-        yield Cluster(client, {"GPU": 1} if gpus else {}, memory)
+        yield Cluster(client, {"GPU": 1} if gpus else {}, memory, is_own=True)
 
 
 @contextmanager
@@ -166,7 +168,7 @@ def _running(chosen: Processes) -> Iterator[Cluster]:
         known = client.scheduler_info(n_workers=-1)["workers"].values()
         has_gpus = any(one.get("resources", {}).get("GPU") for one in known)
         limits = [int(one["memory_limit"]) for one in known if one.get("memory_limit")]
-        yield Cluster(client, {"GPU": 1} if has_gpus else {}, min(limits, default=0))
+        yield Cluster(client, {"GPU": 1} if has_gpus else {}, min(limits, default=0), is_own=False)
 
 
 def _security(path: Path) -> Security:
