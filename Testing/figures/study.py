@@ -20,7 +20,6 @@ import numpy as np
 import torch
 from pages.browser import browser, has_browser, open_page
 from phantom.scanner import FIELD_OF_VIEW, MIDDLE, phantom
-from PIL import Image
 
 from SegHiResCAMLib.cli import app
 from SegHiResCAMLib.engine.images.volume import write_volume
@@ -80,10 +79,7 @@ def take(driver: Any, page: Path, picture: Path, below: str | None) -> None:
     open_page(driver, page)
     picture.parent.mkdir(parents=True, exist_ok=True)
     assert driver.save_screenshot(str(picture))
-    with Image.open(picture) as taken:
-        small = taken.convert("RGB").quantize(256, dither=Image.Dither.NONE)
-    small.save(picture, optimize=True)
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), IMAGES if "--images" in sys.argv[2:] else None)
+    main(Path(sys.argv[1]).absolute(), IMAGES if "--images" in sys.argv[2:] else None)
