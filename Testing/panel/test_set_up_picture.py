@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from figures.picture_words import kept_words
 from figures.tutorial import FOLDER, draw_set_up
 
 from SegHiResCAMLib.scene.headless import HeadlessApplication
+
+pytestmark = pytest.mark.engine  # its module draws a demo, too
 
 
 def test_the_figure_of_set_up_is_todays(application: HeadlessApplication, tmp_path: Path) -> None:
