@@ -29,6 +29,7 @@ NOT_AT_THE_START = (
 """Each takes from a quarter of a second to two seconds, and none is needed by every request."""
 
 
+@pytest.mark.engine
 @pytest.mark.parametrize("module", ["SegHiResCAMLib.worker.answers", "SegHiResCAMLib.computers"])
 def test_the_engine_starts_without_what_few_requests_need(module: str) -> None:
     program = f"import sys, json, {module}; print(json.dumps(sorted(sys.modules)))"
