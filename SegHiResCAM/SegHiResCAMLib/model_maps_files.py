@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from contextlib import closing
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +52,8 @@ def run_model_maps(
         )
     progress(0.0, "Reading")
     models = [open_model(one) for one in job.models]
-    names = [MEAN, DEVIATION, DIFFERENCE, SEGMENTATION, RECORD, FIGURE, *map(_map_name, range(len(models)))]
+    maps = [*map(_map_name, range(max(len(models), _maps_before(folder))))]
+    names = [MEAN, DEVIATION, DIFFERENCE, SEGMENTATION, RECORD, FIGURE, *maps]
     read = [*job.volumes, *job.models, *(one.source for one in models), *([job.mask.path] if job.mask else [])]
     with closing(ResultFolder(folder, names, [Path(one) for one in read])) as result:
         request = _request(job, models[0], part(progress, 0.0, 0.05))
@@ -60,9 +62,16 @@ def run_model_maps(
         progress(0.9, "Writing")
         _write(result, request, found, open_scene)
         written = result.put_in_place()
-    for name in {DIFFERENCE, FIGURE} - {one.name for one in written}:
+    for name in {DIFFERENCE, FIGURE, *maps} - {one.name for one in written}:
         (folder / name).unlink(missing_ok=True)  # that of an earlier answer
     return found.record, written
+
+
+def _maps_before(folder: Path) -> int:
+    """How many maps an earlier answer has left in the folder."""
+    if not (folder / RECORD).is_file():
+        return 0
+    return next(number for number in count() if not (folder / _map_name(number)).is_file())
 
 
 def _map_name(number: int) -> str:

@@ -178,7 +178,7 @@ def _measure_own(request: MeasureOwnRegions, kept: Kept, progress: Progress) -> 
 
 def _compare(request: CompareSegmentation, kept: Kept, progress: Progress) -> tuple[Compared, Arrays]:
     model = _model(request.model, kept)
-    reference = reference_labels(_regions(request.reference, request.names, "The reference", kept, progress), model)
+    reference = _reference(request.reference, request.names, model, kept, progress)
     found = _segmentation(request.model, request.volume, request.options, model, kept, part(progress, 0.0, 0.8))
     comparison = compare_with_reference(found.labels, reference, model, request.segments, part(progress, 0.8, 1.0))
     return Compared(comparison, ModelReference(model.name, model.sha256)), {}
@@ -201,18 +201,29 @@ def _share_inputs(request: ShareInputs, kept: Kept, progress: Progress) -> tuple
     return InputsShared(shares, ModelReference(model.name, model.sha256)), {}
 
 
+def _reference(
+    voxels: Voxels, names: Sequence[str], model: SegmentationModel, kept: Kept, progress: Progress
+) -> MetaTensor:
+    """A reference in the model's values; one without a voxel is that of a healthy patient."""
+    return reference_labels(Regions(_labels(voxels, "The reference", kept, progress), dict(enumerate(names, 1))), model)
+
+
 def _regions(voxels: Voxels, names: Sequence[str], what: str, kept: Kept, progress: Progress) -> Regions:
     """The regions of a label map that have a voxel.
 
     Raises:
         EngineError: `regions-empty`, none has one.
     """
-    loaded = _load(voxels, kept.folder, what, progress)
-    labels = MetaTensor(loaded.as_tensor().to(torch.int16), affine=loaded.affine)
+    labels = _labels(voxels, what, kept, progress)
     there = {value: name for value, name in enumerate(names, start=1) if bool((labels.as_tensor() == value).any())}
     if not there:
         raise EngineError("regions-empty", f"{what} has no voxel in any segment. Choose another one.")
     return Regions(labels, there)
+
+
+def _labels(voxels: Voxels, what: str, kept: Kept, progress: Progress) -> MetaTensor:
+    loaded = _load(voxels, kept.folder, what, progress)
+    return MetaTensor(loaded.as_tensor().to(torch.int16), affine=loaded.affine)
 
 
 def _asked(request: Explain | CheckMap | RemoveRegion | ShareInputs, kept: Kept, progress: Progress) -> ExplainRequest:
@@ -222,8 +233,7 @@ def _asked(request: Explain | CheckMap | RemoveRegion | ShareInputs, kept: Kept,
     mask = request.mask and _load(request.mask, kept.folder, "The mask", progress)
     reference = None
     if request.reference is not None and request.reference_names:
-        named = _regions(request.reference, request.reference_names, "The reference", kept, progress)
-        reference = reference_labels(named, model)
+        reference = _reference(request.reference, request.reference_names, model, kept, progress)
     elif request.reference is not None:
         reference = _load(request.reference, kept.folder, "The reference", progress)
     return ExplainRequest(volume, model, request.question, mask, reference)

@@ -48,7 +48,7 @@ def read_regions(path: str | os.PathLike[str], progress: Progress = silent, *, m
     Args:
         path: The file.
         progress: Called while it is read; may raise `Cancelled`.
-        may_be_empty: Whether a file without a voxel above 0 is taken as it is: a reference says so of a healthy patient.
+        may_be_empty: Whether a file without a voxel above 0, and a segment without one, is taken as it is: a reference says so of a healthy patient.
 
     Raises:
         EngineError: `regions-not-labels`, `regions-empty`, the codes of `read_volume` and `segments_of`.
@@ -56,7 +56,7 @@ def read_regions(path: str | os.PathLike[str], progress: Progress = silent, *, m
     name = os.fspath(path)
     segments = segments_of(name) if Path(path).is_file() else ()
     drawn = read_volume(path, progress=progress)
-    labels, names = _of_segments(drawn, segments, name) if segments else _of_label_map(drawn, name)
+    labels, names = _of_segments(drawn, segments, name, may_be_empty) if segments else _of_label_map(drawn, name)
     if not names and not may_be_empty:
         raise EngineError("regions-empty", f"{name} has no region: all its voxels are 0. Give a file with labels.")
     shown = unique(plain(text)[:LONGEST] for text in names.values())
@@ -64,7 +64,7 @@ def read_regions(path: str | os.PathLike[str], progress: Progress = silent, *, m
 
 
 def _of_segments(
-    drawn: MetaTensor, segments: tuple[MaskSegment, ...], name: str
+    drawn: MetaTensor, segments: tuple[MaskSegment, ...], name: str, may_be_empty: bool
 ) -> tuple[torch.Tensor, dict[int, str]]:
     """Values are the segments' numbers from 1 on; the largest is put down first."""
     if len(segments) > MOST:
@@ -74,7 +74,7 @@ def _of_segments(
     labels = torch.zeros(drawn.shape[1:], dtype=torch.int16)
     for number in sorted(range(len(present)), key=lambda one: -sizes[one]):
         labels[drawn.as_tensor()[present[number].layer] == present[number].value] = number + 1
-    return labels, {number + 1: one.name for number, one in enumerate(present) if sizes[number]}
+    return labels, {number + 1: one.name for number, one in enumerate(present) if sizes[number] or may_be_empty}
 
 
 def _of_label_map(drawn: MetaTensor, name: str) -> tuple[torch.Tensor, dict[int, str]]:
