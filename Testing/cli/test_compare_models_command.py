@@ -48,6 +48,14 @@ def test_it_writes_every_map_their_mean_deviation_and_difference(case: Path, tmp
     assert not difference.any()
 
 
+def test_maps_of_an_earlier_answer_of_more_models_go_with_it(case: Path, tmp_path: Path) -> None:
+    two = str(case / "two")
+    assert run(case, tmp_path / "folds", "--with", two, "--with", two)[0] == 0
+    assert (tmp_path / "folds/map-3.nrrd").exists()
+    assert run(case, tmp_path / "folds", "--with", two)[0] == 0
+    assert sorted(one.name for one in (tmp_path / "folds").glob("map-*")) == ["map-1.nrrd", "map-2.nrrd"]
+
+
 def test_the_figure_has_a_column_for_each_map_and_the_difference(case: Path, tmp_path: Path) -> None:
     pytest.importorskip("slicer")
     assert run(case, tmp_path / "folds", "--with", str(case / "two"))[0] == 0

@@ -17,7 +17,8 @@ from tiny_bundle import noise
 
 from panel.steps import choose, idle
 from SegHiResCAMLib.nrrd import write_nrrd
-from SegHiResCAMLib.review.form import FORM
+from SegHiResCAMLib.review.answer_file import answers_of
+from SegHiResCAMLib.review.form import DEFAULT, FORM
 from SegHiResCAMLib.review.reviewed_study import in_order, open_study
 from SegHiResCAMLib.scene.comparison import composite_of
 from SegHiResCAMLib.scene.volumes import add_volume
@@ -199,13 +200,7 @@ def test_a_scene_closed_in_between_leaves_nothing_to_save(desktop: Desktop, stud
 def test_what_cannot_be_reviewed_is_a_message(
     desktop: Desktop, study: Path, file: str, content: str | None, words: str
 ) -> None:
-    if "%s" in file:
-        from SegHiResCAMLib.review.answer_file import answers_of
-        from SegHiResCAMLib.review.form import DEFAULT
-
-        path = answers_of(study, "Reader 1", DEFAULT).path
-    else:
-        path = study / file
+    path = answers_of(study, "Reader 1", DEFAULT).path if "%s" in file else study / file
     path.parent.mkdir(exist_ok=True)
     if content is None:
         path.unlink()
@@ -227,3 +222,12 @@ def test_a_row_that_a_crash_has_torn_is_no_answer_and_the_next_one_is_whole(desk
     assert image() == "bert"
     rate(desktop, "5")
     assert [(one["case"], one["agreement"]) for one in answers(study)] == [("anna", "4"), ("bert", "5 completely")]
+
+
+def test_a_file_that_is_not_ours_is_left_as_it_is_even_without_a_whole_line(desktop: Desktop, study: Path) -> None:
+    path = answers_of(study, "Reader 1", DEFAULT).path
+    path.parent.mkdir()
+    path.write_text("a secret without an end of line", encoding="utf-8")
+    ui = start(desktop, study)
+    assert "answers to other questions" in ui.reviewStatusLabel.text
+    assert path.read_text(encoding="utf-8") == "a secret without an end of line"
