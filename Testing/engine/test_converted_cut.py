@@ -131,6 +131,17 @@ def test_a_cut_that_disagrees_is_not_used(monkeypatch: pytest.MonkeyPatch, wrong
 
 
 @needs_openvino
+def test_each_question_is_compared_for_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    network = BasicUNet(2, 1, 2, features=(4, 4, 8, 8, 16, 4))
+    assert isinstance(a_cut(network, "upcat_1"), CutNetwork)
+    monkeypatch.delattr(converted_cut, "Compiled")  # nothing is converted twice
+    assert isinstance(a_cut(network, "upcat_1"), CutNetwork)
+    monkeypatch.setattr(converted_cut, "ON_A_WINDOW", -1.0)
+    assert str(a_cut(network, "upcat_1")).startswith("PyTorch: OpenVINO differed by")
+
+
+@needs_openvino
 def test_a_network_that_openvino_cannot_read_is_pytorchs() -> None:
     class Odd(nn.Module):
         def __init__(self) -> None:

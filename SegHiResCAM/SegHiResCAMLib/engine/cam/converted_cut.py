@@ -27,7 +27,7 @@ ON_A_WINDOW = AGREEMENT / 2
 """How far on the window that is checked, of the logits' range and of the map's maximum. Others may differ more."""
 
 _built: WeakKeyDictionary[nn.Module, dict[tuple[str, tuple[int, ...], bool], CutNetwork | str]] = WeakKeyDictionary()
-"""The latest of each network: the next job has the same layer and windows as a rule."""
+"""The latest of each network, converted: the next job has the same layer and windows as a rule."""
 
 
 @dataclass(frozen=True)
@@ -79,11 +79,19 @@ def cut_at(
         gradient: Whether gradients are asked for; else the tail is converted, too.
     """
     key = (layer, tuple(inputs.shape), gradient)
-    if not is_built(network, *key[:2], gradient=gradient):
-        _built[network] = {
-            key: _build(network, layer, inputs, partial(_by_torch, target=target, weights=weights), gradient=gradient)
-        }
-    return _built[network][key]
+    by_torch = partial(_by_torch, network, inputs=inputs, target=target, weights=weights, gradient=gradient)
+    with leaves_at(network, [layer]) as (leaf,):
+        own = by_torch(leaf)
+        try:
+            if not is_built(network, *key[:2], gradient=gradient):
+                _built[network] = {key: _converted(network, leaf, inputs, own.logits.shape[1], gradient=gradient)}
+            cut = _built[network][key]
+            # Whatever was found of another question, which may be about a region where they agree less.
+            return cut if isinstance(cut, str) else _compared(cut, own, network, leaf, inputs, by_torch)
+        except Exception as error:  # noqa: BLE001 - networks fail to convert in many ways, and PyTorch computes them all
+            refuse_out_of_memory(error)
+            _built[network] = {key: f"PyTorch: OpenVINO cannot compute this network ({type(error).__name__})"}
+            return str(_built[network][key])
 
 
 @dataclass(frozen=True)
@@ -104,40 +112,46 @@ class _OfWindow:
         return max(found) if all(number < float("inf") for number in found) else float("inf")
 
 
-def _build(
-    network: nn.Module, layer: str, inputs: torch.Tensor, by_torch: Callable[..., _OfWindow], *, gradient: bool
+def _converted(
+    network: nn.Module, leaf: Leaf, inputs: torch.Tensor, channels: int, *, gradient: bool
 ) -> CutNetwork | str:
-    with leaves_at(network, [layer]) as (leaf,):
-        own = by_torch(network, leaf, inputs, gradient=gradient)
-        try:
-            calls = recorded_head(network, leaf, lambda: run_forward(network, [leaf], inputs))
-            tensors = [output for _, output in calls]
-            if not all(isinstance(one, torch.Tensor) and one.dtype == torch.float32 for one in tensors):
-                return "PyTorch: the layer, or what goes around it, is more than one tensor"
-            with torch.no_grad():
-                head = Compiled(_Head(network, leaf), [inputs])
-                tail = None if gradient else Compiled(_Tail(network, leaf, calls, inputs), tensors)
-            release_memory()  # what PyTorch traced in is of no use to OpenVINO
-            cut = CutNetwork(tuple(module for module, _ in calls), head, tail, own.logits.shape[1], "")
-            calls = cut.calls(inputs)
-            activation = calls[-1][1]
-            if tail is not None:
-                other = _OfWindow(cut.logits(calls, activation), activation, None)
-            else:
-                with Tail(network, leaf, lambda: None, calls).starting_from(activation):
-                    other = by_torch(network, leaf, inputs, gradient=True)
-        except Exception as error:  # noqa: BLE001 - networks fail to convert in many ways, and PyTorch computes them all
-            refuse_out_of_memory(error)
-            return f"PyTorch: OpenVINO cannot compute this network ({type(error).__name__})"
+    """The network cut and converted, or why it cannot be; not compared yet."""
+    calls = recorded_head(network, leaf, lambda: run_forward(network, [leaf], inputs))
+    tensors = [output for _, output in calls]
+    if not all(isinstance(one, torch.Tensor) and one.dtype == torch.float32 for one in tensors):
+        return "PyTorch: the layer, or what goes around it, is more than one tensor"
+    with torch.no_grad():
+        head = Compiled(_Head(network, leaf), [inputs])
+        tail = None if gradient else Compiled(_Tail(network, leaf, calls, inputs), tensors)
+    release_memory()  # what PyTorch traced in is of no use to OpenVINO
+    return CutNetwork(tuple(module for module, _ in calls), head, tail, channels, "")
+
+
+def _compared(
+    cut: CutNetwork,
+    own: _OfWindow,
+    network: nn.Module,
+    leaf: Leaf,
+    inputs: torch.Tensor,
+    by_torch: Callable[[Leaf], _OfWindow],
+) -> CutNetwork | str:
+    """The cut network, if it agrees with PyTorch on a window."""
+    calls = cut.calls(inputs)
+    activation = calls[-1][1]
+    if cut.tail is not None:
+        other = _OfWindow(cut.logits(calls, activation), activation, None)
+    else:
+        with Tail(network, leaf, lambda: None, calls).starting_from(activation):
+            other = by_torch(leaf)
     difference = own.difference(other)
     if not difference <= ON_A_WINDOW:
         return f"PyTorch: OpenVINO differed by {difference:.1g} of the maximum on a window"
-    who = f"OpenVINO {openvino_version()}" + (" up to the layer, PyTorch after it" if gradient else "")
+    who = f"OpenVINO {openvino_version()}" + (" up to the layer, PyTorch after it" if cut.tail is None else "")
     return replace(cut, engine=f"{who}: {difference:.1g} of the maximum from PyTorch on a window")
 
 
 def _by_torch(
-    network: nn.Module, leaf: Leaf, inputs: torch.Tensor, *, target: Target, weights: torch.Tensor, gradient: bool
+    network: nn.Module, leaf: Leaf, *, inputs: torch.Tensor, target: Target, weights: torch.Tensor, gradient: bool
 ) -> _OfWindow:
     if not gradient:
         with torch.no_grad():
