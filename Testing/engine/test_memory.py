@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 from one_map import stitched_map
@@ -135,6 +137,17 @@ def test_windows_stay_alone_on_a_cpu_where_batches_gain_nothing(monkeypatch) -> 
     explained(network, None, 12)
     assert network.batches[:3] == [1, 1, 2]
     assert set(network.batches[3:]) == {1}
+
+
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="Linux tells what was taken at the highest")
+def test_what_was_free_before_is_not_the_price_of_a_window() -> None:
+    blocks = [bytearray(50_000) for _ in range(4000)]
+    between = blocks[::500]  # so that the heap cannot simply shrink
+    del blocks
+    with memory._cost(CPU) as cost:
+        pass
+    assert cost[0] < 50_000 * 4000 / 4
+    assert len(between) == 8
 
 
 def test_a_second_walk_keeps_the_batches_of_the_first(monkeypatch) -> None:

@@ -171,8 +171,7 @@ def _cost(device: torch.device) -> Iterator[list[int]]:
         before = torch.cuda.memory_allocated(device)
         yield found
         found.append(torch.cuda.max_memory_allocated(device) - before)
-    elif device.type == "cpu" and _reset_high_water():
-        release_memory()  # what was kept and is free would be taken again without being seen
+    elif device.type == "cpu" and _reset_high_water_without_what_is_free():
         before = _kilobytes(PROCESS / "status", "VmRSS")
         yield found
         found.append((_kilobytes(PROCESS / "status", "VmHWM") - before) * 1024)
@@ -180,8 +179,13 @@ def _cost(device: torch.device) -> Iterator[list[int]]:
         yield found
 
 
-def _reset_high_water() -> bool:
-    """Linux counts the highest memory of a process anew; False where that cannot be had."""
+def _reset_high_water_without_what_is_free() -> bool:
+    """Linux counts the highest memory of a process anew; False where that cannot be had.
+
+    What was kept and is free is given back, as it would be taken again without being seen: first, since Linux notes the highest memory when
+    some of it is given back.
+    """
+    release_memory()
     try:
         (PROCESS / "clear_refs").write_text("5")
     except OSError:
