@@ -12,9 +12,11 @@ Qt drops what a slot raises, so every call of a slot is kept in `CALLS`, with it
 
 from __future__ import annotations
 
+import gc
 import inspect
 import os
 import tempfile
+import threading
 import time
 import types
 from collections.abc import Callable, Iterator
@@ -41,7 +43,9 @@ class Call:
     Attributes:
         signal: That it was connected to.
         seconds: How long the application stood still.
-        cpu: How much of it this thread computed.
+        cpu: How much of it this thread computed, the garbage collector aside.
+        collected: How much of it Python's garbage collector computed: it walks through all that the tests and the engine hold, which lies in other
+            processes beside 3D Slicer.
         queued: How much of it other programs had the processor, where the system tells. The rest it waited, for a lock or a disk.
         error: What the slot raised.
     """
@@ -49,19 +53,42 @@ class Call:
     signal: str
     seconds: float = 0.0
     cpu: float = 0.0
+    collected: float = 0.0
     queued: float = 0.0
     error: Exception | None = None
+
+    @property
+    def own(self) -> float:
+        """Seconds that the application stood still for what was called: not for other programs, nor for the garbage collector."""
+        return self.seconds - self.queued - self.collected
 
 
 @contextmanager
 def timed(call: Call) -> Iterator[None]:
     """Note how long the block takes."""
-    start, cpu, queued = time.perf_counter(), time.thread_time(), _queued()
+    start, cpu, collected, queued = time.perf_counter(), time.thread_time(), _collector.seconds, _queued()
     try:
         yield
     finally:
-        call.seconds, call.cpu = time.perf_counter() - start, time.thread_time() - cpu
+        call.collected = _collector.seconds - collected
+        call.seconds, call.cpu = time.perf_counter() - start, time.thread_time() - cpu - call.collected
         call.queued = _queued() - queued
+
+
+class _Collector(threading.local):
+    """Processor time that garbage collections took in this thread."""
+
+    began = seconds = 0.0
+
+    def __call__(self, phase: str, _info: dict[str, int]) -> None:
+        if phase == "start":
+            self.began = time.thread_time()
+        else:
+            self.seconds += time.thread_time() - self.began
+
+
+_collector = _Collector()
+gc.callbacks.append(_collector)
 
 
 def _queued() -> float:

@@ -54,7 +54,7 @@ def a_section(_surroundings: None) -> Iterator[Callable[[str], Any]]:
     for section in made:
         section.close()
     assert [call.error for call in pythonqt.CALLS if call.error] == []
-    assert max([call.seconds for call in pythonqt.CALLS], default=0) < 0.5  # nothing waits for a child process
+    assert max([call.own for call in pythonqt.CALLS], default=0) < 0.5  # nothing waits for a child process
 
 
 @pytest.fixture

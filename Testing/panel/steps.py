@@ -9,6 +9,16 @@ import numpy as np
 import slicer
 from harness.desktop import Desktop
 
+STANDSTILL_S = 0.15
+"""What no slot may compute in a test: three times the goal, since a test may run on a slow processor whose caches others share.
+`make benchmark-panel` measures the goal."""
+
+
+def standstill(desktop: Desktop) -> float:
+    """Seconds that the slowest slot computed. Processor time, since other programs may have the processor meanwhile."""
+    print(sorted((round(call.cpu, 3), round(call.own, 3), call.signal) for call in desktop.calls)[-6:])
+    return max(call.cpu for call in desktop.calls)
+
 
 def choose_model(desktop: Desktop, path: Path) -> None:
     """Choose a model in the list, as one that was used before is."""

@@ -14,7 +14,7 @@ from harness.desktop import Desktop
 from tiny_bundle import noise, write_tiny_bundle
 from typer.testing import CliRunner
 
-from panel.steps import choose, choose_model, choose_segment, explain, idle, segment
+from panel.steps import STANDSTILL_S, choose, choose_model, choose_segment, explain, idle, segment, standstill
 from SegHiResCAMLib.cli import app
 from SegHiResCAMLib.nrrd import write_nrrd
 from SegHiResCAMLib.records.check_lines import PAGE, check_lines
@@ -203,7 +203,7 @@ def test_a_scene_that_is_closed_meanwhile_ends_the_check(desktop: Desktop, scene
 def test_no_slot_of_a_check_stands_still(desktop: Desktop, heatmap: Any) -> None:
     desktop.calls.clear()
     check(desktop)
-    assert max(call.cpu for call in desktop.calls) < 0.05
+    assert standstill(desktop) < STANDSTILL_S
 
 
 def test_what_comes_from_files_is_no_markup(desktop: Desktop) -> None:
