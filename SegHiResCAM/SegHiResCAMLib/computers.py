@@ -232,7 +232,7 @@ class OtherComputer:
         volume, model, (first, *further) = request.volume, request.model, segments
         question = replace(request.question, segment=first)
         mask, reference = (None if one is None else _voxels(one) for one in (request.mask, request.reference))
-        asked = Explain(model.source, _voxels(volume), question, mask, reference, tuple(further), whole=True)
+        asked = Explain(model.source, _voxels(volume), question, mask, reference, further=tuple(further), whole=True)
         result = self._ask(asked, progress)
         assert isinstance(result.answer, Explained)
         records = [result.answer.record, *result.answer.further]
@@ -255,7 +255,7 @@ class OtherComputer:
         """See `Computer`; the map is made there once more, which takes less than the check."""
         question = replace(explanation.question, region=request.question.region)
         mask, reference = (None if one is None else _voxels(one) for one in (request.mask, request.reference))
-        asked = CheckMap(request.model.source, _voxels(request.volume), question, mask, reference, seed)
+        asked = CheckMap(request.model.source, _voxels(request.volume), question, mask, reference, seed=seed)
         answer = self._ask(asked, progress).answer
         assert isinstance(answer, MapChecked)
         return answer.check

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 
 from SegHiResCAMLib.engine.answer.explanation import ExplainRequest
-from SegHiResCAMLib.engine.errors import EngineError
 from SegHiResCAMLib.engine.evidence.several_models import ModelMaps, explain_models
 from SegHiResCAMLib.engine.images.inputs import read_inputs
 from SegHiResCAMLib.engine.images.masks import read_mask
@@ -24,7 +23,7 @@ from SegHiResCAMLib.records.json_form import to_json
 from SegHiResCAMLib.records.model_maps import ModelMapsJob, ModelMapsRecord
 from SegHiResCAMLib.results import write_segmentation
 from SegHiResCAMLib.writing.errors import check_space
-from SegHiResCAMLib.writing.result import ResultFolder, old_result
+from SegHiResCAMLib.writing.result import ResultFolder, refuse_other_result
 from SegHiResCAMLib.writing.whole_file import write_text
 
 MEAN, DEVIATION, DIFFERENCE = "mean.nrrd", "sd.nrrd", "difference.nrrd"
@@ -45,11 +44,7 @@ def run_model_maps(
     Raises:
         EngineError, SceneError, WritingError: Always with a message for the user.
     """
-    if old_result(folder):
-        raise EngineError(
-            "folder-has-result",
-            f"{folder} holds the result of an explanation, which would be lost. Choose another folder.",
-        )
+    refuse_other_result(folder)
     progress(0.0, "Reading")
     models = [open_model(one) for one in job.models]
     maps = [*map(_map_name, range(max(len(models), _maps_before(folder))))]

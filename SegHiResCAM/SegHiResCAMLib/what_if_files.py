@@ -25,7 +25,7 @@ from SegHiResCAMLib.records.json_form import to_json
 from SegHiResCAMLib.records.what_if_job import WhatIfJob
 from SegHiResCAMLib.results import write_segmentation
 from SegHiResCAMLib.writing.errors import check_space
-from SegHiResCAMLib.writing.result import ResultFolder, old_result
+from SegHiResCAMLib.writing.result import ResultFolder, refuse_other_result
 from SegHiResCAMLib.writing.whole_file import write_text
 
 EDITED, REMOVED = "edited.nrrd", "removed.nrrd"
@@ -51,11 +51,7 @@ def run_what_if(
         raise EngineError(
             "region-missing", "Nothing was chosen to be removed. Choose a region with --region, or voxels with --mask."
         )
-    if old_result(folder):
-        raise EngineError(
-            "folder-has-result",
-            f"{folder} holds the result of an explanation, which would be lost. Choose another folder.",
-        )
+    refuse_other_result(folder)
     progress(0.0, "Reading")
     model = open_model(job.model)
     names = [EDITED, REMOVED, BEFORE, AFTER, RECORD, FIGURE]

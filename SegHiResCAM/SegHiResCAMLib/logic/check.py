@@ -39,9 +39,7 @@ def check_heatmap(
     """
     asked = asked_again(heatmap)
     question = replace(asked.record.question, score_explained=True)
-    request = CheckMap(
-        model, asked.voxels, question, asked.mask, asked.reference, seed, reference_names=asked.reference_names
-    )
+    request = CheckMap(model, asked.voxels, question, asked.mask, asked.reference, asked.reference_names, seed)
 
     def finish(result: Result, _report: Report) -> Steps:
         yield from ()

@@ -33,6 +33,7 @@ from SegHiResCAMLib.records.explanation import ModelReference
 from SegHiResCAMLib.records.question import SegmentOptions
 from SegHiResCAMLib.worker.arrays import load_array
 from SegHiResCAMLib.worker.protocol import (
+    AboutQuestion,
     Answer,
     CheckMap,
     Compared,
@@ -226,7 +227,7 @@ def _labels(voxels: Voxels, what: str, kept: Kept, progress: Progress) -> MetaTe
     return MetaTensor(loaded.as_tensor().to(torch.int16), affine=loaded.affine)
 
 
-def _asked(request: Explain | CheckMap | RemoveRegion | ShareInputs, kept: Kept, progress: Progress) -> ExplainRequest:
+def _asked(request: AboutQuestion, kept: Kept, progress: Progress) -> ExplainRequest:
     model = _model(request.model, kept)
     model.label(request.question.segment)  # a wrong name is refused before minutes of computing
     volume = _volume(request.volume, kept, progress)
@@ -240,7 +241,7 @@ def _asked(request: Explain | CheckMap | RemoveRegion | ShareInputs, kept: Kept,
 
 
 def _explanations(
-    request: Explain | CheckMap,
+    request: AboutQuestion,
     asked: ExplainRequest,
     segments: list[str],
     kept: Kept,

@@ -108,14 +108,15 @@ class SegmentVolume:
 
 
 @dataclass(frozen=True)
-class Explain:
-    """Explain a segment; answered by an `Explained`, with the array "signed_map", for smooth maps also "deviation". Points are in RAS millimetres.
+class AboutQuestion:
+    """What every request about a question has.
 
     Attributes:
+        model: Its path.
+        volume: All channels.
+        question: Points are in RAS millimetres.
+        mask: Of the voxels that are asked about, where the question's region is a mask.
         reference: Label map, for regions that are mistakes.
-        further: Segments that are explained in the same forward passes, with the arrays "signed_map_1", "deviation_1" and so on.
-        whole: Whether the answer has the model's segmentation, too ("labels"), and what was explained where that is not simply a predicted segment
-            ("explained", "explained_1" and so on).
         reference_names: Of the reference's values 1, 2 and so on, which are matched with the model's segments; none: it has the model's values.
     """
 
@@ -124,26 +125,32 @@ class Explain:
     question: Question
     mask: Voxels | None = None
     reference: Voxels | None = None
-    further: tuple[str, ...] = ()
-    whole: bool = False
     reference_names: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
-class CheckMap:
+class Explain(AboutQuestion):
+    """Explain a segment; answered by an `Explained`, with the array "signed_map", for smooth maps also "deviation".
+
+    Attributes:
+        further: Segments that are explained in the same forward passes, with the arrays "signed_map_1", "deviation_1" and so on.
+        whole: Whether the answer has the model's segmentation, too ("labels"), and what was explained where that is not simply a predicted segment
+            ("explained", "explained_1" and so on).
+    """
+
+    further: tuple[str, ...] = ()
+    whole: bool = False
+
+
+@dataclass(frozen=True)
+class CheckMap(AboutQuestion):
     """Check the map that an `Explain` of these fields gives; answered by a `MapChecked`.
 
     Attributes:
         seed: Of every draw.
     """
 
-    model: str
-    volume: Voxels
-    question: Question
-    mask: Voxels | None = None
-    reference: Voxels | None = None
     seed: int = 0
-    reference_names: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -190,29 +197,17 @@ class CompareSegmentation:
 
 
 @dataclass(frozen=True)
-class RemoveRegion:
+class RemoveRegion(AboutQuestion):
     """Replace a question's region and segment again; answered by a `RegionRemoved`, with the array "labels": what is segmented then."""
 
-    model: str
-    volume: Voxels
-    question: Question
-    mask: Voxels | None = None
-    reference: Voxels | None = None
-    reference_names: tuple[str, ...] = ()
     fill: Fill = "shell"
     seed: int = 0
 
 
 @dataclass(frozen=True)
-class ShareInputs:
+class ShareInputs(AboutQuestion):
     """Divide the score of a question among the model's input images; answered by an `InputsShared`."""
 
-    model: str
-    volume: Voxels
-    question: Question
-    mask: Voxels | None = None
-    reference: Voxels | None = None
-    reference_names: tuple[str, ...] = ()
     seed: int = 0
 
 

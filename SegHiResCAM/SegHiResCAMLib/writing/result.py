@@ -13,7 +13,7 @@ from typing import Any
 from SegHiResCAMLib.writing.commit import FACTS, RESULT, complete, finish, is_complete, is_result_file
 from SegHiResCAMLib.writing.errors import WritingError, cannot_write, check_name, check_space
 from SegHiResCAMLib.writing.inputs import check_outputs
-from SegHiResCAMLib.writing.owners import NEW, is_left_behind, kind_of
+from SegHiResCAMLib.writing.owners import NEW, is_left_behind, kind_of, place_of
 from SegHiResCAMLib.writing.sweeping import sweep_folder
 from SegHiResCAMLib.writing.temporary import made, make_folder_in, remove
 
@@ -160,6 +160,19 @@ def old_result(folder: Path) -> list[str]:
             if facts is not None and part.name in _strings(facts.get(FOLDERS)):
                 found += [f"{part.name}/{name}" for name in _listed(part, facts)]
     return found
+
+
+def refuse_other_result(folder: Path) -> None:
+    """Refuse a folder for results of another kind.
+
+    Raises:
+        WritingError: `folder-has-result`, it holds the result of an explanation.
+    """
+    if old_result(folder):
+        raise WritingError(
+            "folder-has-result",
+            f"{place_of(folder)} holds the result of an explanation, which would be lost. Choose another folder.",
+        )
 
 
 def _listed(folder: Path, facts: dict[str, Any]) -> list[str]:
