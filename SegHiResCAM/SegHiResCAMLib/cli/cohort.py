@@ -92,6 +92,14 @@ NoScene = Annotated[
 NoPages = Annotated[
     bool, typer.Option("--no-pages", help="Without a page for the browser for each case.", rich_help_panel=RESULTS)
 ]
+HashNames = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="KEYFILE",
+        help="Put hashes in place of the names of cases, everywhere, with the secret key in this file; it is made if it does not exist.",
+        rich_help_panel=INPUT,
+    ),
+]
 Workers = Annotated[
     int | None,
     typer.Option(
@@ -135,6 +143,7 @@ def run(
     check: Check = False,
     seed: Seed = 0,
     part: Part = None,
+    hash_names: HashNames = None,
     dry_run: DryRun = False,
     retry_failed: RetryFailed = False,
     nifti: AsNifti = False,
@@ -155,10 +164,11 @@ def run(
         _check_packages()
         from SegHiResCAMLib.study.cases import find_cases
         from SegHiResCAMLib.study.cohort import CohortRequest, run_cohort
+        from SegHiResCAMLib.study.hashed_names import read_key
         from SegHiResCAMLib.study.processes import Processes
 
         progress(0.0, "Looking for cases")
-        found = find_cases(source)
+        found = find_cases(source, None if hash_names is None else read_key(hash_names, output))
         if not dry_run:
             asked = ExplainJob(
                 volumes=(),
@@ -247,16 +257,18 @@ def _bytes_of(text: str | None) -> int | None:
 
 def _print_found(found: FoundCases, as_json: bool) -> None:
     if as_json:
-        facts = [to_json(one) | {"problem": found.problems.get(one.name, "")} for one in found.cases]
+        listed = (to_json(one) | {"problem": found.problems.get(one.name, "")} for one in found.cases)
+        facts = [{key: value for key, value in one.items() if key != "salt"} for one in listed]
         print_json({"layout": found.layout, "cases": facts})
         return
-    rows: list[list[Cell]] = [heading("case", "images", "reference", "regions", "groups", "problem")]
+    is_hashed = any(case.own_name for case in found.cases)
+    titles = ("case", *(["in the study"] if is_hashed else []), "images", "reference", "regions", "groups", "problem")
+    rows: list[list[Cell]] = [heading(*titles)]
     for case in found.cases:
         groups = ", ".join(f"{name} {value}" for name, value in case.groups.items() if value)
         has = ("yes" if one else "-" for one in (case.reference, case.regions))
-        rows.append(
-            [(case.name, "bold"), str(len(case.images)), *has, groups or "-", found.problems.get(case.name, "")]
-        )
+        names: list[Cell] = [(case.own_name, "bold"), case.name] if case.own_name else [(case.name, "bold")]
+        rows.append([*names, str(len(case.images)), *has, groups or "-", found.problems.get(case.name, "")])
     answer.print_rows(rows)
     answer.print()
     count = len(found.problems)

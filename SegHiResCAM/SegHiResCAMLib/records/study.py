@@ -30,7 +30,9 @@ class Case:
         regions: Path of a label map of organs; None for none.
         series: SeriesInstanceUID, where the image is one series of a DICOM folder.
         groups: Further columns of the table, by name.
-        is_hashed: Whether the name stands for identifiers of DICOM, so that no path may be shown either.
+        is_hashed: Whether the name stands for another one or for identifiers of DICOM, so that no path may be shown either.
+        own_name: What the user calls the case, where a hash stands for that; it is written nowhere.
+        salt: Secret that hashes of the case's paths are made with; empty for none.
     """
 
     name: str
@@ -40,6 +42,8 @@ class Case:
     series: str | None = None
     groups: Mapping[str, str] = field(default_factory=dict)
     is_hashed: bool = False
+    own_name: str = ""
+    salt: str = ""
 
     @property
     def files(self) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from SegHiResCAMLib.records.study import Case
 from SegHiResCAMLib.study.case_table import TABLES, read_table
 from SegHiResCAMLib.study.errors import StudyError
+from SegHiResCAMLib.study.hashed_names import with_hashed_name
 from SegHiResCAMLib.study.layouts import LAYOUTS
 
 
@@ -28,11 +29,12 @@ class FoundCases:
     problems: dict[str, str]
 
 
-def find_cases(source: str) -> FoundCases:
+def find_cases(source: str, key: bytes | None = None) -> FoundCases:
     """The cases of a table, or of a folder in one of the known layouts.
 
     Args:
         source: Path of a CSV or Parquet file or of a folder; "-" for CSV on standard input.
+        key: That their names are hashed with; None to leave them as they are.
 
     Raises:
         StudyError: `cases-missing`, `cases-unknown`, `cases-none`, `case-twice`, and those of the readers.
@@ -46,7 +48,9 @@ def find_cases(source: str) -> FoundCases:
     layout, cases = _of_folder(path) if path.is_dir() else ("table", read_table(source))
     if not cases:
         raise StudyError("cases-none", f"'{source}' holds no case ({layout}).")
-    _check_names(cases)
+    _check_names(cases, hidden=key is not None)
+    if key is not None:
+        cases = [with_hashed_name(one, key) for one in cases]
     return FoundCases(layout, tuple(cases), {one.name: text for one in cases if (text := problem_of(one))})
 
 
@@ -79,16 +83,18 @@ def _of_folder(folder: Path) -> tuple[str, list[Case]]:
     )
 
 
-def _check_names(cases: Sequence[Case]) -> None:
-    seen: dict[str, str] = {}
-    for case in cases:
+def _check_names(cases: Sequence[Case], *, hidden: bool) -> None:
+    seen: dict[str, int] = {}
+    for number, case in enumerate(cases):
         if not case.name.strip():
             raise StudyError("case-twice", "A case has no name. Give each case a name of its own in the column 'case'.")
-        if case.name.casefold() in seen:
-            other = seen[case.name.casefold()]
+        first = seen.setdefault(case.name.casefold(), number)
+        if first != number:
+            other = cases[first].name
             alike = "" if other == case.name else f" and '{other}', which some file systems take for one name"
-            message = (
-                f"Two cases are called '{case.name}'{alike}. Give each case a name of its own in the column 'case'."
+            which = (
+                f"Cases {first + 1} and {number + 1} have the same name"
+                if hidden
+                else f"Two cases are called '{case.name}'{alike}"
             )
-            raise StudyError("case-twice", message)
-        seen[case.name.casefold()] = case.name
+            raise StudyError("case-twice", f"{which}. Give each case a name of its own in the column 'case'.")

@@ -23,6 +23,7 @@ from SegHiResCAMLib.records.json_form import from_json, to_json
 from SegHiResCAMLib.records.study import Case, CaseOutcome, CaseTask, ListedCase, StudyRun
 from SegHiResCAMLib.study.cases import FoundCases, part_of, problem_of
 from SegHiResCAMLib.study.errors import StudyError
+from SegHiResCAMLib.study.hashed_names import without_names
 from SegHiResCAMLib.study.keys import options_key, stamp_of
 from SegHiResCAMLib.study.processes import Cluster, Processes, cluster_of
 from SegHiResCAMLib.study.rows_table import rows_of, write_table
@@ -181,7 +182,13 @@ def _check_outputs(study: Study, part: str, request: CohortRequest) -> None:
     outputs += [study.file(RUN, which, ".json") for which in {"", part}]
     read = [request.source, request.job.regions or "", *(one for case in request.found.cases for one in case.files)]
     files = [path for one in read if (path := Path(one)).is_file()]
-    check_outputs([*outputs, study.folder / REPORT], files, beside=False)
+    try:
+        check_outputs([*outputs, study.folder / REPORT], files, beside=False)
+    except WritingError as problem:
+        message = problem.message
+        for case in request.found.cases:
+            message = without_names(message, case)
+        raise WritingError(problem.code, message) from problem
 
 
 def _run_of(request: CohortRequest, model: SegmentationModel) -> StudyRun:
@@ -354,7 +361,7 @@ def _lost(study: Study, task: CaseTask, problem: BaseException) -> CaseOutcome:
     """A case whose process was ended, mostly because it took more memory than it may."""
     from distributed.scheduler import KilledWorker
 
-    message = f"The process that computed it failed ({type(problem).__name__}: {problem})."
+    message = without_names(f"The process that computed it failed ({type(problem).__name__}: {problem}).", task.case)
     if isinstance(problem, KilledWorker):
         message = (
             "The processes that computed it ended without an answer, which happens when a case needs more memory than a worker may take. "

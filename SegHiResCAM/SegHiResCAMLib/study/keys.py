@@ -49,7 +49,7 @@ def content_of(case: Case) -> str:
 def stamp_of(case: Case) -> str:
     """Hash of paths, sizes and times, and of what each is: as long as it stays the same, the content need not be read again."""
     listed = [[str(path), *_size_and_time(path)] for given in case.files for path in _files(Path(given))]
-    return _hash(json.dumps([_roles(case), listed]))
+    return _hash(json.dumps([_roles(case), listed, *([case.salt] if case.salt else [])]))
 
 
 def _roles(case: Case) -> list[object]:

@@ -24,12 +24,11 @@ from SegHiResCAMLib.explain_files import run_job
 from SegHiResCAMLib.kept_memory import keep_memory
 from SegHiResCAMLib.records.json_form import from_json, to_json
 from SegHiResCAMLib.records.study import CaseOutcome, CaseTask, Cell
+from SegHiResCAMLib.study.hashed_names import failure_of, linked
 from SegHiResCAMLib.study.keys import content_of
 from SegHiResCAMLib.study.row import row_of
 from SegHiResCAMLib.study.study_folder import OUTCOME, Study, outcome_text
-from SegHiResCAMLib.user_error import message_of
 from SegHiResCAMLib.writing.result import ResultFolder
-from SegHiResCAMLib.writing.temporary import temporary_folder
 from SegHiResCAMLib.writing.whole_file import write_text
 
 _ALONE = Lock()
@@ -73,7 +72,7 @@ def _case(given: CaseTask) -> dict[str, Any]:
         else:
             made = _computed(given, study, made, begin)
     except Exception as problem:  # noqa: BLE001 - whatever is wrong with one case, the others go on
-        made = replace(made, message=message_of(problem), seconds=time.monotonic() - begin)
+        made = replace(made, message=failure_of(problem, given.case), seconds=time.monotonic() - begin)
         with suppress(Exception):
             _put_failure(study, given, made)
     result: dict[str, Any] = to_json(made)
@@ -109,14 +108,14 @@ def _computed(task: CaseTask, study: Study, made: CaseOutcome, begin: float) -> 
         found.append(replace(made, status="done", row=row, seconds=time.monotonic() - begin))
         (folder / OUTCOME).write_text(outcome_text(found[0]), encoding="utf-8")
 
-    with _readable(task) as images:
+    with linked(task.case) as case:
         run_job(
             replace(
                 task.job,
-                volumes=tuple(images),
-                series=task.case.series,
-                regions=task.case.regions or task.job.regions,
-                reference=task.case.reference or task.job.reference,
+                volumes=case.images,
+                series=case.series,
+                regions=case.regions or task.job.regions,
+                reference=case.reference or task.job.reference,
             ),
             study.folder_of(task.case.name),
             _open_scene if task.with_scene else nullcontext,
@@ -145,21 +144,6 @@ def _volumes(request: ExplainRequest, explanation: Explanation) -> dict[str, Cel
 def _opened(model: str, _options: str) -> SegmentationModel:
     """The study's model, which stays open from case to case."""
     return open_model(model)
-
-
-@contextmanager
-def _readable(task: CaseTask) -> Iterator[Sequence[str]]:
-    """The images under names that messages may quote: where a path may name the patient, through a link that is called as the case is."""
-    if not task.case.is_hashed:
-        yield task.case.images
-        return
-    with temporary_folder("case") as folder:
-        links = [
-            folder / f"{task.case.name}{f'-{number}' if number else ''}" for number in range(len(task.case.images))
-        ]
-        for link, image in zip(links, task.case.images, strict=True):
-            link.symlink_to(Path(image).absolute(), target_is_directory=Path(image).is_dir())
-        yield [str(link) for link in links]
 
 
 @contextmanager
