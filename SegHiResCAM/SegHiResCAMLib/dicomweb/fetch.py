@@ -65,6 +65,7 @@ def fetch_series(archive: ArchiveConnection, uid: str, series: str | None, folde
         for dataset in archive.client.iter_series(study, series, media_types=(("application/dicom", "*"),)):
             if str(dataset.get("SeriesInstanceUID")) != series or count >= MOST_INSTANCES:
                 raise ValueError("another series")
+            archive.session.object_came()
             count += 1
             _save(dataset, folder / f"{count:06}.dcm")
             progress(
@@ -89,12 +90,14 @@ def _found(archive: ArchiveConnection, uid: str, series: str | None) -> tuple[st
             (str(_value(one, STUDY) or uid), str(_value(one, SERIES)), int(_value(one, COUNT) or 0), one)
             for one in found
         ]
+        if not all(is_uid(text) for one in listed for text in one[:2]):
+            raise ValueError("a UID that is none")
     if not listed:
         message = f"'{archive.host}' has no study and no series of images with the UID {series or uid}. Check it, and that you may see it there."
         raise ArchiveError("dicomweb-unknown-uid", message)
     if len(listed) > 1:
         lines = ", ".join(
-            f"{one} ({_value(content, MODALITY)}, {count} images)" for _, one, count, content in listed[:20]
+            f"{one} ({str(_value(content, MODALITY))[:16]}, {count} images)" for _, one, count, content in listed[:20]
         )
         message = f"The study {uid} has {len(listed)} series of images: {lines}. Choose one with --series."
         raise ArchiveError("dicomweb-several-series", message)

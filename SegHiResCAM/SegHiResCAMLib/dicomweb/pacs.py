@@ -44,12 +44,12 @@ NOTHING_SENT = ("dicomweb-certificate", "dicomweb-address")
 """Codes of errors before anything of a patient has left this computer."""
 
 
-NO_ANSWER = (ValueError, KeyError, TypeError, AttributeError, EOFError, OSError)
+NO_ANSWER = (ValueError, KeyError, TypeError, AttributeError, EOFError, OSError, OverflowError, RecursionError)
 """What libraries raise of an answer that is not what it was to be."""
 
 
 class ArchiveConnection:
-    """The client of a server, and the server's name for messages.
+    """The client of a server, its session, and the server's name for messages.
 
     Args:
         url: Base address of the DICOMweb service.
@@ -69,8 +69,8 @@ class ArchiveConnection:
                 "DICOMweb needs the package dicomweb-client. Install it with: pip install 'seghirescam[dicomweb]'."
             )
             raise ArchiveError("dicomweb-missing", message) from problem
-        session = ArchiveSession(_credentials(), _file_in(AUTHORITY), _file_in(CERTIFICATE))
-        self.client: DICOMwebClient = DICOMwebClient(url.rstrip("/"), session, timeout=TIMEOUT)
+        self.session = ArchiveSession(_credentials(), _file_in(AUTHORITY), _file_in(CERTIFICATE), self.host)
+        self.client: DICOMwebClient = DICOMwebClient(url.rstrip("/"), self.session, timeout=TIMEOUT)
         self.client.set_http_retry_params(retry=False)
 
     @contextmanager
@@ -90,11 +90,16 @@ class ArchiveConnection:
         except requests.exceptions.TooManyRedirects as problem:
             message = f"'{self.host}' redirects to another address, which is not followed. Give the final address with --dicomweb."
             raise ArchiveError("dicomweb-address", message) from problem
+        except requests.exceptions.JSONDecodeError as problem:
+            raise self._not_understood() from problem
         except requests.exceptions.RequestException as problem:
             raise self._unreachable(problem) from problem
         except (*NO_ANSWER, pydicom.errors.InvalidDicomError) as problem:  # of what was to be DICOM or JSON
-            message = f"'{self.host}' answered with something that is not DICOMweb. Check the address: it ends as '/dicom-web' or '/rs' on many servers."
-            raise ArchiveError("dicomweb-answer", message) from problem
+            raise self._not_understood() from problem
+
+    def _not_understood(self) -> ArchiveError:
+        message = f"'{self.host}' answered with something that is not DICOMweb. Check the address: it ends as '/dicom-web' or '/rs' on many servers."
+        return ArchiveError("dicomweb-answer", message)
 
     def _unreachable(self, problem: Exception) -> ArchiveError:
         if "CERTIFICATE_VERIFY_FAILED" in str(problem):
