@@ -37,7 +37,7 @@ _SIZES = {"": 1, "k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
 
 
 class CohortCommands(Commands):
-    """`cohort INPUT` runs a study; `cohort merge` and `cohort status` are about one that there is."""
+    """`cohort INPUT` runs a study; `cohort merge`, `cohort status` and `cohort bids` are about one that there is."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> Any:
         """The arguments, with the name of the command that they are for."""
@@ -49,7 +49,7 @@ cohort_app = typer.Typer(cls=CohortCommands, rich_markup_mode="rich")
 app.add_typer(
     cohort_app,
     name="cohort",
-    help="Explain every case of a table or folder: one row a case, resumable, on many processes; 'cohort merge', 'cohort status'.",
+    help="Explain every case of a table or folder: one row a case, resumable, on many processes; 'cohort merge', 'cohort status', 'cohort bids'.",
 )
 
 CasesArgument = Annotated[
@@ -224,6 +224,28 @@ def status(study: StudyArgument, as_json: JsonOption = False) -> None:
 
         state, parts = study_state(study)
     _print_state(state, parts, as_json, {})
+
+
+@cohort_app.command(epilog="Example: seghirescam cohort bids study -o derivatives/seghirescam")
+def bids(
+    study: StudyArgument,
+    output: Annotated[
+        Path,
+        typer.Option("-o", "--output", metavar="DIR", help="Folder for the derivative; it is empty or does not exist."),
+    ],
+    as_json: JsonOption = False,
+) -> None:
+    """Write the segmentations and heat maps of a study as a BIDS derivative."""
+    with job() as progress:
+        _check_packages()
+        from SegHiResCAMLib.study.bids_derivative import write_bids
+
+        written = write_bids(study, output, progress)
+    if as_json:
+        print_json({"folder": str(written.folder), "cases": written.cases, "left_out": written.left_out})
+        return
+    left_out = f"; {written.left_out} without results are left out" if written.left_out else ""
+    answer.print(f"{written.cases} cases in '{written.folder}'{left_out}.")
 
 
 def _check_packages() -> None:

@@ -34,6 +34,7 @@ from SegHiResCAMLib.study.study_folder import (
     Study,
     StudyState,
     missing_parts,
+    run_of,
     run_text,
     state_of,
     whole_run,
@@ -157,10 +158,8 @@ def study_state(folder: Path) -> tuple[StudyState, list[str]]:
         StudyError: There is no study, or its parts differ.
     """
     study = Study(folder)
-    runs = study.runs()
-    whole = [one for one in runs if not one.part]
-    run = whole[0] if whole else whole_run(runs)
-    return state_of(study, run.cases, run.options), [] if whole else missing_parts(runs)
+    run = run_of(study)
+    return state_of(study, run.cases, run.options), missing_parts(study.runs())
 
 
 def _check(request: CohortRequest, model: SegmentationModel) -> None:

@@ -16,6 +16,9 @@ LARGEST_JSON = 2**25
 """Bytes of a dataset.json."""
 
 IMAGE_ENDINGS = (".nii.gz", ".nii", ".nrrd", ".mha")
+OWN_DESC = "seghirescam"
+"""Of files that `cohort bids` writes into a BIDS derivative: what a model segmented is no reference for it."""
+
 _CHANNEL = re.compile(r"(?P<case>.+)_(?P<channel>\d{4})")
 
 
@@ -103,7 +106,8 @@ def bids_cases(folder: Path) -> list[Case]:
     """Every image of sub-*/[ses-*/]; a segmentation of the same name in derivatives/ is its reference, where there is exactly one."""
     references: dict[str, list[Path]] = {}
     for file in sorted(folder.glob("derivatives/*/sub-*/**/*_dseg.nii*")):
-        references.setdefault(re.sub(r"(_desc-[^_]+)?_dseg$", "", _stem(file)), []).append(file)
+        if f"_desc-{OWN_DESC}" not in file.name:
+            references.setdefault(re.sub(r"(_desc-[^_]+)?_dseg$", "", _stem(file)), []).append(file)
     cases = []
     for file in _bids_images(folder):
         name = _stem(file)

@@ -120,6 +120,17 @@ def state_of(
     )
 
 
+def run_of(study: Study) -> StudyRun:
+    """The run of the whole study, or one that stands for those of its parts.
+
+    Raises:
+        StudyError: There is no study, or its parts differ.
+    """
+    runs = study.runs()
+    whole = [one for one in runs if not one.part]
+    return whole[0] if whole else whole_run(runs)
+
+
 def whole_run(runs: Sequence[StudyRun]) -> StudyRun:
     """One run that stands for those of all parts.
 
@@ -142,8 +153,10 @@ def whole_run(runs: Sequence[StudyRun]) -> StudyRun:
 
 
 def missing_parts(runs: Sequence[StudyRun]) -> list[str]:
-    """Parts of which there is no run: they were not started, or did not end."""
+    """Parts of which there is no run: they were not started, or did not end; none where the whole study was computed or merged."""
     given = {run.part for run in runs}
+    if "" in given:
+        return []
     counts = {int(part.partition("/")[2]) for part in given if part}
     return [
         part
