@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: setup demo study-demo test test-fast test-pythons test-slicer-python check lock format docs wheel extension benchmark benchmark-speed benchmark-panel evidence figures pictures clean
+.PHONY: setup demo study-demo test test-fast test-pythons test-slicer-python check lock format docs wheel extension benchmark benchmark-speed benchmark-panel benchmark-study evidence figures pictures clean
 
 # Of SegHiResCAM; 3D Slicer's is 3.12.
 PYTHONS := 3.10 3.11 3.12 3.13
@@ -114,6 +114,10 @@ benchmark-speed: $(READY)
 # Needs SEGHIRESCAM_TEST_DATA, the folder of real volumes and networks.
 benchmark-panel: $(READY)
 	$(BIN)/python Testing/benchmarks/panel.py
+
+# A study of 20 phantoms with one worker and with two, in turns; ten minutes on two quiet cores.
+benchmark-study: $(READY)
+	OMP_NUM_THREADS=1 PYTHONWARNINGS=ignore $(BIN)/python Testing/benchmarks/two_workers.py
 
 # Needs SEGHIRESCAM_TEST_DATA, the folder of real volumes and networks.
 figures: $(READY)

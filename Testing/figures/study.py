@@ -51,14 +51,14 @@ def main(folder: Path, images: Path | None) -> None:
         take(driver, Path(page.removeprefix("file://")), images / "study-page.png", None)
 
 
-def write_inputs(folder: Path) -> Path:
-    """The scans, their truths, and the table that names them."""
+def write_inputs(folder: Path, count: int = CASES) -> Path:
+    """The scans of so many patients, their truths, and the table that names them."""
     folder.mkdir(parents=True, exist_ok=True)
     table = folder / "cases.csv"
     with table.open("w", encoding="utf-8", newline="") as file:
         rows = csv.writer(file)
         rows.writerow(["case", "image", "reference", "slices"])
-        for number in range(CASES):
+        for number in range(count):
             kind = list(SLICES_MM)[number % len(SLICES_MM)]
             spacing = np.array([PIXEL_MM, PIXEL_MM, SLICES_MM[kind]])
             size = np.round(FIELD_OF_VIEW / spacing).astype(int)
@@ -69,7 +69,7 @@ def write_inputs(folder: Path) -> Path:
             write_volume(patient.volume.round().to(torch.int16), folder / f"{name}.nrrd")
             write_volume(patient.labels, folder / f"{name}-truth.nrrd")
             rows.writerow([name, f"{name}.nrrd", f"{name}-truth.nrrd", kind])
-            print(f"{name} of {CASES}: written", flush=True)
+            print(f"{name} of {count}: written", flush=True)
     return table
 
 

@@ -9,8 +9,7 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -18,7 +17,8 @@ import psutil
 import pytest
 import torch
 from monai.data import MetaTensor
-from study.certificates import options_of, write_certificates
+from study.certificates import write_certificates
+from study.remote_cluster import ENVIRONMENT, SOON, Remote, wait_until
 from tiny_bundle import noise, write_tiny_bundle
 from typer.testing import CliRunner
 
@@ -32,12 +32,7 @@ from SegHiResCAMLib.study.cohort import CohortRequest, run_cohort
 from SegHiResCAMLib.study.processes import Cluster, Processes, cluster_of
 
 CASES = 20
-LIBRARY = str(Path(__file__).parents[2] / "SegHiResCAM")
 COMMAND = [sys.executable, "-m", "SegHiResCAMLib", "cohort"]
-SOON = 600
-"""Seconds in which a study of this size ends on a busy computer."""
-
-ENVIRONMENT = {**os.environ, "PYTHONPATH": LIBRARY, "OMP_NUM_THREADS": "1"}
 
 
 @pytest.fixture(scope="module")
@@ -97,59 +92,6 @@ def rows(study: Path) -> list[dict[str, str]]:
 
 def ended(study: Path) -> int:
     return len(list(study.glob("cases/*/explanation.json")))
-
-
-def wait_until(done: Callable[[], bool], what: str) -> None:
-    begin = time.monotonic()
-    while not done():
-        assert time.monotonic() - begin < SOON, what
-        time.sleep(0.02)
-
-
-class Remote:
-    """A scheduler and workers over TLS, each a process of its own, as a cluster has them.
-
-    Args:
-        folder: For its certificates and logs.
-        workers: How many.
-    """
-
-    def __init__(self, folder: Path, workers: int) -> None:
-        self.folder, self.config = folder, write_certificates(folder)
-        self.processes: list[subprocess.Popen[bytes]] = []
-        file = folder / "scheduler.json"
-        common = ["--host", "127.0.0.1", "--protocol", "tls", "--no-dashboard", *options_of(self.config)]
-        self._run("dask_scheduler", "--port", "0", "--scheduler-file", str(file), *common)
-        wait_until(lambda: file.is_file() and file.stat().st_size > 0, "scheduler")
-        time.sleep(0.2)
-        self.address = json.loads(file.read_text(encoding="utf-8"))["address"]
-        self._common = common
-        for _ in range(workers):
-            self.add_worker()
-
-    def add_worker(self) -> None:
-        self._run("dask_worker", self.address, "--nthreads", "1", "--no-nanny", *self._common)
-
-    @property
-    def options(self) -> list[str]:
-        """That send cases there."""
-        return ["--scheduler", self.address, "--tls-config", str(self.config)]
-
-    def log(self) -> str:
-        """What its processes have printed."""
-        return "".join(path.read_text(encoding="utf-8") for path in sorted(self.folder.glob("*.log")))
-
-    def kill(self) -> None:
-        for process in self.processes:
-            process.kill()
-            process.wait()
-
-    def _run(self, module: str, *options: str) -> None:
-        log = (self.folder / f"{module}-{len(self.processes)}.log").open("wb")
-        command = [sys.executable, "-m", f"distributed.cli.{module}", *options]
-        self.processes.append(
-            subprocess.Popen(command, env=ENVIRONMENT, stdout=log, stderr=subprocess.STDOUT, cwd=self.folder)
-        )
 
 
 @pytest.fixture(scope="module")
