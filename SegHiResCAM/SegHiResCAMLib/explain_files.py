@@ -18,8 +18,7 @@ from SegHiResCAMLib.engine.errors import EngineError
 from SegHiResCAMLib.engine.evidence.input_shares import input_shares
 from SegHiResCAMLib.engine.images.dicom.write import check_source
 from SegHiResCAMLib.engine.images.findings import ReadingWarning
-from SegHiResCAMLib.engine.images.inputs import read_inputs
-from SegHiResCAMLib.engine.images.masks import read_mask
+from SegHiResCAMLib.engine.images.inputs import read_inputs_and_mask
 from SegHiResCAMLib.engine.images.region_files import Regions, read_regions
 from SegHiResCAMLib.engine.models import SegmentationModel
 from SegHiResCAMLib.engine.progress import Progress, part
@@ -141,17 +140,7 @@ def run_job(
 def _request(job: ExplainJob, model: SegmentationModel, progress: Progress) -> ExplainRequest:
     """What is read; what is found meanwhile is part of each explanation, and not printed twice."""
     warnings.simplefilter("ignore", ReadingWarning)
-    volume = read_inputs(job.volumes, job.series, part(progress, 0.0, 0.8))
-    marked = None
-    if job.mask is not None:
-        given = job.mask
-        marked = read_mask(
-            given.path,
-            segment=given.segment,
-            value=given.value,
-            weighted=given.weighted,
-            progress=part(progress, 0.8, 1.0),
-        )
+    volume, marked = read_inputs_and_mask(job.volumes, job.series, job.mask, progress)
     if job.dicom is not None:
         check_source(volume, job.dicom, job.series)
     reference = (

@@ -13,8 +13,7 @@ import numpy as np
 
 from SegHiResCAMLib.engine.answer.explanation import ExplainRequest
 from SegHiResCAMLib.engine.evidence.several_models import ModelMaps, explain_models
-from SegHiResCAMLib.engine.images.inputs import read_inputs
-from SegHiResCAMLib.engine.images.masks import read_mask
+from SegHiResCAMLib.engine.images.inputs import read_inputs_and_mask
 from SegHiResCAMLib.engine.images.volume import write_volume
 from SegHiResCAMLib.engine.models import SegmentationModel, open_model
 from SegHiResCAMLib.engine.progress import Progress, part
@@ -74,11 +73,7 @@ def _map_name(number: int) -> str:
 
 
 def _request(job: ModelMapsJob, model: SegmentationModel, progress: Progress) -> ExplainRequest:
-    volume = read_inputs(job.volumes, job.series, part(progress, 0.0, 0.8))
-    drawn = None
-    if job.mask is not None:
-        given = job.mask
-        drawn = read_mask(given.path, segment=given.segment, value=given.value, progress=part(progress, 0.8, 1.0))
+    volume, drawn = read_inputs_and_mask(job.volumes, job.series, job.mask, progress)
     return ExplainRequest(volume, model, job.question, drawn)
 
 

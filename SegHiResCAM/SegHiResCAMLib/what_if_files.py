@@ -14,8 +14,7 @@ from monai.data import MetaTensor
 from SegHiResCAMLib.engine.answer.explanation import ExplainRequest
 from SegHiResCAMLib.engine.errors import EngineError
 from SegHiResCAMLib.engine.evidence.what_if import WhatIf, what_if
-from SegHiResCAMLib.engine.images.inputs import read_inputs
-from SegHiResCAMLib.engine.images.masks import read_mask
+from SegHiResCAMLib.engine.images.inputs import read_inputs_and_mask
 from SegHiResCAMLib.engine.images.volume import write_volume
 from SegHiResCAMLib.engine.models import SegmentationModel, open_model
 from SegHiResCAMLib.engine.progress import Progress, part
@@ -69,11 +68,7 @@ def run_what_if(
 
 
 def _request(job: WhatIfJob, model: SegmentationModel, progress: Progress) -> ExplainRequest:
-    volume = read_inputs(job.volumes, job.series, part(progress, 0.0, 0.8))
-    drawn = None
-    if job.mask is not None:
-        given = job.mask
-        drawn = read_mask(given.path, segment=given.segment, value=given.value, progress=part(progress, 0.8, 1.0))
+    volume, drawn = read_inputs_and_mask(job.volumes, job.series, job.mask, progress)
     label = model.label(job.question.segment) if job.question.segment else model.labels[0]
     return ExplainRequest(volume, model, replace(job.question, segment=label.name), drawn)
 

@@ -120,16 +120,7 @@ def _explain_missed(
     request: ExplainRequest, segments: Sequence[str], segmentation: Segmentation | None, progress: Progress
 ) -> list[Explanation]:
     """False negatives, each against the class that won there."""
-    question = request.question
-    found = segmentation or segment(
-        request.model,
-        request.volume,
-        mode=question.mode,
-        axis=question.axis,
-        device=question.device,
-        engine=question.segmenting_engine,
-        progress=part(progress, 0.0, 0.4),
-    )
+    found = segmentation or request.segmented(part(progress, 0.0, 0.4))
     explanations = []
     for number, name in enumerate(segments):
         asked = against_winner(request, request.model.label(name), found)

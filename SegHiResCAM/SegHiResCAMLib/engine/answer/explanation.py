@@ -13,8 +13,9 @@ from monai.data import MetaTensor
 
 from SegHiResCAMLib.engine.cam.methods import find_method
 from SegHiResCAMLib.engine.errors import EngineError
-from SegHiResCAMLib.engine.inference.segmentation import Segmentation
+from SegHiResCAMLib.engine.inference.segmentation import Segmentation, segment
 from SegHiResCAMLib.engine.models.model import SegmentationModel
+from SegHiResCAMLib.engine.progress import Progress, silent
 from SegHiResCAMLib.records.explanation import (
     SHARE_OF_MAXIMUM,
     ExplanationRecord,
@@ -80,6 +81,19 @@ class ExplainRequest:
     def about(self, segment: str) -> ExplainRequest:
         """The same of another segment."""
         return replace(self, question=replace(self.question, segment=segment))
+
+    def segmented(self, progress: Progress = silent) -> Segmentation:
+        """What the model outlines in the volume, in the way that the question says."""
+        how = self.question
+        return segment(
+            self.model,
+            self.volume,
+            mode=how.mode,
+            axis=how.axis,
+            device=how.device,
+            engine=how.segmenting_engine,
+            progress=progress,
+        )
 
     @property
     def region(self) -> Region:

@@ -18,7 +18,7 @@ from SegHiResCAMLib.engine.answer.subject import refuse_empty
 from SegHiResCAMLib.engine.errors import EngineError
 from SegHiResCAMLib.engine.evidence.probe import region_of
 from SegHiResCAMLib.engine.inference.preprocessing import restore
-from SegHiResCAMLib.engine.inference.segmentation import Segmentation, segment
+from SegHiResCAMLib.engine.inference.segmentation import Segmentation
 from SegHiResCAMLib.engine.models.model import SegmentationModel
 from SegHiResCAMLib.engine.progress import Progress, part, silent
 from SegHiResCAMLib.records.model_maps import ModelMap, ModelMapsRecord
@@ -65,7 +65,7 @@ def explain_models(
         raise EngineError("models-one", "There is a single model, so there is nothing to compare. Give a further one.")
     models = (request.model, *others)
     steps = 1 + len(models)
-    segmentation = _segmented(request, part(progress, 0.0, 1 / steps))
+    segmentation = request.segmented(part(progress, 0.0, 1 / steps))
     explained = _explained_voxels(request, segmentation)
     # Batches are the same every time, so that rounding is, too, and models that are one have no spread at all.
     question = replace(request.question, region=Mask(), deterministic=True)
@@ -80,19 +80,6 @@ def explain_models(
     difference = MetaTensor(maps[1] - maps[0], affine=affine) if len(models) == 2 else None
     record = _record(request, found, mean, deviation, difference)
     return ModelMaps(segmentation, explained, tuple(found), mean, deviation, difference, record)
-
-
-def _segmented(request: ExplainRequest, progress: Progress) -> Segmentation:
-    question = request.question
-    return segment(
-        request.model,
-        request.volume,
-        mode=question.mode,
-        axis=question.axis,
-        device=question.device,
-        engine=question.segmenting_engine,
-        progress=progress,
-    )
 
 
 def _explained_voxels(request: ExplainRequest, segmentation: Segmentation) -> MetaTensor:

@@ -102,16 +102,7 @@ def what_if(
     Raises:
         EngineError: `region-empty`, `region-everything`, or what the region cannot be found for.
     """
-    model, question = request.model, request.question
-    before = segmentation or segment(
-        model,
-        request.volume,
-        mode=question.mode,
-        axis=question.axis,
-        device=question.device,
-        engine=question.segmenting_engine,
-        progress=part(progress, 0.0, 0.4),
-    )
+    model, before = request.model, segmentation or request.segmented(part(progress, 0.0, 0.4))
     progress(0.4, "Replacing the region")
     removed = removed_voxels(request, before)
     edited = without(request.volume, removed, kind, seed)
