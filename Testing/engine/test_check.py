@@ -14,10 +14,14 @@ from monai.data import MetaTensor
 from scipy import ndimage
 from scipy.stats import binom
 from tiny_bundle import noise, write_tiny_bundle
+from torch import nn
 
 from SegHiResCAMLib.engine.answer.explain import explain
 from SegHiResCAMLib.engine.answer.explanation import ExplainRequest
+from SegHiResCAMLib.engine.cam.leaf import leaves_at, run_forward
+from SegHiResCAMLib.engine.cam.tail import Tail
 from SegHiResCAMLib.engine.errors import Cancelled
+from SegHiResCAMLib.engine.evidence.counted_passes import CountedPasses
 from SegHiResCAMLib.engine.evidence.map_check import check_map
 from SegHiResCAMLib.engine.evidence.noise_test import display_window
 from SegHiResCAMLib.engine.evidence.probe import Probe, probe_of
@@ -131,6 +135,43 @@ def test_passes_are_counted_and_never_more_than_45(request_: ExplainRequest) -> 
     tests = [found.weights.similarities if found.weights else (), found.noise.changes if found.noise else ()]
     expected = 1 + 1 + len(found.removal.fills) + 8 + 4 + len(found.removal.shifts) + sum(map(len, tests))
     assert found.forward_passes == expected <= 45
+
+
+def test_a_tail_counts_as_its_share_of_a_pass() -> None:
+    """Three convolutions that multiply 9, 18 and 2 times at each of 64 positions; the tail of the first one is the other two."""
+    network = nn.Sequential(nn.Conv2d(1, 1, 3, padding=1), nn.Conv2d(1, 2, 3, padding=1), nn.Conv2d(2, 1, 1)).eval()
+    inputs, counted = torch.randn(2, 1, 8, 8), CountedPasses(network)
+    with counted.counting(), leaves_at(network, ["0"]) as (leaf,), torch.no_grad():
+        run_forward(network, [leaf], inputs)
+        assert counted.windows == 2
+        tail = Tail(network, leaf, lambda: run_forward(network, [leaf], inputs))
+        with tail.starting_from(leaf.reached()):
+            run_forward(network, [leaf], inputs)
+        head = 9 / 29  # which runs once more, for what the tail needs
+        assert counted.windows == pytest.approx(2 * (1 + head + 20 / 29))
+        with tail.starting_from(leaf.reached()):
+            run_forward(network, [leaf], inputs)
+        assert counted.windows == pytest.approx(2 * (1 + head + 40 / 29))
+    counted.add(3)
+    network(inputs)  # after the block
+    assert counted.windows == pytest.approx(3 + 2 * (1 + head + 40 / 29))
+
+
+def test_maps_of_other_weights_are_integrated_by_as_many_steps_as_the_map(request_: ExplainRequest) -> None:
+    asked = replace(request_, question=replace(request_.question, method="seg-integrated-hires-cam"))
+    explained, found = explain(asked), segment(asked.model, asked.volume)
+    assert explained.path_integral is not None
+    calls: list[int] = []
+    for steps in (2, 8):
+        probe = probe_of(
+            asked, replace(explained, path_integral=replace(explained.path_integral, steps=steps)), found, 0
+        )
+        counted: list[object] = []
+        handle = asked.model.network.register_forward_pre_hook(lambda *_, to=counted: to.append(1))
+        probe.signed_map(probe.stack)
+        handle.remove()
+        calls.append(len(counted))
+    assert calls[1] - calls[0] == 6
 
 
 def test_the_same_seed_gives_the_same_check(request_: ExplainRequest) -> None:

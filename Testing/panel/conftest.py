@@ -34,7 +34,7 @@ def window(_started: tuple[HeadlessApplication, MainWindow]) -> MainWindow:
     return _started[1]
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def _desktop(application: HeadlessApplication) -> Iterator[Desktop]:
     with panel_desktop(application) as desktop:
         yield desktop
@@ -42,7 +42,7 @@ def _desktop(application: HeadlessApplication) -> Iterator[Desktop]:
 
 @pytest.fixture
 def desktop(_desktop: Desktop, application: HeadlessApplication) -> Iterator[Desktop]:
-    """One for all tests of a file, since its worker takes seconds to start; the scene is empty, and all choices are the defaults."""
+    """One for all tests, since its worker takes seconds to start; the scene is empty, and all choices are the defaults."""
     _desktop.wait(lambda: not _desktop.widget.logic.explainer.is_busy)
     _desktop.widget.panel.state.kept_model = ""
     application.scene.Clear(0)

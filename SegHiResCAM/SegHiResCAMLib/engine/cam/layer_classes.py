@@ -23,6 +23,9 @@ CONVOLVING = (torch.conv1d, torch.conv2d, torch.conv3d)
 """The functions behind the plain ones, by the number of their axes from 1."""
 CONVOLVING_TRANSPOSED = (torch.conv_transpose1d, torch.conv_transpose2d, torch.conv_transpose3d)
 
+MULTIPLYING = (*CONVOLUTIONS, nn.Linear)
+"""What takes nearly all of a network's time: a multiplication for each weight and position."""
+
 WITH_RUNNING_STATISTICS = (
     *(nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d),
     *(nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d),
@@ -48,6 +51,12 @@ def normalises_the_image(module: nn.Module) -> bool:
     if isinstance(module, WITH_RUNNING_STATISTICS):
         return module.training or not module.track_running_stats
     return isinstance(module, nn.GroupNorm)
+
+
+def multiplications(module: Any, inputs: torch.Tensor, output: torch.Tensor) -> int:
+    """How many a layer of `MULTIPLYING` took."""
+    spread = inputs if getattr(module, "transposed", False) else output  # what each row of the weight is applied to
+    return spread.numel() * int(module.weight[0].numel())
 
 
 def takes_channels_apart(normalisation: nn.Module) -> bool:

@@ -124,7 +124,7 @@ def _replayed(calls: list[Call]) -> Iterator[None]:
     for module, output in calls:
         queues.setdefault(module, deque()).append(output)
     for module, queue in queues.items():
-        module.forward = _replaying(queue, module.forward)
+        module.forward = _Replay(queue, module.forward)
     try:
         yield
     finally:
@@ -170,9 +170,22 @@ def head_weights(network: nn.Module, leaf: Leaf, inputs: torch.Tensor, target: T
     return target.of(heads[0].weight.detach().flatten(1)[None])[0]
 
 
-def _replaying(queue: deque[Any], forward: Callable[..., Any]) -> Callable[..., Any]:
+class _Replay:
     """A forward that answers from the queue first; later calls of the same module compute."""
-    return lambda *args, **kwargs: _copy(queue.popleft()) if queue else forward(*args, **kwargs)
+
+    def __init__(self, queue: deque[Any], forward: Callable[..., Any]) -> None:
+        self._queue, self._forward = queue, forward
+        self.replayed = False
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        self.replayed = bool(self._queue)
+        return _copy(self._queue.popleft()) if self._queue else self._forward(*args, **kwargs)
+
+
+def has_computed(module: nn.Module) -> bool:
+    """Whether the latest call of a module was more than the replay of what it returned before; for hooks behind it."""
+    forward = vars(module).get("forward")
+    return not (isinstance(forward, _Replay) and forward.replayed)
 
 
 def _copy(output: Any) -> Any:

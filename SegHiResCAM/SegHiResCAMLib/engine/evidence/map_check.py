@@ -45,7 +45,7 @@ def check_map(
     if found is None:
         raise EngineError("segmentation-missing", "A map is checked with the model's segmentation, and there is none.")
     probe = probe_of(request, explanation, found, seed)
-    with probe.counting():
+    with probe.counted.counting():
         smooth = explanation.question.smooth
         own = part(progress, 0.0, 0.05)
         values = probe.on_stack(explanation.signed_map) if smooth else probe.signed_map(probe.stack, own)

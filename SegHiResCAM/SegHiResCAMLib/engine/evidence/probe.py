@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -22,6 +20,7 @@ from SegHiResCAMLib.engine.cam.positions import Placement, measure_placement
 from SegHiResCAMLib.engine.cam.refine import together
 from SegHiResCAMLib.engine.cam.stitched import stitched_maps
 from SegHiResCAMLib.engine.evidence.changed_windows import forward_of
+from SegHiResCAMLib.engine.evidence.counted_passes import CountedPasses
 from SegHiResCAMLib.engine.images.resampling import resample_onto
 from SegHiResCAMLib.engine.inference.device import choose_device
 from SegHiResCAMLib.engine.inference.engine_choice import Forward
@@ -67,7 +66,7 @@ class Probe:
         placements: Where the positions of each layer lie.
         workplace: Where maps are computed.
         forward: What computes passes without a gradient.
-        computed: Windows that the network has computed.
+        counted: Windows that were computed.
     """
 
     request: ExplainRequest
@@ -87,7 +86,7 @@ class Probe:
     placements: list[Placement]
     workplace: Workplace
     forward: Forward
-    computed: list[int] = field(default_factory=list)
+    counted: CountedPasses
 
     @property
     def model(self) -> SegmentationModel:
@@ -118,8 +117,8 @@ class Probe:
 
     @property
     def passes(self) -> float:
-        """How often the touched windows were computed so far."""
-        return sum(self.computed) / self.touched
+        """How often the touched windows were computed so far; a tail that runs again counts as its share of a pass."""
+        return self.counted.windows / self.touched
 
     def _touched_sources(self) -> list[Box]:
         sources = (self.windows.source(box) for box in self.windows.boxes)
@@ -170,19 +169,8 @@ class Probe:
     def logits(self, inputs: torch.Tensor) -> torch.Tensor:
         """Of windows (B, C, *window), by what computes passes without a gradient."""
         if self.forward.network is not self.model.network:  # which counts by itself
-            self.computed.append(len(inputs))
+            self.counted.add(len(inputs))
         return self.forward.network(inputs)
-
-    @contextmanager
-    def counting(self) -> Iterator[None]:
-        """While open, windows that the network computes are counted."""
-        handle = self.model.network.register_forward_pre_hook(
-            lambda _module, inputs: self.computed.append(len(inputs[0])) if inputs else None
-        )
-        try:
-            yield
-        finally:
-            handle.remove()
 
 
 def probe_of(request: ExplainRequest, explanation: Explanation, segmentation: Segmentation, seed: int) -> Probe:
@@ -224,13 +212,22 @@ def probe_of(request: ExplainRequest, explanation: Explanation, segmentation: Se
         windows=windows,
         layers=layers,
         all_layers=known,
-        method=find_method(request.question.method).with_options(request.question.method_options),
+        method=_method(explanation),
         placements=[
             measure_placement(model.network, one.name, model.in_channels, windows.size, one.grid) for one in layers
         ],
         workplace=workplace,
         forward=forward_of(model, device, stack, windows, AT_LEAST * len(stack), request.question.segmenting_engine),
+        counted=CountedPasses(model.network),
     )
+
+
+def _method(explanation: Explanation) -> Method:
+    """That of the map; an integrated one takes as many steps as the map did, lest maps of other weights take many times as many."""
+    options = dict(explanation.question.method_options)
+    if explanation.path_integral is not None and explanation.path_integral.steps:
+        options["steps"] = explanation.path_integral.steps
+    return find_method(explanation.question.method).with_options(options)
 
 
 def _layers(explanation: Explanation, model: SegmentationModel, known: list[Layer]) -> list[Layer]:
