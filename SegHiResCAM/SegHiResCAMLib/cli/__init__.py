@@ -9,6 +9,7 @@ from SegHiResCAMLib.cli.application import app
 from SegHiResCAMLib.cli.console import lost
 from SegHiResCAMLib.cli.streams import prepare_streams, run
 from SegHiResCAMLib.kept_memory import keep_memory
+from SegHiResCAMLib.lean_monai import import_lean_monai
 
 from SegHiResCAMLib.cli import demo  # noqa: F401, isort: skip
 from SegHiResCAMLib.cli import segment  # noqa: F401, isort: skip
@@ -26,4 +27,5 @@ def main() -> None:
     """Entry point."""
     prepare_streams()
     keep_memory()
+    import_lean_monai()
     run(partial(app, prog_name="seghirescam"), lost)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from SegHiResCAMLib.kept_memory import keep_memory
+from SegHiResCAMLib.lean_monai import import_lean_monai
 from SegHiResCAMLib.model_folders import CACHE, cache_folder
 from SegHiResCAMLib.out_of_memory import is_out_of_memory
 from SegHiResCAMLib.worker.arrays import DiskFull
@@ -38,6 +39,7 @@ def serve(channel: Channel) -> None:
     warnings.simplefilter("ignore")
     warnings.filterwarnings("always", module="SegHiResCAMLib")
     keep_memory()
+    import_lean_monai()
     channel.send(0, Ready(VERSION))
     with suppress(Exception):  # what fails is tried again, and reported, at the first request
         import_module("SegHiResCAMLib.worker.answers")

@@ -8,7 +8,6 @@ from contextlib import contextmanager
 
 import numpy as np
 import torch
-from scipy.stats import spearmanr
 
 from SegHiResCAMLib.engine.cam.leaf import LAYER_NAME
 from SegHiResCAMLib.engine.evidence.probe import Probe, in_domain
@@ -45,6 +44,8 @@ def similarity(probe: Probe, one: torch.Tensor, other: torch.Tensor) -> float:
     first, second = first[::step], second[::step]
     if np.ptp(first) == 0 or np.ptp(second) == 0:
         return 0.0
+    from scipy.stats import spearmanr  # takes half a second, and few questions need it
+
     return float(spearmanr(first, second).statistic)
 
 
