@@ -16,6 +16,8 @@ from real_data import unpack_kidney_ct
 from sshd import Server, know_host, running_sshd
 from xdist.scheduler import LoadScopeScheduling
 
+from SegHiResCAMLib.kept_memory import keep_memory
+
 TOGETHER = (
     *("panel/test_real_ct.py", "panel/", "module/", "worker/", "installation/", "docs/", "study/"),
     *(
@@ -60,9 +62,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure() -> None:
-    """Commands that tests cancel inherit this: whoever runs the tests in the background of a script has told them to ignore Ctrl-C."""
+    """Commands that tests cancel inherit how Ctrl-C is met: whoever runs the tests in the background of a script has told them to ignore it."""
     if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    keep_memory()  # as the command and the worker do; it saves half of the system's time
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:

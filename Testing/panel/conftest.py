@@ -15,6 +15,7 @@ from tiny_bundle import noise, write_tiny_bundle
 
 from SegHiResCAMLib.scene.headless import HeadlessApplication, headless_application
 from SegHiResCAMLib.scene.volumes import add_volume
+from SegHiResCAMLib.worker.client import Client
 
 
 @pytest.fixture(scope="session")
@@ -35,14 +36,30 @@ def window(_started: tuple[HeadlessApplication, MainWindow]) -> MainWindow:
 
 
 @pytest.fixture(scope="session")
-def _desktop(application: HeadlessApplication) -> Iterator[Desktop]:
+def workers() -> Iterator[list[Client]]:
+    """The worker that outlives the desktops, since each takes seconds to start. A file whose worker needs another environment has its own."""
+    kept: list[Client] = []
+    yield kept
+    for one in kept:
+        one.close()
+
+
+@pytest.fixture(scope="module")
+def _desktop(application: HeadlessApplication, workers: list[Client]) -> Iterator[Desktop]:
     with panel_desktop(application) as desktop:
+        explainer = desktop.widget.logic.explainer
+        if workers:
+            explainer.use(workers.pop())
         yield desktop
+        desktop.wait(lambda: not explainer.is_busy)
+        if not desktop.widget.logic.computesOn:
+            workers.append(explainer.client)
+            explainer.client = Client()  # which has no worker that would end with the desktop
 
 
 @pytest.fixture
 def desktop(_desktop: Desktop, application: HeadlessApplication) -> Iterator[Desktop]:
-    """One for all tests, since its worker takes seconds to start; the scene is empty, and all choices are the defaults."""
+    """One for all tests of a file; the scene is empty, and all choices are the defaults."""
     _desktop.wait(lambda: not _desktop.widget.logic.explainer.is_busy)
     _desktop.widget.panel.state.kept_model = ""
     application.scene.Clear(0)

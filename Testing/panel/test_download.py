@@ -18,6 +18,7 @@ import slicer
 from harness.desktop import Desktop
 
 from panel.steps import choose, idle, offered, segment
+from SegHiResCAMLib.worker.client import Client
 
 
 class Server:
@@ -71,6 +72,15 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         patch.setenv("SEGHIRESCAM_CATALOGUE", str(folder / "catalogue.json"))
         patch.setenv("SEGHIRESCAM_CACHE", str(folder / "cache"))
         yield folder
+
+
+@pytest.fixture(scope="module")
+def workers(folder: Path) -> Iterator[list[Client]]:
+    """One that is told of the folder."""
+    kept: list[Client] = []
+    yield kept
+    for one in kept:
+        one.close()
 
 
 @pytest.fixture
