@@ -2,17 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import psutil
 
 from SegHiResCAMLib.engine.errors import EngineError
 from SegHiResCAMLib.out_of_memory import is_out_of_memory, out_of_memory_message
 
-__all__ = ["CONTROL_GROUP", "check_room", "free_memory", "is_out_of_memory", "limit_memory", "refuse_out_of_memory"]
+__all__ = ["check_room", "free_memory", "is_out_of_memory", "limit_memory", "refuse_out_of_memory"]
 
-CONTROL_GROUP = Path("/sys/fs/cgroup")
-"""Of this process, where a container or a batch system bounds its memory (cgroup v2)."""
+CONTROL_GROUPS, OWN_GROUPS = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
+"""Where Linux says what a container or a batch system lets its processes have, and in which groups this one is."""
+
+
+class _Accounts(NamedTuple):
+    """Where a version of control groups keeps them: files in a group's folder, and the line of `memory.stat` with the files' pages that can be dropped."""
+
+    folder: str
+    limit: str
+    taken: str
+    dropped: str
+
+
+_FIRST = _Accounts("memory", "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
+_SECOND = _Accounts("", "memory.max", "memory.current", "inactive_file")
 
 
 _limits: list[int] = []
@@ -26,7 +41,7 @@ def limit_memory(size: int) -> None:
 
 def free_memory() -> int:
     """Bytes that this process can still take without swapping."""
-    free: int = min([psutil.virtual_memory().available, *_left_in_control_group(), *_left_of_limit()])
+    free: int = min([psutil.virtual_memory().available, *_left_in_control_groups(), *_left_of_limit()])
     return free
 
 
@@ -69,9 +84,34 @@ def _left_of_limit() -> list[int]:
     return [max(limit - psutil.Process().memory_info().rss, 0) for limit in _limits]
 
 
-def _left_in_control_group() -> list[int]:
+def _left_in_control_groups() -> Iterator[int]:
+    """Of each group that this process is in, and of those around it: a batch system bounds a job, a container all that is in it."""
     try:
-        limit, taken = ((CONTROL_GROUP / f"memory.{name}").read_text().strip() for name in ("max", "current"))
-        return [max(int(limit) - int(taken), 0)]
+        lines = OWN_GROUPS.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return
+    for _, controllers, own in (line.split(":", 2) for line in lines if line.count(":") >= 2):
+        if controllers and "memory" not in controllers.split(","):
+            continue
+        accounts = _FIRST if controllers else _SECOND
+        root = CONTROL_GROUPS / accounts.folder
+        group = root / own.lstrip("/")
+        yield from (
+            left
+            for folder in (group, *group.parents)
+            if folder.is_relative_to(root) and (left := _left(folder, accounts)) is not None
+        )
+
+
+def _left(folder: Path, accounts: _Accounts) -> int | None:
+    """Bytes that a group's processes can still take; None where there is no bound. Pages of files that were read count as free, as they do in the system's own figure."""
+    try:
+        limit, taken = (int((folder / name).read_text()) for name in (accounts.limit, accounts.taken))
     except (OSError, ValueError):  # none, or unbounded: "max"
-        return []
+        return None
+    try:
+        stat = dict(line.split() for line in (folder / "memory.stat").read_text().splitlines())
+        dropped = int(stat.get(accounts.dropped, 0))
+    except (OSError, ValueError):
+        dropped = 0
+    return max(limit - max(taken - dropped, 0), 0)

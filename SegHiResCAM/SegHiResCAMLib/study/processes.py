@@ -107,7 +107,7 @@ def _embedded(chosen: Processes) -> Iterator[Cluster]:
     gpus = _gpus()
     workers, memory = _sizes(chosen, len(gpus))
     security = Security.temporary()
-    threads = str(max(1, (os.cpu_count() or 1) // workers))
+    threads = str(max(1, _cores() // workers))
     specs = {
         number: {
             "cls": Nanny,
@@ -201,8 +201,14 @@ def _sizes(chosen: Processes, gpus: int) -> tuple[int, int]:
     """How many processes, and bytes for each."""
     free = int(free_memory() * SHARE_OF_MEMORY)
     fit = max(1, free // (chosen.memory or MEMORY_OF_WORKER))
-    workers = chosen.workers or gpus or min(os.cpu_count() or 1, fit)
+    workers = chosen.workers or gpus or min(_cores(), fit)
     return workers, chosen.memory or free // workers
+
+
+def _cores() -> int:
+    """That this process may use, which on a computer of a batch system are fewer than there are."""
+    usable = getattr(os, "sched_getaffinity", None)
+    return len(usable(0)) if usable else os.cpu_count() or 1
 
 
 def _gpus() -> list[str]:
