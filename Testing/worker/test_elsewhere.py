@@ -22,6 +22,7 @@ from SegHiResCAMLib.worker.protocol import (
     CompareSegmentation,
     Error,
     Explain,
+    GetModel,
     Layers,
     MeasureOwnRegions,
     MeasureRegions,
@@ -32,6 +33,7 @@ from SegHiResCAMLib.worker.protocol import (
     SegmentVolume,
     Voxels,
 )
+from SegHiResCAMLib.worker.supervisor import MOST_EVENTS
 
 pytestmark = [
     pytest.mark.engine,
@@ -371,7 +373,8 @@ def send(identifier, name, data, size=None, start=0):
     os.write(1, packed)
 
 say(0, "ready", version=VERSION)
-identifier = json.loads(sys.stdin.readline())["id"]
+request = json.loads(sys.stdin.readline())
+identifier = request["id"]
 """
 )
 
@@ -380,6 +383,7 @@ identifier = json.loads(sys.stdin.readline())["id"]
     "lie",
     [
         "say(identifier, 'wanted', files=['/etc/passwd'])",
+        "[say(identifier, 'wanted', files=[request['body']['volume']['file']]) for _ in range(9)]",
         "send(identifier, '../../../escaped', b'x')",
         "send(identifier, 'result-1-labels.npy', b'x', size=2**40)",
         "send(identifier, 'result-1-labels.npy', b'x', size=100, start=50)",
@@ -397,6 +401,41 @@ def test_what_a_server_sends_unasked_is_refused_and_nothing_of_it_is_written(
     assert error.code == "worker-unexpected", error
     assert "nobody asked for" in error.message
     assert list(temporary.rglob("*")) == []
+
+
+def test_a_file_of_this_computer_that_a_server_calls_a_model_is_refused_before_it_is_sent_there(
+    server: Server, elsewhere: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A program that opens the model that it has been told of would send it."""
+    monkeypatch.setenv("SEGHIRESCAM_CACHE", str(tmp_path / "cache"))
+    for name in ("config.json", "cache/liver.zip"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("secret", encoding="utf-8")
+
+    def answer_of(path: Path | str) -> Result | Error:
+        lie = f"say(identifier, 'result', answer={{'kind': 'path', 'path': {str(path)!r}}}, files={{}}, reused=[])"
+        there = elsewhere(a_script(server, "naming", f"{LYING}{lie}\n__import__('time').sleep(600)"))
+        return there.wait(there.submit(GetModel("liver")))
+
+    for path in (tmp_path / "config.json", tmp_path / "cache/../config.json", "x" * 5000):
+        refusal = answer_of(path)
+        assert isinstance(refusal, Error)
+        assert refusal.code == "worker-unexpected"
+        assert "a path on this computer, which nobody asked for" in refusal.message
+    for path in (tmp_path / "cache/liver.zip", "/only/there/liver.zip"):
+        assert isinstance(answer_of(path), Result), "both may keep downloaded models at one place"
+
+
+def test_a_server_that_never_stops_reporting_takes_no_memory(server: Server, elsewhere: Make) -> None:
+    lie = "\nwhile True: say(identifier, 'progress', fraction=0.1, text='x' * 100)"
+    there = elsewhere(a_script(server, "reporting", f"{LYING}{lie}"))
+    there.submit(OpenModel("any"))
+    supervisor = there._supervisor
+    give_up = time.monotonic() + 60
+    while supervisor.events.qsize() < MOST_EVENTS and time.monotonic() < give_up:
+        time.sleep(0.05)
+    time.sleep(0.5)
+    assert supervisor.events.qsize() == MOST_EVENTS
 
 
 def test_a_message_from_a_server_is_text_of_bounded_length(server: Server, elsewhere: Make) -> None:

@@ -234,6 +234,7 @@ def test_every_kind_of_message_has_its_line_here() -> None:
         '{"id": "one", "kind": "cancel", "body": {}}',
         '{"id": 1, "kind": ["cancel"], "body": {}}',
         '{"id": 1, "kind": "explain", "body": {"volume": 3}}',
+        '{"id": Infinity, "kind": "cancel", "body": {}}',
         "[" * 100_000,
     ],
 )

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from SegHiResCAMLib.model_folders import cache_folder
 from SegHiResCAMLib.plain_text import plain
 from SegHiResCAMLib.worker.frames import UnexpectedError
 from SegHiResCAMLib.worker.model_copies import NotSentError, fingerprint, offer
@@ -27,6 +29,8 @@ from SegHiResCAMLib.worker.transports import Transport
 LONGEST_TEXT = 2000
 """Characters of a message that another computer may have the user read."""
 
+MOST_TIMES = 3
+"""That a worker may ask for a file in one request; once is enough for one that keeps what it was sent."""
 
 OF_THE_COMPUTER = ("disk", "memory", "engine-missing", "internal")
 """Codes of errors that are about the computer, so that it matters which."""
@@ -54,6 +58,7 @@ class Exchange:
     check: Callable[[], None]
     report: Callable[[Progress], None]
     _sent: int = field(default=0, init=False)
+    _wanted: Counter[str] = field(default_factory=Counter, init=False)
 
     def answer(self, task: Task) -> Result | Error:
         """What the worker answers.
@@ -70,6 +75,7 @@ class Exchange:
             request = self._with_model_there(request)
         answer = self._asked(request, {name: folder / name for name in files_of(request)})
         if isinstance(answer, Result):
+            self._check_path(answer)
             return loaded(self.identifier, request, answer, folder, self.check)
         return answer
 
@@ -97,8 +103,22 @@ class Exchange:
         code = "worker-missing" if error.code == "engine-missing" else error.code  # nothing is missing on this computer
         return replace(error, code=code, message=where + _bounded(error.message))
 
+    def _check_path(self, answer: Result) -> None:
+        """Refuse that another computer calls a file of this one a model, which would be sent to it with the next request.
+
+        A path that both have is right where both keep downloaded models at the same place.
+        """
+        if self.transport.shares_folder or not isinstance(answer.answer, ModelPath):
+            return
+        path = answer.answer.path
+        if len(path) > LONGEST_TEXT or (
+            Path(path).exists() and not Path(path).resolve().is_relative_to(cache_folder().resolve())
+        ):
+            raise UnexpectedError("a path on this computer")
+
     def _send(self, wanted: Wanted, files: Mapping[str, Path]) -> None:
-        if not set(wanted.files) <= set(files):
+        self._wanted.update(wanted.files)
+        if not set(wanted.files) <= set(files) or max(self._wanted.values(), default=0) > MOST_TIMES:
             raise UnexpectedError("a request for other files")
         self.worker.send_files(self.identifier, {name: files[name] for name in wanted.files}, self._report_sent)
 

@@ -517,7 +517,7 @@ def decode(line: str) -> tuple[int, Any]:
         envelope = json.loads(line)
         identifier = int(envelope["id"])
         return identifier, from_json(KINDS[envelope["kind"]], envelope["body"])
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as problem:
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError) as problem:
         raise NotAMessage(line.rstrip(), identifier) from problem
 
 

@@ -25,6 +25,9 @@ from SegHiResCAMLib.worker.transports import Transport
 
 LOG_LINES = 400
 
+MOST_EVENTS = 10_000
+"""That wait to be listened to; more of how far a request is are left out."""
+
 Reply = Progress | Result | Error
 
 
@@ -158,7 +161,7 @@ class Supervisor:
     def _answer(self, job: _Job) -> Result | Error:
         worker = self._ready_worker(job.identifier)
         exchange = Exchange(
-            worker, self._transport, job.identifier, self._check, lambda event: self.events.put((job.identifier, event))
+            worker, self._transport, job.identifier, self._check, lambda event: self._report(job.identifier, event)
         )
         try:
             return exchange.answer(job.request)
@@ -177,6 +180,11 @@ class Supervisor:
             raise _Failure("disk", message) from problem
         except WorkerEndedError as problem:
             raise self._died(worker) from problem
+
+    def _report(self, identifier: int, event: Progress) -> None:
+        """How far it is, unless nobody has listened for so long that more of it would only take memory."""
+        if self.events.qsize() < MOST_EVENTS:
+            self.events.put((identifier, event))
 
     def _check(self) -> None:
         """Stop where nobody waits for the running request any more."""
