@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -231,3 +233,36 @@ def test_a_file_that_is_not_ours_is_left_as_it_is_even_without_a_whole_line(desk
     ui = start(desktop, study)
     assert "answers to other questions" in ui.reviewStatusLabel.text
     assert path.read_text(encoding="utf-8") == "a secret without an end of line"
+
+
+def test_what_a_study_says_is_never_markup(desktop: Desktop, study: Path) -> None:
+    """Qt takes a text with a tag for markup, and a tag may name an image on somebody's server."""
+    table = study / "cases.csv"
+    table.write_text(table.read_text(encoding="utf-8").replace(",A,", ",<img src='//server/x'>,"), encoding="utf-8")
+    question = {"name": "q", "text": "<b>Right</b>?", "choices": ["yes"]}
+    (study / FORM).write_text(json.dumps({"questions": [question]}), encoding="utf-8")
+    ui = start(desktop, study)
+    cells = [ui.reviewTable.item(row, column) for row in range(3) for column in range(ui.reviewTable.columnCount)]
+    tips = [one.toolTip() for one in cells if one is not None]
+    assert any("&lt;img src=" in tip for tip in tips)
+    assert not any("<img" in tip for tip in tips)
+    ((_, combo),) = desktop.widget.panel.review._form._widgets
+    assert combo.toolTip == "<qt>&lt;b&gt;Right&lt;/b&gt;?</qt>"
+    import qt  # of the harness
+
+    assert ui.reviewStatusLabel.textFormat == qt.Qt.PlainText
+
+
+def test_a_scene_that_refers_to_other_files_is_not_opened_and_the_scene_stays(
+    desktop: Desktop, study: Path, computed: Path
+) -> None:
+    (study / "cases").unlink()
+    shutil.copytree(computed / "cases", study / "cases")
+    ui = start(desktop, study)
+    assert image() == "anna"
+    with zipfile.ZipFile(study / "cases/bert/scene.mrb", "w") as archive:
+        archive.writestr("scene/scene.mrml", '<MRML><VolumeArchetypeStorage fileName="/etc/passwd"/></MRML>')
+    ui.nextCaseButton.click()
+    idle(desktop)
+    assert "refers to '/etc/passwd', so it is not opened" in ui.reviewStatusLabel.text
+    assert image() == "anna"

@@ -8,7 +8,7 @@ from slicer.i18n import tr as _
 from SegHiResCAMLib.panel.method_options import MethodOptions, values_of
 from SegHiResCAMLib.panel.question_form import QuestionForm
 from SegHiResCAMLib.panel.state import State
-from SegHiResCAMLib.panel.widgets import chosen_in, fill_combo, show_row, silent
+from SegHiResCAMLib.panel.widgets import chosen_in, fill_combo, plain_tip, show_row, silent
 from SegHiResCAMLib.records.models import LayerList
 
 BACKGROUND = "background"
@@ -52,7 +52,7 @@ class Advanced:
                 box.clear()
                 for name in layers:
                     box.addItem(name)
-                    box.item(box.count - 1).setToolTip(name)
+                    box.item(box.count - 1).setToolTip(plain_tip(name))
             for row, name in enumerate(layers):
                 box.item(row).setCheckState(qt.Qt.Checked if name in chosen else qt.Qt.Unchecked)
 

@@ -13,7 +13,7 @@ from SegHiResCAMLib.panel.download import ModelDownload, described, licence_of, 
 from SegHiResCAMLib.panel.models import offered_models, remember_model
 from SegHiResCAMLib.panel.offered_models import OfferedModel, readable
 from SegHiResCAMLib.panel.state import VOLUMES, State
-from SegHiResCAMLib.panel.widgets import chosen_in, fill_combo, show_row
+from SegHiResCAMLib.panel.widgets import chosen_in, fill_combo, plain_tip, show_row
 from SegHiResCAMLib.provenance import METHOD
 from SegHiResCAMLib.worker.protocol import ModelOpened
 
@@ -99,10 +99,10 @@ class InputSection:
                 selector, {"": _("Choose a model")} | {one.path: _line(one) for one in offered}, state.model_path
             )
             for index, one in enumerate(offered, start=1):
-                selector.setItemData(index, _tip(one), qt.Qt.ToolTipRole)
+                selector.setItemData(index, plain_tip(_tip(one)), qt.Qt.ToolTipRole)
         selector.setCurrentIndex(selector.findData(state.model_path))
         tips = [_tip(one) for one in offered if one.path == state.model_path]
-        selector.toolTip = "".join(tips) or _("The segmentation network.")
+        selector.toolTip = plain_tip("".join(tips)) or _("The segmentation network.")
 
     def _ask(self, chosen: OfferedModel | None) -> None:
         state = self._state
@@ -123,7 +123,7 @@ class InputSection:
         state.ui.modelFacts.text = _("{name} segments {segments}. {licence}.").format(
             name=state.model.name, segments=several(state.labels), licence=licence_of(state.model.licence)
         )
-        state.ui.modelFacts.toolTip = state.model.description
+        state.ui.modelFacts.toolTip = plain_tip(state.model.description)
         remember_model(path)
         state.kept_model = path
         state.work.say(_("Ready."))

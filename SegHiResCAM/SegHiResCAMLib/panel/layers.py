@@ -11,7 +11,7 @@ import qt
 from slicer.i18n import tr as _
 
 from SegHiResCAMLib.panel.state import State
-from SegHiResCAMLib.panel.widgets import fill_table, silent
+from SegHiResCAMLib.panel.widgets import fill_table, plain_tip, silent
 from SegHiResCAMLib.records.models import LayerList, LayerSummary
 from SegHiResCAMLib.records.wording import spacing_words
 from SegHiResCAMLib.scene.errors import SceneError
@@ -56,7 +56,7 @@ class LayerTable:
                 ui.layerTable.clearSelection()
         ui.layerLabel.text = self._title(chosen)
         ui.layerFacts.text = self._messages(chosen)
-        ui.layerLabel.toolTip = "\n".join(filter(None, [chosen, ui.layerFacts.text]))
+        ui.layerLabel.toolTip = plain_tip("\n".join(filter(None, [chosen, ui.layerFacts.text])))
 
     def _ask(self, volume_ml: float | None) -> None:
         state, parameters = self._state, self._state.parameters

@@ -8,7 +8,7 @@ from typing import Any
 import qt
 from slicer.i18n import tr as _
 
-from SegHiResCAMLib.panel.widgets import chosen_in, fill_combo
+from SegHiResCAMLib.panel.widgets import chosen_in, fill_combo, plain_tip
 from SegHiResCAMLib.review.form import ReviewForm, ReviewQuestion
 
 
@@ -33,7 +33,7 @@ class RatingForm:
             label = qt.QLabel(question.text)
             label.textFormat = qt.Qt.PlainText
             label.wordWrap = True
-            widget.toolTip = question.text
+            widget.toolTip = plain_tip(question.text)
             self._layout.addRow(label)
             self._layout.addRow(widget)
 

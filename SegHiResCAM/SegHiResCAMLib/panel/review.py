@@ -19,6 +19,7 @@ from SegHiResCAMLib.resources import resource
 from SegHiResCAMLib.review.answer_file import AnswerFile, RatingFacts, answers_of
 from SegHiResCAMLib.review.form import read_form
 from SegHiResCAMLib.review.reviewed_study import ReviewCase, ReviewedStudy, in_order, open_study
+from SegHiResCAMLib.review.scene_archive import check_scene
 from SegHiResCAMLib.user_error import UserError
 
 READER = "SegHiResCAM/Reader"
@@ -157,6 +158,11 @@ class ReviewSection:
         if reading is None or not 0 <= number < len(reading.cases) or not self._may_close():
             return
         case = reading.cases[number]
+        try:
+            check_scene(case.scene)
+        except UserError as problem:
+            self._say(problem.message)
+            return
         slicer.mrmlScene.Clear(0)
         self._own = frozenset()
         if not slicer.mrmlScene.ReadFromMRB(str(case.scene)):

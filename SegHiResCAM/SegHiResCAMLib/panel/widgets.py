@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from html import escape
 from typing import Any
 
 import qt
@@ -35,6 +36,11 @@ def chosen_in(combo: Any) -> str:
     return str(combo.itemData(combo.currentIndex)) if combo.currentIndex >= 0 else ""
 
 
+def plain_tip(text: str) -> str:
+    """A tooltip that shows a text as it is. Qt takes what has a tag for markup, and a tag out of a file may name an image on somebody's server."""
+    return f"<qt>{escape(text).replace(chr(10), '<br>')}</qt>" if "<" in text else text
+
+
 def fill_table(
     table: Any,
     titles: Sequence[str],
@@ -60,12 +66,12 @@ def fill_table(
         table.setHorizontalHeaderLabels(list(titles))
         table.setRowCount(len(rows))
         for column, title in enumerate(titles):
-            table.horizontalHeaderItem(column).setToolTip(title)
+            table.horizontalHeaderItem(column).setToolTip(plain_tip(title))
         for row, texts in enumerate(rows):
             for column, text in enumerate(texts):
                 table.setItem(row, column, qt.QTableWidgetItem(_shortened(text, longest.get(column, len(text)))))
                 tip = tips[row][column] if tips else ""
-                table.item(row, column).setToolTip(_lines(text, tip))
+                table.item(row, column).setToolTip(plain_tip(_lines(text, tip)))
         table.verticalHeader().setVisible(False)
         table.wordWrap = False
         header = table.horizontalHeader()
@@ -77,7 +83,7 @@ def fill_table(
 def set_cell(table: Any, row: int, column: int, text: str, tip: str = "") -> None:
     """Change the text of a cell, and its tooltip with it."""
     table.item(row, column).setText(text)
-    table.item(row, column).setToolTip(_lines(text, tip))
+    table.item(row, column).setToolTip(plain_tip(_lines(text, tip)))
 
 
 def _lines(*texts: str) -> str:
@@ -106,4 +112,4 @@ def tip_rows(table: Any, tips: Sequence[str]) -> None:
     """A tooltip for each row of a table."""
     for row, tip in enumerate(tips):
         for column in range(table.columnCount):
-            table.item(row, column).setToolTip(tip)
+            table.item(row, column).setToolTip(plain_tip(tip))

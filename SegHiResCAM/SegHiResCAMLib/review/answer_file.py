@@ -111,8 +111,18 @@ class AnswerFile:
 
 
 def answers_of(folder: Path, reader: str, form: ReviewForm) -> AnswerFile:
-    """A reader's file in a study's folder."""
-    return AnswerFile(folder / FOLDER / f"{case_folder(reader)}.csv", form)
+    """A reader's file in a study's folder.
+
+    Raises:
+        ReviewError: `answers-outside`, it is a link that leads out of the study, as one from a stranger may have.
+    """
+    path = folder / FOLDER / f"{case_folder(reader)}.csv"
+    if not path.resolve().is_relative_to(folder.resolve()):
+        raise ReviewError(
+            "answers-outside",
+            f"'{path}' is a link that leads out of the study's folder, so nothing is written there. Remove the link, or give another name as reader.",
+        )
+    return AnswerFile(path, form)
 
 
 def _cell(value: object) -> str:

@@ -19,6 +19,10 @@ LARGEST = 2**27
 """Bytes of a study's table or run: some hundred thousand cases."""
 
 
+MOST_CELLS = 10**6
+"""Of a table: some thousand cases with all their columns."""
+
+
 @dataclass(frozen=True)
 class ReviewCase:
     """A case that can be looked at.
@@ -59,7 +63,7 @@ def open_study(folder: Path) -> ReviewedStudy:
     """The study in a folder.
 
     Raises:
-        ReviewError: `study-missing`, `study-damaged`, `study-not-merged`, `study-without-scenes`.
+        ReviewError: `study-missing`, `study-damaged`, `study-too-large`, `study-without-scenes`.
     """
     if not (folder / RUN).is_file():
         raise ReviewError(
@@ -74,7 +78,12 @@ def open_study(folder: Path) -> ReviewedStudy:
             "study-damaged",
             f"The study in '{folder}' cannot be read ({RUN}, {TABLE}). Run 'seghirescam cohort' once more.",
         ) from problem
-    columns = tuple(rows[0]) if rows else ()
+    columns = tuple(one for one in rows[0] if isinstance(one, str)) if rows else ()
+    if len(columns) * len(rows) > MOST_CELLS:
+        raise ReviewError(
+            "study-too-large",
+            f"The table of '{folder}' has {len(rows)} rows and {len(columns)} columns, more than a panel can show. Review a part of the study.",
+        )
     cases = [_case(folder, row, columns) for row in rows if row.get("case")]
     there = tuple(one for one in cases if one.scene.is_file())
     if not there:
@@ -97,7 +106,7 @@ def _case(folder: Path, row: dict[str, str], columns: tuple[str, ...]) -> Review
     own = folder / CASES / case_folder(name)
     scenes = [own / SCENE, *sorted(own.glob(f"*/{SCENE}"))]  # several segments have a folder each
     scene = next((one for one in scenes if one.is_file()), scenes[0])
-    return ReviewCase(name, scene, tuple(row.get(column) or "" for column in columns))
+    return ReviewCase(name, scene, tuple(str(row.get(column) or "") for column in columns))
 
 
 def _text(path: Path) -> str:
