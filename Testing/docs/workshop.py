@@ -21,6 +21,9 @@ from SegHiResCAMLib.engine.models.authors_unet import AuthorsUNet
 from SegHiResCAMLib.resources import resource
 from SegHiResCAMLib.seg_nrrd import StoredSegment, write_segmentation_nrrd
 
+STUDY_DEMO = Path(__file__).parents[1] / "data/study-of-phantoms"
+"""Its table, as `make study-demo` wrote it when the figures of docs/cohort.md were made."""
+
 SHAPE = (24, 20, 18)
 AFFINE = np.diag([1.5, 1.5, 2.0, 1.0])
 
@@ -42,6 +45,8 @@ def fill(folder: Path) -> None:
     organs[2:12, 2:12, 2:14], organs[14:22, 2:16, 2:14] = 1, 2
     organ_segments = [StoredSegment("liver", 1, (0.8, 0.5, 0.3)), StoredSegment("kidney", 2, (0.7, 0.3, 0.2))]
     write_segmentation_nrrd(folder / "organs.seg.nrrd", [organs], AFFINE, organ_segments)
+    (folder / "study").mkdir()
+    shutil.copy(STUDY_DEMO / "cases.parquet", folder / "study/cases.parquet")
     a_bundle(folder)
     a_published_bundle(folder)
     checkpoints(folder)

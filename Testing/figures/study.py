@@ -3,13 +3,20 @@
     python Testing/figures/study.py FOLDER [--images]
 
 Four patients are scanned in thin and four in thick slices, which is the group that the report tells apart. Each has its truth as the reference.
-`--images` takes the pictures of docs/cohort.md; without Chromium there are none, and the report can be opened in any browser.
+`--images` takes the pictures of docs/cohort.md, draws its figure by the code that is there, and keeps the table for the test of that code; without Chromium there are no
+pictures, and the report can be opened in any browser.
 """
 
 from __future__ import annotations
 
 import csv
+import os
+import re
+import runpy
+import shutil
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +33,7 @@ from SegHiResCAMLib.engine.images.volume import write_volume
 from SegHiResCAMLib.resources import resource
 
 IMAGES = ROOT / "docs/images"
+TABLE = ROOT / "Testing/data/study-of-phantoms/cases.parquet"
 CASES = 8
 FIRST_SEED = 9101
 """Far from the seeds of training and evaluation."""
@@ -42,6 +50,8 @@ def main(folder: Path, images: Path | None) -> None:
     app(["cohort", str(table), "-m", str(model), "-s", "tumour", *more, "-o", str(study)], standalone_mode=False)
     if images is None:
         return
+    shutil.copyfile(study / "cases.parquet", TABLE)
+    draw_figure(folder, images / "study-figure.png")
     if not has_browser():
         print("Chromium is not installed, so no pictures were taken. Open the report in any browser.")
         return
@@ -49,6 +59,27 @@ def main(folder: Path, images: Path | None) -> None:
         take(driver, study / "report.html", images / "study-report.png", ".charts")
         page = driver.find_element("css selector", "#table tbody a").get_attribute("href")
         take(driver, Path(page.removeprefix("file://")), images / "study-page.png", None)
+
+
+def draw_figure(folder: Path, image: Path) -> dict[str, Any]:
+    """What the Python block of docs/cohort.md draws of the study in a folder, and the names that it leaves."""
+    code = re.findall(r"```python\n(.*?)```", (ROOT / "docs/cohort.md").read_text(encoding="utf-8"), re.DOTALL)
+    (folder / "figure.py").write_text("".join(code), encoding="utf-8")
+    with chdir(folder):
+        names = runpy.run_path("figure.py")
+    shutil.copyfile(folder / "figure.png", image)
+    return names
+
+
+@contextmanager
+def chdir(folder: Path) -> Iterator[None]:
+    """Within a folder; the standard library has it from Python 3.11 on."""
+    before = Path.cwd()
+    os.chdir(folder)
+    try:
+        yield
+    finally:
+        os.chdir(before)
 
 
 def write_inputs(folder: Path, count: int = CASES) -> Path:

@@ -49,3 +49,12 @@ def test_further_segments_and_methods_stand_before_their_columns() -> None:
     assert (row["kidney.score"], row["kidney.seg-grad-cam.score"], row["tumour.score"]) == (1.0, 2.0, 3.0)
     assert "score" not in row
     assert row["dice.kidney"] == 0.9
+
+
+def test_a_blank_map_has_no_peak_in_the_columns_of_one() -> None:
+    first = a_full_record("m", "kidney", 1.0)
+    assert first.measurements is not None
+    blank = replace(first, measurements=replace(first.measurements, peak_ras_mm=None))
+    row = row_of([blank])
+    assert "peak_ras_mm" not in row
+    assert row.keys() == row_of([first]).keys()

@@ -82,6 +82,8 @@ def _cells(name: str, value: Any) -> Iterator[tuple[str, Cell]]:
             yield from _cells(f"{start}{key}", one)
     elif isinstance(value, list | tuple):
         yield from _listed(name, value)
+    elif value is None and name.endswith("_ras_mm"):
+        return  # of a blank map; the record itself has the place of its maximum
     elif value is None or isinstance(value, str | int | float | bool):
         yield name, value
 
