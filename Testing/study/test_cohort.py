@@ -6,6 +6,7 @@ import csv
 import hashlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -19,7 +20,7 @@ import torch
 from monai.data import MetaTensor
 from study.certificates import write_certificates
 from study.remote_cluster import ENVIRONMENT, SOON, Remote, wait_until
-from tiny_bundle import noise, write_tiny_bundle
+from tiny_bundle import noise, write_tiny_bundle, write_two_channel_bundle
 from typer.testing import CliRunner
 
 from SegHiResCAMLib.cli import app
@@ -365,6 +366,43 @@ def test_a_changed_image_is_computed_again_and_a_copy_of_it_is_not(
     assert run(*given)[0] == 1
     assert not facts.exists(), "a map of another image stands beside the failure"
     assert "FutureWarning" not in cluster.log(), "MONAI has something to say to programmers"
+
+
+def test_checks_regions_and_shares_of_the_inputs_are_columns_of_each_case(
+    cluster: Remote, inputs: Path, tmp_path: Path
+) -> None:
+    write_two_channel_bundle(tmp_path / "model")
+    organs = MetaTensor(torch.zeros(1, 20, 18, 16), affine=torch.diag(torch.tensor([1.0, 1, 2, 1])).double())
+    organs[0, :10] = 1
+    write_volume(organs.to(torch.uint8), tmp_path / "organs.nrrd")
+    images = f"{inputs / '0.nrrd'},{inputs / '1.nrrd'}"
+    (tmp_path / "t.csv").write_text(
+        f"case,image,image_2,regions\na,{images},organs.nrrd\nb,{images},\n", encoding="utf-8"
+    )
+    asked = [
+        "-m",
+        tmp_path / "model",
+        "-s",
+        "kidney",
+        "--check",
+        "--input-shares",
+        "--regions",
+        "model",
+        "--smooth",
+        "2",
+    ]
+    given = [*asked, "--no-scene", "--no-pages", *cluster.options, "-o", tmp_path / "study"]
+    code, _, err = run(tmp_path / "t.csv", *given)
+    assert code == 0, err
+    first, second = rows(tmp_path / "study")
+    shares = [float(value) for name, value in first.items() if re.fullmatch(r"input_shares\.inputs\..*\.value", name)]
+    assert len(shares) == 2
+    assert sum(shares) == pytest.approx(
+        float(first["input_shares.score_all"]) - float(first["input_shares.score_none"]), rel=1e-3, abs=1e-3
+    )
+    assert any(name.startswith("check.") and value for name, value in first.items())
+    names = ("regions.label 1.positive", "regions.kidney.positive")
+    assert [[bool(row[name]) for name in names] for row in (first, second)] == [[True, False], [False, True]]
 
 
 def test_a_study_replaces_neither_its_table_nor_a_file_of_a_case(inputs: Path, tmp_path: Path) -> None:

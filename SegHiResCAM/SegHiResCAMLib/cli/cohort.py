@@ -10,7 +10,7 @@ import typer
 
 from SegHiResCAMLib.cli.application import Commands, app
 from SegHiResCAMLib.cli.console import answer, job, note, print_files, print_json, told
-from SegHiResCAMLib.cli.explain import AsNifti, Check, Compare, RegionsFile, Seed, Segments
+from SegHiResCAMLib.cli.explain import AsNifti, Check, Compare, RegionsFile, Seed, Segments, ShareInputs
 from SegHiResCAMLib.cli.options import INPUT, RESULTS, JsonOption, ModelOption, utf_8_only
 from SegHiResCAMLib.cli.plain_console import Cell, heading
 from SegHiResCAMLib.cli.question_options import with_options
@@ -141,6 +141,7 @@ def run(
     compare: Compare = None,
     regions: RegionsFile = None,
     check: Check = False,
+    input_shares: ShareInputs = False,
     seed: Seed = 0,
     part: Part = None,
     hash_names: HashNames = None,
@@ -178,6 +179,7 @@ def run(
                 compare=tuple(compare or ()),
                 regions=regions,
                 check=check,
+                input_shares=input_shares,
                 seed=seed,
                 nifti=nifti,
                 html=not no_pages,
