@@ -8,6 +8,8 @@ import json
 import os
 import re
 import signal
+import socket
+import ssl
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -330,6 +332,24 @@ def test_a_client_without_a_certificate_of_the_authority_is_refused(
     assert f"No connection to {cluster.address}" in err
     assert run(*arguments(inputs, tmp_path / "study", *to))[0] == 1
     assert not list((tmp_path / "study").glob("cases/*/explanation.json"))
+
+
+def test_whoever_has_no_certificate_gets_no_answer_of_the_scheduler(cluster: Remote) -> None:
+    """Not by way of the command: an own TLS client that trusts the scheduler, with and without a certificate of its own."""
+    name = cluster.config.with_suffix("")
+    host, _, port = cluster.address.removeprefix("tls://").rpartition(":")
+
+    def answer(*, certified: bool) -> bytes:
+        context = ssl.create_default_context(cafile=f"{name}-ca.pem")
+        context.check_hostname = False  # as Dask has it: the authority signs for this cluster alone
+        if certified:
+            context.load_cert_chain(f"{name}.pem", f"{name}.key")
+        with socket.create_connection((host, int(port)), timeout=30) as plain, context.wrap_socket(plain) as secure:
+            return secure.recv(8)
+
+    assert answer(certified=True)
+    with pytest.raises(OSError, match=r"(?i)certificate required|handshake failure|reset"):
+        answer(certified=False)
 
 
 @pytest.mark.parametrize("address", ["tcp://127.0.0.1:8786", "127.0.0.1:8786", "ws://host:1", "inproc://x"])
