@@ -10,6 +10,9 @@ import pyarrow.parquet
 import pytest
 from figures.study import TABLE, draw_figure
 
+pytestmark = pytest.mark.engine
+"""The module that draws makes phantoms, too."""
+
 
 def test_the_code_of_the_page_draws_the_figure_of_the_page(tmp_path: Path) -> None:
     (tmp_path / "study").mkdir()
