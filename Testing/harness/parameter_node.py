@@ -45,12 +45,15 @@ def parameterNodeWrapper(declared: type) -> type:
         parameter = Parameter(kind, validators, getattr(declared, name, None))
         members["allParameters"][name] = parameter
         members[name] = _attribute(name, parameter)
-    members.update(connectGui=connect_gui, disconnectGui=disconnect_gui)
+    members.update(connectGui=connect_gui, disconnectGui=disconnect_gui, AddObserver=add_observer)
     return type(declared.__name__, (), members)
 
 
 def connect_gui(self: Any, gui: Any) -> int:
-    """Let the widgets whose property SlicerParameterName names a parameter follow it, and it them; returns a tag."""
+    """Let the widgets whose property SlicerParameterName names a parameter follow it, and it them; returns a tag.
+
+    As in 3D Slicer before 5.12, the node's observer stays.
+    """
     connectors = []
     for widget in vars(gui).values():
         name = widget.property("SlicerParameterName")
@@ -77,10 +80,16 @@ def connect_gui(self: Any, gui: Any) -> int:
     undo = [
         _disconnecting(connector, changed(name, connector)) for name, connector in connectors
     ]  # after the first update
-    observer = self.parameterNode.AddObserver(vtk.vtkCommand.ModifiedEvent, update)
-    undo.append(lambda: self.parameterNode.RemoveObserver(observer))
+    undo.append(connectors.clear)
+    self.AddObserver(vtk.vtkCommand.ModifiedEvent, update)
     self._connected.append(undo)
     return len(self._connected) - 1
+
+
+def add_observer(self: Any, event: Any, callback: Callable[..., None], priority: float = 0.0) -> int:
+    """Observe the node."""
+    tag: int = self.parameterNode.AddObserver(event, callback, priority)
+    return tag
 
 
 def disconnect_gui(self: Any, tag: int) -> None:

@@ -22,6 +22,7 @@ from SegHiResCAMLib.panel.explain import NAME as EXPLAIN
 from SegHiResCAMLib.panel.explain import ExplainSection
 from SegHiResCAMLib.panel.export import ExportSection
 from SegHiResCAMLib.panel.fitting import FittedHeight, allow_narrow
+from SegHiResCAMLib.panel.following import FollowingWidgets
 from SegHiResCAMLib.panel.heatmaps import HeatMaps
 from SegHiResCAMLib.panel.input import InputSection
 from SegHiResCAMLib.panel.input_images import NAME as INPUT_IMAGES
@@ -110,7 +111,7 @@ class Panel(VTKObservationMixin):  # type: ignore[misc]
         layout = self.widget.layout()
         layout.insertWidget(layout.indexOf(self.ui.logSection), self.review.widget)
         self._fitted = FittedHeight(parent, self.widget)
-        self._gui: Any = None
+        self._following = FollowingWidgets(self.ui)
         self._refreshing = False
         self._opened: set[str] = set()  # volumes whose files were looked at
         self.live = LiveKeys(self.state, self.widget, self.explain.explain_under_mouse)
@@ -169,12 +170,12 @@ class Panel(VTKObservationMixin):  # type: ignore[misc]
 
     def _follow(self, parameters: Any) -> None:
         if self.state.parameters is not None:
-            self.state.parameters.disconnectGui(self._gui)
+            self._following.disconnect()
             self.removeObserver(self.state.parameters.parameterNode, vtk.vtkCommand.ModifiedEvent, self._refresh)
         self.state.parameters = parameters
         self.live.turn(False)
         if parameters is not None:
-            self._gui = parameters.connectGui(self.ui)
+            self._following.connect(parameters)
             self.addObserver(parameters.parameterNode, vtk.vtkCommand.ModifiedEvent, self._refresh)
             self._refresh()
 
