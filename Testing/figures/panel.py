@@ -80,9 +80,6 @@ class Album:
         parent, qt = self._desktop.parent, self._desktop.qt
         parent.show()
         for _ in range(SETTLED):  # texts that wrap change how high everything is
-            for part in parent.findChildren(qt.QtWidgets.QWidget):
-                if part.layout() is not None:
-                    part.layout().invalidate()
             needed = parent.minimumSizeHint()
             wide = max(width, needed.width())
             parent.resize(wide, max(needed.height(), parent.layout().heightForWidth(wide)))

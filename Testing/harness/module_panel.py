@@ -53,8 +53,8 @@ class ModulePanel:
         self._module.setParent(None)
 
     def settle(self) -> None:
-        """Let layouts come to rest."""
-        for _ in range(6):
+        """Let layouts come to rest: each tells the one around it in a turn of its own, twice where texts are measured again."""
+        for _ in range(16):
             APPLICATION.processEvents()
 
     def close(self) -> None:

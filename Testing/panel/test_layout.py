@@ -119,6 +119,20 @@ def test_a_short_text_takes_no_more_room_than_it_needs(desktop: Desktop, shown: 
     assert before[1] >= whole
 
 
+@pytest.mark.parametrize("width", range(330, 500, 10))
+def test_no_row_lies_over_another_when_a_text_becomes_shorter(
+    desktop: Desktop, shown: ModulePanel, a_volume: Any, a_model: Path, width: int
+) -> None:
+    """QFormLayout places its rows with heights for its preferred width where it was asked for those last."""
+    choose_model(desktop, a_model)
+    shown.area.resize(width, 900)
+    panel, label = desktop.widget.panel.widget, desktop.ui.layerLabel
+    for text in ("suggested when the model is open", "decoder, 12 mm grid (suggested)", "encoder", "A layer. " * 12):
+        label.text = text
+        shown.settle()
+        assert (overlaps(panel), too_small(panel)) == ([], []), text
+
+
 def sections(desktop: Desktop) -> list[Any]:
     return [one for one in vars(desktop.ui).values() if one.className() == "ctkCollapsibleButton"]
 

@@ -18,7 +18,8 @@ class FittedHeight(qt.QObject):  # type: ignore[misc]
     """Keeps a module's widget as high as its layout needs at the width that it has, and its tables as high as their rows in the font that it has.
 
     3D Slicer's panel asks a module's widget for that height until the module is left for the first time; afterwards its layout remembers the
-    heights of before, and rows with wrapped texts would lie over each other.
+    heights of before, and rows with wrapped texts would lie over each other. And QFormLayout keeps one list of heights for two widths, its own and the
+    one it would prefer: it may place its rows with the wrong one's. So a text that wraps has the same height at any width until it is measured again.
 
     Args:
         module: The module's widget, which has a layout.
@@ -62,7 +63,7 @@ class FittedHeight(qt.QObject):  # type: ignore[misc]
             if one.visible and self._measured.get(index) != (one.text, one.width):
                 self._measured[index] = (one.text, one.width)
                 one.setMinimumHeight(0)  # Qt asks for no less than this, whatever the text
-                one.setMinimumHeight(max(0, one.heightForWidth(one.width)))
+                one.setFixedHeight(max(0, one.heightForWidth(one.width)))
         height = max(0, self._module.layout().heightForWidth(self._module.width))
         if height != self._module.minimumHeight:
             self._module.setMinimumHeight(height)
