@@ -237,6 +237,49 @@ def test_the_whole_text_of_every_cell_is_in_its_tooltip(
     assert all(one.message in caveats.toolTip() for one in suggested.caveats)
 
 
+@pytest.mark.parametrize("before", ["explain", "segment"])
+def test_explain_is_in_sight_when_its_turn_comes(
+    desktop: Desktop, shown: ModulePanel, a_volume: Any, a_model: Path, before: str
+) -> None:
+    choose_model(desktop, a_model)
+    if before == "explain":
+        segment(desktop)
+    shown.settle()
+    button, panel = desktop.ui.explainButton, shown.area.widget()
+    assert not desktop.ui.explainSection.collapsed
+    assert button.isVisible()
+    assert shown.area.verticalScrollBar().value == 0
+    assert where(button, panel).bottom() < shown.area.viewport().height
+
+
+def test_at_350_pixels_measurements_are_whole_and_heat_maps_can_be_told_apart(
+    desktop: Desktop, shown: ModulePanel, a_volume: Any, a_model: Path
+) -> None:
+    choose_model(desktop, a_model)
+    segment(desktop)
+    choose_segment(desktop, "tumour")
+    choose(desktop.ui.compareSelector, "Seg-Grad CAM")
+    explain(desktop)
+    shown.settle()
+    table = desktop.ui.measurementTable
+    padding = 2 * (table.style().pixelMetric(QtWidgets.QStyle.PixelMetric.PM_FocusFrameHMargin) + 1)
+    for row in range(table.rowCount):
+        for column in (0, 1):
+            said = table.item(row, column).text()
+            assert table.fontMetrics().horizontalAdvance(said) + padding <= table.columnWidth(column), said
+    boxes = desktop.ui.heatmapSelector, desktop.ui.secondSelector
+    seen = [visible(box, box.currentNode().GetName()) for box in boxes]
+    assert all(seen)
+    assert seen[0] != seen[1]
+
+
+def visible(box: Any, name: str) -> str:
+    """What a list that shows a name has room for."""
+    room = box.width - box.style().pixelMetric(QtWidgets.QStyle.PixelMetric.PM_ScrollBarExtent) - 10
+    fits = [end for end in range(len(name) + 1) if box.fontMetrics().horizontalAdvance(name[:end]) <= room]
+    return name[: fits[-1]]
+
+
 def test_names_of_layers_are_in_one_line_and_have_the_room_that_is_left(
     desktop: Desktop, shown: ModulePanel, explained: Any
 ) -> None:

@@ -9,10 +9,19 @@ from slicer.i18n import tr as _
 
 from SegHiResCAMLib.panel.widgets import fill_table
 from SegHiResCAMLib.scene.heatmap import MEASUREMENTS, explanation_of
-from SegHiResCAMLib.scene.table import table_rows
+from SegHiResCAMLib.scene.table import ROWS, SCORE_EXPLAINED, table_rows
 
 if TYPE_CHECKING:
     from slicer import vtkMRMLScalarVolumeNode
+
+SHORT = {
+    ROWS["share_inside"][0]: _("Inside the region"),
+    ROWS["share_within_5_mm"][0]: _("Within 5 mm of it"),
+    ROWS["share_within_10_mm"][0]: _("Within 10 mm of it"),
+    ROWS["effective_volume_ml"][0]: _("Effective volume"),
+    SCORE_EXPLAINED: _("Score explained"),
+}
+"""Of a measurement with a long name, the name that a narrow panel has room for; the whole one is in the tooltip."""
 
 
 def refresh_findings(ui: Any, heatmap: vtkMRMLScalarVolumeNode) -> None:
@@ -25,8 +34,8 @@ def refresh_findings(ui: Any, heatmap: vtkMRMLScalarVolumeNode) -> None:
     ui.measurementTable.visible = table is not None
     if table is not None:
         titles, *rows = table_rows(table)
-        shown = [(name, f"{rounded(value)} {unit}".strip()) for name, value, unit in rows]
-        tips = [("", f"{value} {unit}".strip()) for _name, value, unit in rows]
+        shown = [(SHORT.get(name, name), f"{rounded(value)} {unit}".strip()) for name, value, unit in rows]
+        tips = [(name, f"{value} {unit}".strip()) for name, value, unit in rows]
         fill_table(ui.measurementTable, titles[:2], shown, tips=tips)
 
 
