@@ -6,6 +6,7 @@ widgets that work, offscreen.
 
 from __future__ import annotations
 
+import ctypes
 import importlib.util
 import sys
 import time
@@ -35,6 +36,8 @@ _WIDGETS = [
 ]
 NOTICEABLE_S = 0.005
 """Turns of the event loop that took longer are kept."""
+
+PAUSE_S = 0.002
 
 _DIALOGS = (
     "errorDisplay",
@@ -74,6 +77,7 @@ class Desktop:
         module: SegHiResCAM.py.
         widget: Its SegHiResCAMWidget.
         ui: The panel's widgets by name.
+        pause: Waits some seconds between two turns of the event loop.
     """
 
     def __init__(self, module: Any) -> None:
@@ -83,6 +87,7 @@ class Desktop:
         self.calls, self.dialogs = pythonqt.CALLS, pythonqt.DIALOGS
         self.calls.clear()
         self.dialogs.clear()
+        self.pause: Callable[[float], None] = time.sleep
         self.module = module
         parent = slicer.qMRMLWidget()
         parent.setLayout(pythonqt.QtWidgets.QVBoxLayout())
@@ -108,7 +113,7 @@ class Desktop:
             if time.monotonic() > deadline:
                 raise TimeoutError(f"after {seconds} s: {self.ui.statusLabel.text}")
             self.turn()
-            time.sleep(0.002)
+            self.pause(PAUSE_S)
 
     def turn(self) -> None:
         """One turn of the event loop; a long one is kept among the calls, whatever made it so."""
@@ -133,6 +138,11 @@ class Desktop:
         self.widget.cleanup()
         self.parent.deleteLater()
         self.qt.APPLICATION.sendPostedEvents(None, self.qt.QtCore.QEvent.Type.DeferredDelete)
+
+
+def keep_lock(seconds: float) -> None:
+    """Wait without letting Python's other threads run, as 3D Slicer's event loop does."""
+    ctypes.PyDLL(None).usleep(ctypes.c_uint(round(seconds * 1e6)))
 
 
 @contextmanager
