@@ -100,6 +100,7 @@ class Album:
             roles.Window: "#323232", roles.WindowText: "#dcdcdc", roles.Base: "#1e1e1e", roles.AlternateBase: "#2a2a2a",
             roles.Text: "#dcdcdc", roles.Button: "#3c3c3c", roles.ButtonText: "#dcdcdc", roles.Highlight: "#2a82da",
             roles.HighlightedText: "#ffffff", roles.ToolTipBase: "#323232", roles.ToolTipText: "#dcdcdc",
+            roles.PlaceholderText: "#c0c0c0",
         }.items():  # fmt: skip
             dark.setColor(role, qt.QtGui.QColor(colour))
         for role in (roles.WindowText, roles.Text, roles.ButtonText):

@@ -241,6 +241,8 @@ def test_the_whole_text_of_every_cell_is_in_its_tooltip(
 def test_explain_is_in_sight_when_its_turn_comes(
     desktop: Desktop, shown: ModulePanel, a_volume: Any, a_model: Path, before: str
 ) -> None:
+    for section in sections(desktop):  # as at first
+        section.collapsed = section is not desktop.ui.inputSection
     choose_model(desktop, a_model)
     if before == "explain":
         segment(desktop)
@@ -252,7 +254,7 @@ def test_explain_is_in_sight_when_its_turn_comes(
     assert where(button, panel).bottom() < shown.area.viewport().height
 
 
-def test_at_350_pixels_measurements_are_whole_and_heat_maps_can_be_told_apart(
+def test_at_350_pixels_measurements_are_whole_and_heat_maps_are_distinguished(
     desktop: Desktop, shown: ModulePanel, a_volume: Any, a_model: Path
 ) -> None:
     choose_model(desktop, a_model)
