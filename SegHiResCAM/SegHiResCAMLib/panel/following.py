@@ -9,8 +9,8 @@ from typing import Any
 class FollowingWidgets:
     """Connects widgets to parameters and leaves nothing on their node afterwards.
 
-    3D Slicer before 5.12 leaves an observer there that its parameters can be reached by only through Python. Once they are no longer used, Python's garbage
-    collector empties that observer, while VTK still calls it: the node's next change, such as that of a closing scene, would end the application.
+    3D Slicer before 5.12 leaves an observer there, whose function refers to the parameters, and they to the node. Once nobody else does, Python's garbage
+    collector empties the function, but VTK still calls it: the node's next change, such as when the scene is closed, would end the application.
 
     Args:
         ui: The widgets by name.
@@ -22,7 +22,8 @@ class FollowingWidgets:
 
     def connect(self, parameters: Any) -> None:
         """Let the widgets follow the parameters, and them the widgets."""
-        node, tags = parameters.parameterNode, []
+        node = parameters.parameterNode
+        tags: list[int] = []
 
         def observe(event: Any, callback: Any, priority: float = 0.0) -> int:
             tags.append(node.AddObserver(event, callback, priority))
