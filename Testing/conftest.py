@@ -19,15 +19,16 @@ from xdist.scheduler import LoadScopeScheduling
 from SegHiResCAMLib.kept_memory import keep_memory
 
 TOGETHER = (
-    *("panel/test_real_ct.py", "panel/", "module/", "worker/", "installation/", "docs/", "study/"),
+    *("panel/test_real_ct.py", "panel/", "module/", "worker/", "installation/", "docs/", "study/", "pages/"),
     *(
         "engine/test_real_networks.py",
         "engine/test_bundle_configs.py",
+        "engine/test_converted_cut.py",
         "engine/test_nnunet.py",
         "engine/test_phantom.py",
     ),
 )
-"""Rooms and files whose fixtures take seconds or minutes: a desktop, a worker, a Python, a cluster, what a network outlines."""
+"""Rooms and files whose fixtures take seconds or minutes: a desktop, a worker, a Python, a cluster, a browser, what a network outlines."""
 
 NEEDS_TORCH = re.compile(
     r"^(?:from|import) (?:torch|monai|SegHiResCAMLib\.(?:engine|demo|explain_files|results|study))\b"

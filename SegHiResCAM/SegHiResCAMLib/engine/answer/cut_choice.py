@@ -1,10 +1,11 @@
-"""Which engine has a part in a map: PyTorch alone, or OpenVINO where the question asks for speed and it agrees on a window of the map."""
+"""Which engine has a part in a map: PyTorch alone, or OpenVINO where the question asks for speed and it agrees on windows of the map."""
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 
-from SegHiResCAMLib.engine.cam.converted_cut import CutNetwork, cut_at, is_built
+from SegHiResCAMLib.engine.cam.converted_cut import CHECKED, CutNetwork, cut_at, is_built
 from SegHiResCAMLib.engine.cam.methods import Method
 from SegHiResCAMLib.engine.cam.methods.steps import Map
 from SegHiResCAMLib.engine.cam.passes import Asked
@@ -41,11 +42,13 @@ def choose_cut(question: Question, method: Method, layers: list[str], asked: Ask
     built = is_built(network, layers[0], window, gradient=method.needs_gradient)
     if not touched or (question.engine == "auto" and len(touched) < FEW and not built):
         return None, f"{SHORT}: {len(touched)} windows are too few to be worth a conversion for OpenVINO"
-    number, place = touched[len(touched) // 2]
+    number, _ = touched[len(touched) // 2]
+    row = asked.touched[number]
+    places = [row[one] for one in sorted({round(place) for place in np.linspace(0, len(row) - 1, CHECKED)})]
     cpu = torch.device("cpu")
-    weights = asked.cotangents([place], cpu)[number]
+    weights = asked.cotangents(places, cpu)[number]
     target = asked.questions[number].target
-    found = cut_at(network, layers[0], asked.inputs([place], cpu), target, weights, gradient=method.needs_gradient)
+    found = cut_at(network, layers[0], asked.inputs(places, cpu), target, weights, gradient=method.needs_gradient)
     return (None, found) if isinstance(found, str) else (found, found.engine)
 
 

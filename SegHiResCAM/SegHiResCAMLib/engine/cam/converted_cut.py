@@ -23,8 +23,12 @@ from SegHiResCAMLib.kept_memory import release_memory
 AGREEMENT = 1e-3
 """How far a map that OpenVINO has a part in may be from PyTorch's, of its maximum."""
 
-ON_A_WINDOW = AGREEMENT / 2
-"""How far on the window that is checked, of the logits' range and of the map's maximum. Others may differ more."""
+CHECKED = 3
+"""Windows on which that is measured."""
+
+ON_A_WINDOW = AGREEMENT / 4
+"""How far on those, of the logits' range and of the map's maximum in the window. Others differ more: of a network that normalises each image by
+itself, one slice of a real kidney differed ten times as much as the next."""
 
 _built: WeakKeyDictionary[nn.Module, dict[tuple[str, tuple[int, ...], bool], CutNetwork | str]] = WeakKeyDictionary()
 """The latest of each network, converted: the next job has the same layer and windows as a rule."""
@@ -73,18 +77,18 @@ def cut_at(
     Args:
         network: On the CPU, in eval mode.
         layer: See `leaf.py`.
-        inputs: One window of the job (1, C, *window).
+        inputs: Some windows of the job (B, C, *window).
         target: The logit that is explained.
-        weights: How much it counts in S at each position (1, *window).
+        weights: How much it counts in S at each position (B, *window).
         gradient: Whether gradients are asked for; else the tail is converted, too.
     """
-    key = (layer, tuple(inputs.shape), gradient)
+    key = (layer, (1, *inputs.shape[1:]), gradient)
     by_torch = partial(_by_torch, network, inputs=inputs, target=target, weights=weights, gradient=gradient)
     with leaves_at(network, [layer]) as (leaf,):
         own = by_torch(leaf)
         try:
             if not is_built(network, *key[:2], gradient=gradient):
-                _built[network] = {key: _converted(network, leaf, inputs, own.logits.shape[1], gradient=gradient)}
+                _built[network] = {key: _converted(network, leaf, inputs[:1], own.logits.shape[1], gradient=gradient)}
             cut = _built[network][key]
             # Whatever was found of another question, which may be about a region where they agree less.
             return cut if isinstance(cut, str) else _compared(cut, own, network, leaf, inputs, by_torch)
@@ -95,21 +99,22 @@ def cut_at(
 
 
 @dataclass(frozen=True)
-class _OfWindow:
-    """Logits, A, and G where it was asked for, of one window."""
+class _OfWindows:
+    """Logits, A, and G where it was asked for, of some windows."""
 
     logits: torch.Tensor
     activation: torch.Tensor
     gradient: torch.Tensor | None
 
-    def difference(self, other: _OfWindow) -> float:
-        """The largest, of the logits' range and, at each location and channel of G A, of the map's maximum; infinite where one is not finite."""
-        pairs = [(self.logits, other.logits, self.logits.max() - self.logits.min())]
+    def difference(self, other: _OfWindows) -> float:
+        """The largest, of a window's range of logits and, at each location and channel of G A, of its map's maximum; infinite where one is not finite."""
+        logits = self.logits.flatten(1)
+        pairs = [(logits, other.logits.flatten(1), logits.amax(1) - logits.amin(1))]
         if self.gradient is not None and other.gradient is not None:
-            own = self.gradient * self.activation
-            pairs.append((own, other.gradient * other.activation, own.sum(1).abs().max()))
-        found = [float((one - another).abs().max() / size) for one, another, size in pairs]
-        return max(found) if all(number < float("inf") for number in found) else float("inf")
+            own, another = self.gradient * self.activation, other.gradient * other.activation
+            pairs.append((own.flatten(1), another.flatten(1), own.sum(1).flatten(1).abs().amax(1)))
+        found = torch.cat([(one - another).abs().amax(1) / size for one, another, size in pairs])
+        return float(found.max()) if bool((found < float("inf")).all()) else float("inf")
 
 
 def _converted(
@@ -129,17 +134,17 @@ def _converted(
 
 def _compared(
     cut: CutNetwork,
-    own: _OfWindow,
+    own: _OfWindows,
     network: nn.Module,
     leaf: Leaf,
     inputs: torch.Tensor,
-    by_torch: Callable[[Leaf], _OfWindow],
+    by_torch: Callable[[Leaf], _OfWindows],
 ) -> CutNetwork | str:
-    """The cut network, if it agrees with PyTorch on a window."""
+    """The cut network, if it agrees with PyTorch on some windows."""
     calls = cut.calls(inputs)
     activation = calls[-1][1]
     if cut.tail is not None:
-        other = _OfWindow(cut.logits(calls, activation), activation, None)
+        other = _OfWindows(cut.logits(calls, activation), activation, None)
     else:
         with Tail(network, leaf, lambda: None, calls).starting_from(activation):
             other = by_torch(leaf)
@@ -152,14 +157,14 @@ def _compared(
 
 def _by_torch(
     network: nn.Module, leaf: Leaf, *, inputs: torch.Tensor, target: Target, weights: torch.Tensor, gradient: bool
-) -> _OfWindow:
+) -> _OfWindows:
     if not gradient:
         with torch.no_grad():
-            return _OfWindow(run_forward(network, [leaf], inputs), leaf.reached().detach(), None)
+            return _OfWindows(run_forward(network, [leaf], inputs), leaf.reached().detach(), None)
     with recording_gradients(flip=True):
         logits = run_forward(network, [leaf], inputs)
         (found,) = gradients_at([leaf], target.of(logits), weights)
-    return _OfWindow(logits.detach(), leaf.reached().detach(), found)
+    return _OfWindows(logits.detach(), leaf.reached().detach(), found)
 
 
 class _Head(nn.Module):
