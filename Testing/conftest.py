@@ -38,10 +38,20 @@ NEEDS_TORCH = re.compile(
 """What a file imports, or says of all its tests, that --without-torch leaves out before it is imported."""
 
 SLOW = (
-    *("engine/test_check.py", "engine/test_fuzz.py", "engine/test_nnunet.py", "engine/test_phantom.py"),
-    *("docs/", "module/test_logic.py", "panel/", "worker/"),
+    *("docs/", "installation/", "pages/", "panel/", "study/", "worker/", "dicomweb/", "writing/test_results.py"),
+    *("cli/test_cli.py", "cli/test_compare_models_command.py", "cli/test_dicomweb.py", "cli/test_on.py"),
+    *("cli/test_regions.py", "cli/test_streams.py", "cli/test_what_if_command.py", "cli/test_writing.py"),
+    *("module/test_kept_memory.py", "module/test_lean_monai.py", "module/test_logic.py", "module/test_slicer_tests.py"),
+    *(
+        "engine/test_attention.py",
+        "engine/test_bundle_configs.py",
+        "engine/test_check.py",
+        "engine/test_converted_cut.py",
+    ),
+    *("engine/test_dicom_hostile.py", "engine/test_fuzz.py", "engine/test_hostile_weights.py", "engine/test_layers.py"),
+    *("engine/test_nnunet.py", "engine/test_phantom.py", "engine/test_torchscript.py"),
 )
-"""Rooms and files that --fast leaves out."""
+"""Rooms and files that --fast leaves out: they train, start processes, servers and browsers, or try a great many inputs."""
 
 LEFT_OUT = {"real_data": "fast", "engine": "without_torch"}
 """Marks, and the option that leaves out what has them."""
@@ -56,7 +66,9 @@ class InGroups(LoadScopeScheduling):
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--fast", action="store_true", help="what takes seconds: no real data, no training, no worker")
+    parser.addoption(
+        "--fast", action="store_true", help="what to run after every edit: no real data, no training, no processes"
+    )
     parser.addoption(
         "--without-torch", action="store_true", help="what 3D Slicer's own process runs, where torch is not"
     )
