@@ -23,6 +23,7 @@ from figures.picture_words import keep_words
 from harness import ctk_widgets, desktop, mrml_widgets, pythonqt, stand_ins
 
 from SegHiResCAMLib.demo import run_demo
+from SegHiResCAMLib.installation.packages import BUNDLED
 from SegHiResCAMLib.results import COMPARISON, OVERLAY
 from SegHiResCAMLib.scene.headless import HeadlessApplication, headless_application
 
@@ -42,12 +43,12 @@ def main() -> None:
 
 
 def draw_set_up(application: HeadlessApplication, folder: Path, picture: Path) -> None:
-    """The section Set up, of a Python in which numpy, scipy and SimpleITK are installed and nothing else; it is made in the folder."""
+    """The section Set up, of a Python that has what 3D Slicer brings, at the oldest versions that will do, and nothing else; it is made in the folder."""
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(folder)], check=True)
     (packages,) = folder.glob("lib/python*/site-packages")
-    for module in ("numpy", "scipy", "SimpleITK"):
+    for module, version in BUNDLED.items():
         (packages / module).mkdir()
-        (packages / module / "__init__.py").write_text("__version__ = '99'\n", encoding="utf-8")
+        (packages / module / "__init__.py").write_text(f"__version__ = '{version}.0'\n", encoding="utf-8")
     qt = pythonqt.qt_module()
     qt.QUiLoader = stand_ins.UiLoader
     widgets = {"qMRMLWidget": mrml_widgets.qMRMLWidget}
