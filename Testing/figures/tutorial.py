@@ -20,7 +20,7 @@ sys.path.insert(0, str(ROOT / "Testing"))
 
 from figures.panel_states import words_of
 from figures.picture_words import keep_words
-from harness import ctk_widgets, desktop, mrml_widgets, pythonqt, stand_ins
+from harness import ctk_widgets, desktop, pythonqt, stand_ins
 
 from SegHiResCAMLib.demo import run_demo
 from SegHiResCAMLib.installation.packages import BUNDLED
@@ -51,7 +51,7 @@ def draw_set_up(application: HeadlessApplication, folder: Path, picture: Path) -
         (packages / module / "__init__.py").write_text(f"__version__ = '{version}.0'\n", encoding="utf-8")
     qt = pythonqt.qt_module()
     qt.QUiLoader = stand_ins.UiLoader
-    widgets = {"qMRMLWidget": mrml_widgets.qMRMLWidget}
+    widgets = desktop.panel_widgets()
     with desktop._surroundings(application, desktop._App(application), qt, ctk_widgets.ctk_module(), widgets):
         from SegHiResCAMLib.panel.set_up import SetUpSection
 

@@ -148,9 +148,9 @@ def keep_lock(seconds: float) -> None:
 @contextmanager
 def panel_desktop(application: HeadlessApplication) -> Iterator[Desktop]:
     """The module with a panel that works."""
-    from harness import ctk_widgets, mrml_widgets, pythonqt, stand_ins  # noqa: F401 - the widgets register themselves
+    from harness import ctk_widgets, pythonqt, stand_ins
 
-    widgets = {name: stand_ins.STAND_INS.get(name, type(name, (), {})) for name in _WIDGETS}
+    widgets = panel_widgets()
     qt = pythonqt.qt_module()
     qt.QUiLoader = stand_ins.UiLoader
     with _surroundings(application, _App(application), qt, ctk_widgets.ctk_module(), widgets):
@@ -159,6 +159,13 @@ def panel_desktop(application: HeadlessApplication) -> Iterator[Desktop]:
             yield desktop
         finally:
             desktop.close()
+
+
+def panel_widgets() -> dict[str, type]:
+    """By name, 3D Slicer's widgets that the panel or 3D Slicer's own files name."""
+    from harness import mrml_widgets, stand_ins  # noqa: F401 - the widgets register themselves
+
+    return {name: stand_ins.STAND_INS.get(name, type(name, (), {})) for name in _WIDGETS}
 
 
 class _App:
