@@ -159,8 +159,7 @@ def run(
     chosen: dict[str, Any],
 ) -> None:
     """Explain every case of a table or folder. What is done already is kept, so the same command continues after an interruption."""
-    numbers = _part_of(part)
-    memory = _bytes_of(worker_memory)
+    numbers, memory = _part_of(part), _bytes_of(worker_memory)
     with job(CANCELLED) as progress:
         _check_packages()
         from SegHiResCAMLib.study.cases import find_cases
