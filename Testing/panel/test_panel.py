@@ -147,6 +147,8 @@ def test_a_place_that_the_user_chooses_is_explained(
     choose(desktop.ui.pixelSetSelector, pixel_set)
     points = scene.AddNewNodeByClass("vtkMRMLMarkupsFiducialNode", "Points")
     points.AddControlPointWorld([15.0, 15.0, 18.0])
+    if pixel_set == "points":
+        points.AddControlPointWorld([18.0, 15.0, 18.0])
     box = scene.AddNewNodeByClass("vtkMRMLMarkupsROINode", "Box")
     box.SetSize(6, 6, 6)
     box.SetCenter(15, 15, 18)
@@ -157,7 +159,7 @@ def test_a_place_that_the_user_chooses_is_explained(
     grid = np.stack(np.meshgrid(*map(np.arange, (24, 20, 18)), indexing="ij"), -1) * [1.5, 1.5, 2]
     away = grid - [15, 15, 18]
     expected = {
-        "points": 1,
+        "points": 2,
         "sphere around a point": int((np.linalg.norm(away, axis=-1) <= 3).sum()),
         "box": int((np.abs(away) <= 3).all(axis=-1).sum()),
         "whole image": 24 * 20 * 18,
@@ -363,6 +365,7 @@ def test_the_key_explains_the_point_under_the_mouse_in_place_of_the_last(
     assert scene.GetNodeByID(explained.GetID()) is explained
     said = r"Live: tumour at R 18, A 15, S 18 mm, peak .* logit units, \d+\.\d s\."
     assert re.match(said, desktop.ui.statusLabel.text)
+    assert (key.key.toString(), end.key.toString()) == ("E", "Esc")
     end.activated.emit()
     assert [parameters.live, key.enabled, end.enabled, desktop.ui.liveCheckBox.checked] == [False] * 4
     assert marker_of(scene, LIVE) is None
@@ -411,13 +414,24 @@ def test_what_comes_while_another_module_is_open_is_shown_when_the_user_is_back(
     assert view(scene).GetForegroundVolumeID() == desktop.widget.panel.state.parameters.heatmap.GetID()
 
 
-@pytest.mark.parametrize("kind", ["pointsSelector", "roiSelector"])
-def test_who_makes_points_or_a_box_places_them_with_the_next_click(desktop: Desktop, scene: Any, kind: str) -> None:
+@pytest.mark.parametrize(
+    ("kind", "pixel_set", "several"),
+    [
+        ("pointsSelector", "points", True),
+        ("pointsSelector", "sphere around a point", False),
+        ("roiSelector", "box", False),
+    ],
+)
+def test_who_makes_points_or_a_box_places_them_with_the_next_clicks(
+    desktop: Desktop, scene: Any, parameters: Any, kind: str, pixel_set: str, several: bool
+) -> None:
+    choose(desktop.ui.pixelSetSelector, pixel_set)
     interaction = scene.GetSingletonNode("Singleton", "vtkMRMLInteractionNode") or scene.AddNode(
         slicer.vtkMRMLInteractionNode()
     )
     made = getattr(desktop.ui, kind).addNode()  # as "Create new" in the list does
     assert interaction.GetCurrentInteractionMode() == interaction.Place
+    assert interaction.GetPlaceModePersistence() == several
     assert scene.GetFirstNodeByClass("vtkMRMLSelectionNode").GetActivePlaceNodeID() == made.GetID()
     interaction.SetCurrentInteractionMode(interaction.ViewTransform)
 
