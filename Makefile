@@ -36,7 +36,7 @@ test: $(READY)
 
 # For every edit: what takes long is left out (Testing/conftest.py says what).
 test-fast: $(READY)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadgroup --durations=15 --fast
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile --durations=5 --fast
 
 # What needs no torch, on every supported Python that is on PATH or in pyenv; `make test-python-3.12` demands one.
 test-pythons:

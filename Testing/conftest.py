@@ -49,7 +49,14 @@ SLOW = (
         "engine/test_converted_cut.py",
     ),
     *("engine/test_dicom_hostile.py", "engine/test_fuzz.py", "engine/test_hostile_weights.py", "engine/test_layers.py"),
-    *("engine/test_nnunet.py", "engine/test_phantom.py", "engine/test_torchscript.py"),
+    *("engine/test_nnunet.py", "engine/test_phantom.py", "engine/test_torchscript.py", "engine/test_models.py"),
+    *("engine/test_auto3dseg.py", "engine/test_catalogue.py", "engine/test_describe.py", "engine/test_inputs.py"),
+    *(
+        "engine/test_integrated.py",
+        "engine/test_out_of_memory.py",
+        "engine/test_smooth.py",
+        "engine/test_weights_matching.py",
+    ),
 )
 """Rooms and files that --fast leaves out: they train, start processes, servers and browsers, or try a great many inputs."""
 
