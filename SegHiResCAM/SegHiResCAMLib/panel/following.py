@@ -1,4 +1,4 @@
-"""Widgets that follow the parameter node by themselves, and let go of it again."""
+"""Widgets connected to the parameter node, and disconnected without leaving an observer on it."""
 
 from __future__ import annotations
 

@@ -13,7 +13,6 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from monai.data import MetaTensor
-from scipy import fft
 
 from SegHiResCAMLib.engine.errors import EngineError
 from SegHiResCAMLib.engine.progress import Progress, part, silent
@@ -96,6 +95,8 @@ def dilated(
         radius: In mm.
         progress: Called before each box.
     """
+    from scipy.signal import fftconvolve  # takes half a second, and no model is opened by it
+
     ball = _ball(axes, radius, mask.shape)
     margins = [length // 2 for length in ball.shape]
     low, high = [], []
@@ -110,18 +111,8 @@ def dilated(
         progress((start - low[0]) / (high[0] - low[0]), "Measuring")
         stop = min(start + step, high[0])
         first, last = max(start - margins[0], 0), min(stop + margins[0], mask.shape[0])
-        hits = _hits(mask[(slice(first, last), *inside)], ball)
+        hits = fftconvolve(mask[(slice(first, last), *inside)].astype(np.float32), ball.astype(np.float32), mode="same")
         yield (slice(start, stop), *inside), hits[start - first : stop - first] > 0.5  # whole numbers, but for rounding
-
-
-def _hits(mask: npt.NDArray[np.bool_], ball: npt.NDArray[np.bool_]) -> npt.NDArray[np.float32]:
-    """How many voxels of the mask the ball around each voxel of it holds, as scipy.signal.fftconvolve has it, which takes a second to import."""
-    shape = [fft.next_fast_len(one + other - 1, real=True) for one, other in zip(mask.shape, ball.shape, strict=True)]
-    spectrum = fft.rfftn(mask.astype(np.float32), shape)
-    spectrum *= fft.rfftn(ball.astype(np.float32), shape)
-    found: npt.NDArray[np.float32] = fft.irfftn(spectrum, shape, overwrite_x=True)
-    middle = (slice(other // 2, other // 2 + one) for one, other in zip(mask.shape, ball.shape, strict=True))
-    return found[tuple(middle)]
 
 
 def _ball(axes: npt.NDArray[np.float64], radius: float, shape: tuple[int, ...]) -> npt.NDArray[np.bool_]:

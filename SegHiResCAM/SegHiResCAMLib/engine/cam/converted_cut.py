@@ -28,7 +28,7 @@ CHECKED = 3
 
 ON_A_WINDOW = AGREEMENT / 4
 """How far on those, of the logits' range and of the map's maximum in the window. Others differ more: of a network that normalises each image by
-itself, one slice of a real kidney differed ten times as much as the next."""
+itself, one slice of a real kidney differed twenty times as much as the next."""
 
 _built: WeakKeyDictionary[nn.Module, dict[tuple[str, tuple[int, ...], bool], CutNetwork | str]] = WeakKeyDictionary()
 """The latest of each network, converted: the next job has the same layer and windows as a rule."""
