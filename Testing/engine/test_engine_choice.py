@@ -14,7 +14,7 @@ from refusals import refusal
 from torch import nn
 
 from SegHiResCAMLib.engine.inference import engine_choice
-from SegHiResCAMLib.engine.inference.engine_choice import FEW, LOGITS, Forward, choose_forward
+from SegHiResCAMLib.engine.inference.engine_choice import FEW, LOGITS, Forward, choose_forward, spread
 from SegHiResCAMLib.engine.inference.segmentation import decide, segment
 from SegHiResCAMLib.engine.models import SegmentationModel, WindowSettings, open_model
 from SegHiResCAMLib.records.models import Label
@@ -46,7 +46,7 @@ def chosen(
         1, 1, *[32 if model.spatial_dims == 2 else 16] * model.spatial_dims, generator=torch.Generator().manual_seed(1)
     )
     with torch.no_grad():
-        return choose_forward(model, device, windows, lambda: window, partial(decide, model), engine)
+        return choose_forward(model, device, windows, lambda: iter([window]), partial(decide, model), engine)
 
 
 @needs_openvino
@@ -119,6 +119,25 @@ def test_an_engine_that_disagrees_is_not_used(monkeypatch: pytest.MonkeyPatch, w
     assert found.engine.startswith("PyTorch: OpenVINO differed by")
 
 
+@pytest.mark.parametrize("odd", [0, 1, 2])
+def test_an_engine_that_disagrees_on_any_window_is_not_used(monkeypatch: pytest.MonkeyPatch, odd: int) -> None:
+    model, windows = a_model(2), [torch.full((1, 1, 32, 32), float(number)) for number in range(3)]
+    monkeypatch.setattr(engine_choice, "is_installed", lambda: True)
+    monkeypatch.setattr(
+        engine_choice,
+        "convert",
+        lambda network, _: lambda images: network(images) * (1.01 if images[0, 0, 0, 0] == odd else 1),
+    )
+    with torch.no_grad():
+        found = choose_forward(model, CPU, 100, lambda: iter(windows), partial(decide, model), "auto")
+    assert found.network is model.network
+    assert found.engine.startswith("PyTorch: OpenVINO differed by")
+
+
+def test_windows_to_compare_on_are_spread_over_all() -> None:
+    assert [spread(count) for count in (1, 2, 3, 30)] == [[0], [0, 1], [0, 1, 2], [5, 15, 25]]
+
+
 def test_without_openvino_pytorch_computes_and_asking_for_it_is_a_message(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engine_choice, "is_installed", lambda: False)
     assert chosen(a_model(2)).engine == "PyTorch: OpenVINO is not installed"
@@ -144,7 +163,7 @@ def test_real_networks_agree(name: str, test_data: Path, tmp_path: Path) -> None
         255 if model.spatial_dims == 2 else 1
     )
     with torch.no_grad():
-        found = choose_forward(model, CPU, 100, lambda: window, partial(decide, model), "auto")
+        found = choose_forward(model, CPU, 100, lambda: iter([window]), partial(decide, model), "auto")
         assert found.engine.startswith("OpenVINO")
         own, other = model.network(window), found.network(window)
     assert (other - own).abs().max() <= LOGITS * (own.max() - own.min())

@@ -99,7 +99,7 @@ class Question(SegmentOptions):
     smooth_seed: int = _option(0, "The same noise every time; another number gives other noise.", HOW, (0, 1_000_000))
     precision: Precision = _option(
         "full",
-        "mixed: a faster preview, whose map differs a little. On a GPU by short numbers, on a CPU by OpenVINO where it agrees to a thousandth of the maximum.",
+        "mixed: a faster preview, whose map differs a little. On a GPU by short numbers, on a CPU by OpenVINO where it agrees on some windows.",
         WHERE,
     )
     deterministic: bool = _option(

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import numpy as np
 import torch
 
-from SegHiResCAMLib.engine.cam.converted_cut import CHECKED, CutNetwork, cut_at, is_built
+from SegHiResCAMLib.engine.cam.converted_cut import CutNetwork, cut_at, is_built
 from SegHiResCAMLib.engine.cam.methods import Method
 from SegHiResCAMLib.engine.cam.methods.steps import Map
 from SegHiResCAMLib.engine.cam.passes import Asked
-from SegHiResCAMLib.engine.inference.engine_choice import FEW, is_usable
+from SegHiResCAMLib.engine.inference.engine_choice import FEW, is_usable, spread
 from SegHiResCAMLib.records.question import Question
 
 SHORT = "PyTorch in short numbers"
@@ -44,7 +43,7 @@ def choose_cut(question: Question, method: Method, layers: list[str], asked: Ask
         return None, f"{SHORT}: {len(touched)} windows are too few to be worth a conversion for OpenVINO"
     number, _ = touched[len(touched) // 2]
     row = asked.touched[number]
-    places = [row[one] for one in sorted({round(place) for place in np.linspace(0, len(row) - 1, CHECKED)})]
+    places = [row[one] for one in spread(len(row))]
     cpu = torch.device("cpu")
     weights = asked.cotangents(places, cpu)[number]
     target = asked.questions[number].target

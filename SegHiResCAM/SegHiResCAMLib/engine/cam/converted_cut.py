@@ -23,11 +23,8 @@ from SegHiResCAMLib.kept_memory import release_memory
 AGREEMENT = 1e-3
 """How far a map that OpenVINO has a part in may be from PyTorch's, of its maximum."""
 
-CHECKED = 3
-"""Windows on which that is measured."""
-
 ON_A_WINDOW = AGREEMENT / 4
-"""How far on those, of the logits' range and of the map's maximum in the window. Others differ more: of a network that normalises each image by
+"""How far on the windows that are checked, of the logits' range and of the map's maximum in the window. Others differ more: of a network that normalises each image by
 itself, one slice of a real kidney differed twenty times as much as the next."""
 
 _built: WeakKeyDictionary[nn.Module, dict[tuple[str, tuple[int, ...], bool], CutNetwork | str]] = WeakKeyDictionary()

@@ -7,14 +7,14 @@ a network computes: `window_logits`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
 import torch
 
 from SegHiResCAMLib.engine.cam.passes import Place
-from SegHiResCAMLib.engine.inference.engine_choice import Forward, choose_forward
+from SegHiResCAMLib.engine.inference.engine_choice import Forward, choose_forward, spread
 from SegHiResCAMLib.engine.inference.memory import Workplace
 from SegHiResCAMLib.engine.inference.segmentation import decide
 from SegHiResCAMLib.engine.inference.windows import Box, Windows, at
@@ -40,13 +40,13 @@ def forward_of(
     expected: int,
     engine: Engine,
 ) -> Forward:
-    """What computes the windows of images (B, C, *spatial) of which `expected` will be asked for; it agrees with PyTorch on the middle one."""
+    """What computes the windows of images (B, C, *spatial) of which `expected` will be asked for; it agrees with PyTorch on some."""
 
-    def middle() -> torch.Tensor:
-        box = windows.boxes[len(windows.boxes) // 2]
-        return windows.pad_images(images[at(len(images) // 2, slice(None), *windows.source(box))][None])
+    def examples() -> Iterator[torch.Tensor]:
+        for image, box in (divmod(number, len(windows.boxes)) for number in spread(len(images) * len(windows.boxes))):
+            yield windows.pad_images(images[at(image, slice(None), *windows.source(windows.boxes[box]))][None])
 
-    return choose_forward(model, device, expected, middle, partial(decide, model), engine)
+    return choose_forward(model, device, expected, examples, partial(decide, model), engine)
 
 
 @dataclass

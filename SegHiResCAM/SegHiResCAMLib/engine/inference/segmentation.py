@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -11,7 +11,7 @@ import torch
 from monai.data import MetaTensor
 
 from SegHiResCAMLib.engine.inference.device import choose_device
-from SegHiResCAMLib.engine.inference.engine_choice import choose_forward
+from SegHiResCAMLib.engine.inference.engine_choice import choose_forward, spread
 from SegHiResCAMLib.engine.inference.fitting import windows_of
 from SegHiResCAMLib.engine.inference.memory import Workplace
 from SegHiResCAMLib.engine.inference.preprocessing import PreparedVolume, prepare, restore
@@ -122,12 +122,12 @@ def predict(
     target = choose_device(device, model.spatial_dims)
     model.network.to(target)
 
-    def middle() -> torch.Tensor:
-        image, box = len(stack) // 2, windows.boxes[len(windows.boxes) // 2]
-        images = prepare_slices(model, stack[image : image + 1])
-        return windows.pad_images(images[at(..., *windows.source(box))])
+    def examples() -> Iterator[torch.Tensor]:
+        for image, box in (divmod(number, len(windows.boxes)) for number in spread(count)):
+            images = prepare_slices(model, stack[image : image + 1])
+            yield windows.pad_images(images[at(..., *windows.source(windows.boxes[box]))])
 
-    forward = choose_forward(model, target, count, middle, partial(decide, model), engine)
+    forward = choose_forward(model, target, count, examples, partial(decide, model), engine)
     workplace = Workplace(model.network, target, forward.batch)
     predictor = _Counted(forward.network, count, progress)
 
