@@ -80,6 +80,23 @@ def test_references_are_found_however_they_are_written(tmp_path: Path, text: str
         check_scene(a_scene(tmp_path / "scene.mrb", text=text))
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        MRML.replace("{}", "/etc/passwd").encode("utf-16"),
+        b'<?xml version="1.0"?><!DOCTYPE MRML [<!ENTITY outside "/etc/passwd">]><MRML><X fileName="&outside;"/></MRML>',
+        b'<!DOCTYPE MRML SYSTEM "file:///etc/passwd"><MRML/>',
+    ],
+    ids=["UTF-16", "entity", "document type"],
+)
+def test_encodings_and_entities_hide_no_reference(tmp_path: Path, text: bytes) -> None:
+    with zipfile.ZipFile(tmp_path / "scene.mrb", "w") as archive:
+        archive.writestr("scene/scene.mrml", text)
+    with pytest.raises(ReviewError) as refusal:
+        check_scene(tmp_path / "scene.mrb")
+    assert refusal.value.code == "scene-reaches-out"
+
+
 @pytest.mark.parametrize("name", ["../outside.py", "/outside", "scene\\..\\..\\outside", "D:outside"])
 def test_an_archive_whose_members_would_lie_elsewhere_is_refused(tmp_path: Path, name: str) -> None:
     with pytest.raises(ReviewError, match="would lie elsewhere"):

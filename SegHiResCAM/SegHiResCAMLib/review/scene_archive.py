@@ -9,9 +9,11 @@ from __future__ import annotations
 import re
 import stat
 import zipfile
+from collections.abc import Mapping
 from html import unescape
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote
+from xml.parsers import expat
 
 from SegHiResCAMLib.review.errors import ReviewError
 
@@ -22,7 +24,8 @@ LARGEST = 2**35
 LARGEST_SCENE = 2**26
 """Bytes of the text of a scene."""
 
-_REFERENCE = re.compile(r"""\b(?:fileName|fileListMember\d*|uri\w*)\s*=\s*("[^"]*"|'[^']*')""", re.IGNORECASE)
+_REFERENCE = re.compile(r"fileName|fileListMember\d*|uri\w*", re.IGNORECASE)
+"""Attributes of a scene's elements that name files or addresses."""
 
 
 def check_scene(path: Path) -> None:
@@ -37,8 +40,11 @@ def check_scene(path: Path) -> None:
             _check_members(path, members)
             for member in members:
                 if member.filename.lower().endswith(".mrml"):
-                    _check_text(path, archive.read(member).decode("utf-8", "replace"))
-    except (OSError, ValueError, NotImplementedError, RuntimeError, zipfile.BadZipFile, EOFError) as problem:
+                    _check_text(path, archive.read(member))
+    except (
+        *(OSError, ValueError, NotImplementedError, RuntimeError, EOFError),
+        *(zipfile.BadZipFile, expat.ExpatError),
+    ) as problem:
         raise ReviewError(
             "scene-unreadable",
             f"The scene '{path}' cannot be opened ({type(problem).__name__}). Run the study once more, or open another case.",
@@ -55,12 +61,22 @@ def _check_members(path: Path, members: list[zipfile.ZipInfo]) -> None:
             raise _reaches_out(path, f"has a text of more than {LARGEST_SCENE >> 20} MiB")
 
 
-def _check_text(path: Path, text: str) -> None:
-    for found in _REFERENCE.finditer(text):
-        name = unquote(unescape(found[1][1:-1])).strip()
-        is_address = found[0].lower().startswith("uri") or "://" in name
-        if name and (is_address or not _is_inside(name)):
-            raise _reaches_out(path, f"refers to '{name[:100]}'")
+def _check_text(path: Path, text: bytes) -> None:
+    """Read as 3D Slicer reads it, by expat: encodings and entities can hide a name from whoever searches the text."""
+
+    def element(_name: str, attributes: Mapping[str, str]) -> None:
+        for attribute, value in attributes.items():
+            name = unquote(unescape(value)).strip()
+            is_address = attribute.lower().startswith("uri") or "://" in name
+            if _REFERENCE.fullmatch(attribute) and name and (is_address or not _is_inside(name)):
+                raise _reaches_out(path, f"refers to '{name[:100]}'")
+
+    def document_type(*_: object) -> None:
+        raise _reaches_out(path, "declares a document type, which can refer to other files")
+
+    parser = expat.ParserCreate()
+    parser.StartElementHandler, parser.StartDoctypeDeclHandler = element, document_type
+    parser.Parse(text, True)
 
 
 def _is_inside(name: str) -> bool:
