@@ -1,4 +1,4 @@
-"""MONAI without the libraries that it would import for what nothing here uses: they take a third of the time in which the engine starts.
+"""MONAI without the libraries that it would import for what nothing here uses: they take a quarter of the time in which the engine starts.
 
 MONAI imports all of itself at once, and each part the libraries that it could make use of: for plots, for metrics of embeddings, for ultrasound. It
 does without what is not installed, and that is what this makes of them, until MONAI is there; afterwards they can be imported as ever.
