@@ -15,6 +15,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -194,9 +195,9 @@ def started(inputs: Path, tmp_path: Path) -> Iterator[tuple[subprocess.Popen[str
             process.kill()
 
 
-def workers_of(process: subprocess.Popen[str]) -> list[psutil.Process]:
+def workers_of(pid: int) -> list[psutil.Process]:
     """The processes that compute: all below the command's, but what starts and watches them."""
-    below = psutil.Process(process.pid).children(recursive=True)
+    below = psutil.Process(pid).children(recursive=True)
     return [one for one in below if any("spawn_main" in part for part in one.cmdline())]
 
 
@@ -204,10 +205,11 @@ def test_a_killed_worker_is_replaced_and_a_killed_command_loses_no_case(
     started: tuple[subprocess.Popen[str], Path], whole: Path, cluster: Remote, inputs: Path
 ) -> None:
     process, study = started
-    (worker,) = workers_of(process)
+    (worker,) = workers_of(process.pid)
     before = ended(study)
     worker.kill()
-    wait_until(lambda: ended(study) > before + 1, "cases of another worker")  # one may have been done already
+    wait_until(lambda: ended(study) > before + 1 or process.poll() is not None, "cases of another worker")
+    assert process.poll() is None, process.communicate()
     below = psutil.Process(process.pid).children(recursive=True)
     process.send_signal(signal.SIGKILL)
     process.wait()
@@ -261,12 +263,21 @@ def test_a_killed_scheduler_is_a_message_and_loses_no_case(
     assert results(study) == results(whole)
 
 
+def request_of(names: str, inputs: Path, folder: Path, processes: Processes) -> CohortRequest:
+    """A study in `folder` of cases with names of one letter."""
+    table = folder / "cases.csv"
+    rows = [f"{name},{inputs / f'{number}.nrrd'}" for number, name in enumerate(names)]
+    table.write_text("\n".join(["case,image", *rows]), encoding="utf-8")
+    job = ExplainJob(volumes=(), model=str(inputs / "model"), segments=("kidney",), question=Question(segment="kidney"))
+    found = find_cases(str(table))
+    return CohortRequest(str(table), found, job, folder / "study", with_scene=False, processes=processes)
+
+
 def test_a_scheduler_that_has_lost_its_workers_is_said_to_have_none_and_goes_on_with_another(
     inputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(cohort, "PATIENCE_S", 0.2)
     remote, said = Remote(tmp_path, workers=1), []
-    (tmp_path / "one.csv").write_text(f"case,image\na,{inputs / '0.nrrd'}\n", encoding="utf-8")
 
     def progress(_share: float, text: str) -> None:
         if "No worker" in text and not said:
@@ -281,12 +292,9 @@ def test_a_scheduler_that_has_lost_its_workers_is_said_to_have_none_and_goes_on_
             yield connected
 
     monkeypatch.setattr(cohort, "cluster_of", losing)
-    job = ExplainJob(volumes=(), model=str(inputs / "model"), segments=("kidney",), question=Question(segment="kidney"))
     processes = Processes(scheduler=remote.address, tls_config=str(remote.config))
-    found = find_cases(str(tmp_path / "one.csv"))
-    request = CohortRequest("one.csv", found, job, tmp_path / "study", with_scene=False, processes=processes)
     try:
-        result = run_cohort(request, progress)
+        result = run_cohort(request_of("a", inputs, tmp_path, processes), progress)
     finally:
         remote.kill()
     assert said, "nobody was told that there is no worker"
@@ -313,13 +321,29 @@ def test_an_embedded_cluster_whose_processes_do_not_come_back_is_replaced(
             wait_until(lambda: clusters[0].workers() == 0, "the worker's end")
 
     monkeypatch.setattr(cohort, "cluster_of", losing)
-    rows = [f"{name},{inputs / f'{number}.nrrd'}" for number, name in enumerate("ab")]
-    (tmp_path / "two.csv").write_text("\n".join(["case,image", *rows]), encoding="utf-8")
-    job = ExplainJob(volumes=(), model=str(inputs / "model"), segments=("kidney",), question=Question(segment="kidney"))
-    found, processes = find_cases(str(tmp_path / "two.csv")), Processes(workers=1)
-    request = CohortRequest("two.csv", found, job, tmp_path / "study", with_scene=False, processes=processes)
+    request = request_of("ab", inputs, tmp_path, Processes(workers=1))
     assert list(run_cohort(request, progress).state.done) == ["a", "b"]
     assert len(clusters) == 2
+
+
+def test_a_worker_that_ends_between_its_answer_and_the_fetching_is_replaced(
+    inputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    is_one_ready, lost = cohort._is_one_ready, []
+
+    def is_one_lost(running: Any) -> bool:
+        ready = is_one_ready(running)
+        if ready and not lost:
+            lost.append(running.queue.queue[0])
+            for worker in workers_of(os.getpid()):
+                worker.kill()
+            wait_until(lambda: lost[0].status == "lost", "the answer's loss")
+        return ready
+
+    monkeypatch.setattr(cohort, "_is_one_ready", is_one_lost)
+    request = request_of("a", inputs, tmp_path, Processes(workers=1))
+    assert list(run_cohort(request, lambda _share, _text: None).state.done) == ["a"]
+    assert lost
 
 
 def test_a_client_without_a_certificate_of_the_authority_is_refused(

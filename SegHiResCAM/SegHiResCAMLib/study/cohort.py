@@ -6,6 +6,7 @@ import datetime
 import platform
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import CancelledError
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
@@ -323,8 +324,13 @@ def _computed(cluster: Cluster, study: Study, tasks: Sequence[CaseTask]) -> Iter
                 start_more()
                 continue
             future = next(running)
+            if (
+                future.status == "lost"
+            ):  # its worker ended before the answer was fetched: the scheduler has it computed again
+                running.add(future)
+                continue
             task = by_future.pop(future)
-            if future.status in ("cancelled", "lost"):
+            if future.status == "cancelled":
                 raise _scheduler_lost()
             problem = future.exception() if future.status == "error" else None
             outcome = _lost(study, task, problem) if problem else from_json(CaseOutcome, future.result())
@@ -345,7 +351,7 @@ def _connected() -> Iterator[None]:
     """Give one message for a connection that broke: the library raises what the network raised, depending on when it broke."""
     try:
         yield
-    except OSError as problem:
+    except (OSError, CancelledError) as problem:
         raise _scheduler_lost() from problem
 
 
