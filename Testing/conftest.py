@@ -110,6 +110,14 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeSch
     return InGroups(config, log) if config.getoption("dist") == "loadgroup" else None
 
 
+@pytest.fixture(scope="session", autouse=True)
+def cache(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """A cache of this run, for all its processes: what an earlier version converted, or the user has, is of no use to a test."""
+    folder = tmp_path_factory.getbasetemp()
+    folder = folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
+    os.environ["SEGHIRESCAM_CACHE"] = str(folder / "cache")
+
+
 @pytest.fixture(scope="session")
 def test_data() -> Path:
     """The folder of real volumes and networks. Unset: skip and say so. Set but absent: fail, so that CI cannot skip by mistake."""

@@ -123,8 +123,8 @@ def _converted(
     if not all(isinstance(one, torch.Tensor) and one.dtype == torch.float32 for one in tensors):
         return "PyTorch: the layer, or what goes around it, is more than one tensor"
     with torch.no_grad():
-        head = Compiled(_Head(network, leaf), [inputs])
-        tail = None if gradient else Compiled(_Tail(network, leaf, calls, inputs), tensors)
+        head = Compiled(_Head(network, leaf), [inputs], f"head {leaf.name}")
+        tail = None if gradient else Compiled(_Tail(network, leaf, calls, inputs), tensors, f"tail {leaf.name}")
     release_memory()  # what PyTorch traced in is of no use to OpenVINO
     return CutNetwork(tuple(module for module, _ in calls), head, tail, channels, "")
 

@@ -10,11 +10,13 @@ import warnings
 from collections.abc import Sequence
 from importlib.metadata import version
 from importlib.util import find_spec
+from typing import Any
 from weakref import WeakKeyDictionary
 
 import torch
 from torch import nn
 
+from SegHiResCAMLib.engine.inference.converted_files import keep, kept, key_of
 from SegHiResCAMLib.engine.output import main_output
 
 _Shape = tuple[int, ...]
@@ -42,27 +44,22 @@ class Compiled:
     Args:
         module: In eval mode, on the CPU; from tensors to one tensor, or a tuple of them.
         examples: What it takes.
+        purpose: Tells apart what has the same modules and takes tensors of the same sizes.
 
     Raises:
         Exception: Whatever OpenVINO cannot read or compile.
     """
 
-    def __init__(self, module: nn.Module, examples: Sequence[torch.Tensor]) -> None:
+    def __init__(self, module: nn.Module, examples: Sequence[torch.Tensor], purpose: str) -> None:
         import openvino
-        from openvino.frontend import FrontEndManager
-        from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
 
-        reader = FrontEndManager().load_by_framework("pytorch")
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of sizes that become constants, which they are here
-            traced = torch.jit.trace(module.eval(), tuple(examples), check_trace=False)  # type: ignore[no-untyped-call]
-            decoder = TorchScriptPythonDecoder(torch.jit.freeze(traced))  # which `loaded` needs as long as it is read
-        loaded = reader.load(decoder)
-        for place, example in zip(loaded.get_inputs(), examples, strict=True):
-            loaded.set_element_type(place, openvino.Type.f32)
-            loaded.set_partial_shape(place, openvino.PartialShape(list(example.shape)))
+        key = key_of(module, examples, purpose)
+        model = kept(key)
+        if model is None:
+            model = _read(module, examples)
+            keep(key, model)
         settings = SETTINGS | {"INFERENCE_NUM_THREADS": torch.get_num_threads()}
-        self._request = openvino.Core().compile_model(reader.convert(loaded), "CPU", settings).create_infer_request()
+        self._request = openvino.Core().compile_model(model, "CPU", settings).create_infer_request()
 
     def __call__(self, *inputs: torch.Tensor) -> list[torch.Tensor]:
         """As the module answers."""
@@ -70,6 +67,24 @@ class Compiled:
         found = self._request.infer(arrays, share_inputs=True, share_outputs=True)
         # The next inputs are computed in the same memory.
         return [torch.from_numpy(found[number].copy()) for number in range(len(found))]
+
+
+def _read(module: nn.Module, examples: Sequence[torch.Tensor]) -> Any:
+    """OpenVINO's model of a module of torch."""
+    import openvino
+    from openvino.frontend import FrontEndManager
+    from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
+
+    reader = FrontEndManager().load_by_framework("pytorch")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of sizes that become constants, which they are here
+        traced = torch.jit.trace(module.eval(), tuple(examples), check_trace=False)  # type: ignore[no-untyped-call]
+        decoder = TorchScriptPythonDecoder(torch.jit.freeze(traced))  # which `loaded` needs as long as it is read
+    loaded = reader.load(decoder)
+    for place, example in zip(loaded.get_inputs(), examples, strict=True):
+        loaded.set_element_type(place, openvino.Type.f32)
+        loaded.set_partial_shape(place, openvino.PartialShape(list(example.shape)))
+    return reader.convert(loaded)
 
 
 class OpenVinoNetwork:
@@ -84,7 +99,7 @@ class OpenVinoNetwork:
     """
 
     def __init__(self, network: nn.Module, window: torch.Tensor) -> None:
-        self._compiled = Compiled(_MainOutput(network), [window])
+        self._compiled = Compiled(_MainOutput(network), [window], "prediction")
 
     def __call__(self, images: torch.Tensor) -> torch.Tensor:
         """As the network itself answers."""
