@@ -21,7 +21,7 @@ from SegHiResCAMLib.scene.heatmap import add_heatmap, explanation_of, prepare_ma
 from SegHiResCAMLib.scene.picture import slice_picture_steps
 from SegHiResCAMLib.scene.save import save_scene
 from SegHiResCAMLib.scene.segments import Segment, add_segmentation, prepare_labels, segment_array
-from SegHiResCAMLib.scene.surfaces import has_surfaces, surface_maker
+from SegHiResCAMLib.scene.surfaces import has_surfaces
 from SegHiResCAMLib.scene.volumes import add_volume, volume_array
 from SegHiResCAMLib.turns import finish
 
@@ -164,7 +164,8 @@ def test_results_as_large_as_the_whole_ct_reach_the_scene_and_the_disk_without_a
     desktop.ui.renderingCheckBox.click()
     segmentation = parameters.segmentation
     desktop.wait(lambda: has_surfaces(segmentation), 300)
-    assert surface_maker(segmentation)()["kidney"].GetNumberOfPoints() > 1e5
+    surface = segmentation.GetSegmentation().GetSegment("kidney").GetRepresentation("Closed surface")
+    assert surface.GetNumberOfPoints() > 1e5
     desktop.ui.folderButton.directory = str(tmp_path)
     desktop.ui.exportButton.click()
     idle(desktop)

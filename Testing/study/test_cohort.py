@@ -33,7 +33,7 @@ from SegHiResCAMLib.records.question import Question
 from SegHiResCAMLib.study import cohort
 from SegHiResCAMLib.study.cases import find_cases
 from SegHiResCAMLib.study.cohort import CohortRequest, run_cohort
-from SegHiResCAMLib.study.processes import Cluster, Processes, cluster_of
+from SegHiResCAMLib.study.processes import SETTINGS, Cluster, Processes, cluster_of
 
 CASES = 20
 COMMAND = [sys.executable, "-m", "SegHiResCAMLib", "cohort"]
@@ -383,7 +383,10 @@ def test_a_scheduler_without_tls_is_refused_with_the_reason(inputs: Path, tmp_pa
     assert "is not a TLS address. Whoever reaches a scheduler without certificates can run code on its workers" in err
 
 
-def test_a_case_too_large_for_a_worker_is_a_message(inputs: Path, tmp_path: Path) -> None:
+def test_a_case_too_large_for_a_worker_is_a_message(
+    inputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(SETTINGS, "distributed.scheduler.allowed-failures", 0)  # each takes a process with it
     table = tmp_path / "one.csv"
     write_volume(MetaTensor(torch.zeros(1, 400, 400, 400), affine=torch.eye(4).double()), tmp_path / "large.nrrd")
     table.write_text(f"case,image\nlarge,large.nrrd\nsmall,{inputs / '0.nrrd'}\n", encoding="utf-8")

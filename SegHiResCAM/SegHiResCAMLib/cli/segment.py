@@ -60,7 +60,9 @@ def segment(
             read = read_inputs(here, series if here == volume else None, part(progress, 0.05, 0.1))
             found = computing.segment(opened, read, SegmentOptions(**chosen), part(progress, 0.1, 0.95))
         millilitres = float(np.abs(np.linalg.det(read.affine.numpy()[:3, :3]))) / 1000
-        volumes = {label.name: int((found.labels == label.value).sum()) * millilitres for label in opened.labels}
+        volumes = {
+            label.name: int((found.labels == label.value).count_nonzero()) * millilitres for label in opened.labels
+        }
         progress(0.95, "Writing")
         write_segmentation(output, opened, found)
     if as_json:

@@ -135,7 +135,7 @@ def _volumes(request: ExplainRequest, explanation: Explanation) -> dict[str, Cel
     labels = explanation.segmentation.labels
     millilitres = abs(float(torch.linalg.det(labels.affine[:3, :3].double()))) / 1000
     return {
-        f"volume_ml.{one.name}": int((labels.as_tensor() == one.value).sum()) * millilitres
+        f"volume_ml.{one.name}": int((labels.as_tensor() == one.value).count_nonzero()) * millilitres
         for one in request.model.labels
     }
 

@@ -390,7 +390,7 @@ def _made_finite(values: torch.Tensor) -> int:
     found = 0
     for image in values:
         for slab in image:
-            found += int((~slab.isfinite()).sum())
+            found += int((~slab.isfinite()).count_nonzero())
             slab.nan_to_num_(nan=0.0, posinf=0.0, neginf=0.0)
     return found
 

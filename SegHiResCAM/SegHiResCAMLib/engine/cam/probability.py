@@ -101,7 +101,7 @@ class MeanProbability:
             values = self.pixel_set[image, first:last]
             inside = values != 0
             numbers = torch.full(values.shape, -1, dtype=torch.int32)
-            numbers[inside] = torch.arange(int(inside.sum()), dtype=torch.int32)
+            numbers[inside] = torch.arange(int(inside.count_nonzero()), dtype=torch.int32)
             weights = values[inside].double()
             self._open[image, first] = _Open(like.new_zeros(len(like), len(weights)), weights, numbers)
         return self._open[image, first]

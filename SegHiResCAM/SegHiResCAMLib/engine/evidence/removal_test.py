@@ -70,7 +70,11 @@ class RemovalSetting:
     def dice_of(self, logits: torch.Tensor) -> float:
         """Of the segment in a prediction."""
         found = (decide(self.probe.model, logits) == self.probe.label.value) & self.near
-        return 2 * int((found & self.segment).sum()) / max(int(found.sum()) + int(self.segment.sum()), 1)
+        return (
+            2
+            * int((found & self.segment).count_nonzero())
+            / max(int(found.count_nonzero()) + int(self.segment.count_nonzero()), 1)
+        )
 
 
 def removal_test(probe: Probe, signed_map: torch.Tensor, seed: int, progress: Progress) -> RemovalTest:
@@ -119,7 +123,7 @@ def _measured(
     setting: RemovalSetting, trials: tuple[FillTrial, ...], values: Values, seed: int, progress: Progress
 ) -> RemovalTest:
     generator = np.random.default_rng(seed)
-    count = int(setting.segment.sum())
+    count = int(setting.segment.count_nonzero())
     sizes = [min(max(round(one * count), 1), int(LARGEST * values.size)) for one in SIZES]
 
     def curves(order: Values, numbers: list[int], report: Progress) -> tuple[list[float], list[float]]:

@@ -241,17 +241,19 @@ def _scores(where: torch.Tensor, label: Label, old: torch.Tensor, new: torch.Ten
 
 def _change(label: Label, before: Segmentation, predicted: _Predicted) -> SegmentChange:
     old, new = (one.labels.as_tensor() == label.value for one in (before, predicted.after))
-    sizes = int(old.sum()) + int(new.sum())
+    sizes = int(old.count_nonzero()) + int(new.count_nonzero())
     scores = predicted.scores.get(label.value) if old.any() else None
     return SegmentChange(
         segment=label.name,
         before_ml=_millilitres(old, before.labels),
         after_ml=_millilitres(new, before.labels),
-        dice=2 * int((old & new).sum()) / sizes if sizes else None,
+        dice=2 * int((old & new).count_nonzero()) / sizes if sizes else None,
         score_before=None if scores is None else scores[0],
         score_after=None if scores is None else scores[1],
     )
 
 
 def _millilitres(mask: torch.Tensor, grid: MetaTensor) -> float:
-    return int(mask.sum()) * abs(float(np.linalg.det(np.asarray(grid.affine, np.float64)[:3, :3]))) * ML_PER_MM3
+    return (
+        int(mask.count_nonzero()) * abs(float(np.linalg.det(np.asarray(grid.affine, np.float64)[:3, :3]))) * ML_PER_MM3
+    )

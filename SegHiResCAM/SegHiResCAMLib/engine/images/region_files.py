@@ -70,7 +70,7 @@ def _of_segments(
     if len(segments) > MOST:
         raise _not_labels(name, f"it has {len(segments)} segments, more than {MOST}")
     present = [one for one in segments if one.layer < len(drawn)]
-    sizes = [int((drawn.as_tensor()[one.layer] == one.value).sum()) for one in present]
+    sizes = [int((drawn.as_tensor()[one.layer] == one.value).count_nonzero()) for one in present]
     labels = torch.zeros(drawn.shape[1:], dtype=torch.int16)
     for number in sorted(range(len(present)), key=lambda one: -sizes[one]):
         labels[drawn.as_tensor()[present[number].layer] == present[number].value] = number + 1

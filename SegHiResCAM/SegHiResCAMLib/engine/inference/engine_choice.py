@@ -104,11 +104,13 @@ def _openvino(
 ) -> Forward:
     """OpenVINO where it can compute the network and agrees with PyTorch on every example, else PyTorch."""
     difference = 0.0
-    for example in examples:
-        own = main_output(model.network(example), example.ndim - 2)
+    # All by PyTorch before any by OpenVINO: each needs memory that is of no use to the other.
+    owns = [(example, main_output(model.network(example), example.ndim - 2)) for example in examples]
+    release_memory()
+    for example, own in owns:
         try:
             other = convert(model.network, example)
-            release_memory()  # what PyTorch computed and traced in is of no use to OpenVINO
+            release_memory()  # what it was traced in
             found = other(example)
         except Exception as error:  # noqa: BLE001 - networks fail to convert in many ways, and PyTorch computes them all
             refuse_out_of_memory(error)
