@@ -86,6 +86,7 @@ def run_job(
     computer: Computer | None = None,
     *,
     beside: Beside | None = None,
+    further: Sequence[str] = (),
     exclusive: bool = True,
 ) -> ExplainedFiles:
     """Explain, and put everything into `folder`, whole or not at all.
@@ -99,6 +100,7 @@ def run_job(
         model: The job's, where it is open already.
         computer: That computes; None for this one.
         beside: Writes what belongs to the result, too.
+        further: Names of the files that it writes.
         exclusive: Whether another run that writes to the same folder is refused.
 
     Raises:
@@ -110,14 +112,11 @@ def run_job(
     opened = model or computer.open_model(job.model)
     names = [opened.label(one).name for one in job.segments]
     region_file = None if job.regions == OWN_REGIONS else job.regions
-    further = [None if job.mask is None else job.mask.path, region_file, job.reference, job.dicom]
-    inputs = [*job.volumes, job.model, opened.source, *filter(None, further)]
-    more = [NIFTI, NIFTI_LABELS] * job.nifti + [REGIONS] * (job.regions is not None) + [VIEWER] * job.html
-    more += [AGREEMENT, MISTAKES] * (job.reference is not None) + [DEVIATION] * bool(job.question.smooth)
-    more += [CHECK, CHECK_FIGURE] * job.check + [INPUTS] * job.input_shares
+    read = [None if job.mask is None else job.mask.path, region_file, job.reference, job.dicom]
+    inputs = [*job.volumes, job.model, opened.source, *filter(None, read)]
     if job.html:
         check_pages()
-    with closing(begin_result(folder, names, inputs, more=more, exclusive=exclusive)) as result:
+    with closing(begin_result(folder, names, inputs, more=[*further, *_written(job)], exclusive=exclusive)) as result:
         request = _request(job, opened, part(progress, 0.0, 0.04))
         drawn = None if region_file is None else read_regions(region_file, part(progress, 0.04, 0.05))
         check_room(result, request.volume, len(names) * (1 + len(others)))
@@ -137,6 +136,13 @@ def run_job(
             beside(result.beside, request, by_segment)
         progress(0.99, "Putting the files in place")
         return ExplainedFiles(result.put_in_place(), by_segment)
+
+
+def _written(job: ExplainJob) -> list[str]:
+    """Files that are written beside those that every explanation has."""
+    more = [NIFTI, NIFTI_LABELS] * job.nifti + [REGIONS] * (job.regions is not None) + [VIEWER] * job.html
+    more += [AGREEMENT, MISTAKES] * (job.reference is not None) + [DEVIATION] * bool(job.question.smooth)
+    return more + [CHECK, CHECK_FIGURE] * job.check + [INPUTS] * job.input_shares
 
 
 def _request(job: ExplainJob, model: SegmentationModel, progress: Progress) -> ExplainRequest:

@@ -19,8 +19,10 @@ from typing import Any
 
 import psutil
 import pytest
+import SimpleITK as sitk
 import torch
 from monai.data import MetaTensor
+from scipy.stats import spearmanr
 from study.certificates import write_certificates
 from study.remote_cluster import ENVIRONMENT, SOON, Remote, wait_until
 from tiny_bundle import noise, write_tiny_bundle, write_two_channel_bundle
@@ -415,6 +417,10 @@ def test_a_changed_image_is_computed_again_and_a_copy_of_it_is_not(
     assert "FutureWarning" not in cluster.log(), "MONAI has something to say to programmers"
 
 
+def maps_around(folder: Path) -> list[Path]:
+    return [folder / f"study/cases/{name}/around.nrrd" for name in "ab"]
+
+
 def test_checks_regions_and_shares_of_the_inputs_are_columns_of_each_case(
     cluster: Remote, inputs: Path, tmp_path: Path
 ) -> None:
@@ -448,6 +454,11 @@ def test_checks_regions_and_shares_of_the_inputs_are_columns_of_each_case(
         float(first["input_shares.score_all"]) - float(first["input_shares.score_none"]), rel=1e-3, abs=1e-3
     )
     assert any(name.startswith("check.") and value for name, value in first.items())
+    one, other = (sitk.GetArrayFromImage(sitk.ReadImage(study_map)).ravel() for study_map in maps_around(tmp_path))
+    both = (one != 0) & (other != 0)
+    assert 100 < both.sum() < both.size
+    expected = pytest.approx(spearmanr(one[both], other[both]).statistic, abs=1e-12)
+    assert [float(row["similarity_to_next_case"]) for row in (first, second)] == [expected, expected]
     names = ("regions.label 1.positive", "regions.kidney.positive")
     assert [[bool(row[name]) for name in names] for row in (first, second)] == [[True, False], [False, True]]
 

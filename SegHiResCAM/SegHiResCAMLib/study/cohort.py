@@ -28,6 +28,7 @@ from SegHiResCAMLib.study.hashed_names import without_names
 from SegHiResCAMLib.study.keys import options_key, stamp_of
 from SegHiResCAMLib.study.processes import Cluster, Processes, cluster_of
 from SegHiResCAMLib.study.rows_table import rows_of, write_table
+from SegHiResCAMLib.study.similar_maps import with_similarities
 from SegHiResCAMLib.study.study_folder import (
     CASES,
     RUN,
@@ -143,6 +144,7 @@ def merge_study(folder: Path) -> CohortResult:
 
 def _write(study: Study, run: StudyRun, state: StudyState) -> list[Path]:
     """Table, run and, of a whole study, the report."""
+    state = with_similarities(study, state) if run.job.check else state
     files = write_table(rows_of(state), study.file(TABLE, run.part, ""))
     path = study.file(RUN, run.part, ".json")
     write_text(path, run_text(run))

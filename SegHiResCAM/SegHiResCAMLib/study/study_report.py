@@ -31,6 +31,7 @@ MEASURES = {
     "effective_volume_ml": "Effective volume of the map (ml)",
     "score_explained.share": "Share of the score that the map's sum explains",
     "peak": "Peak of the map (logit units)",
+    "similarity_to_next_case": "Similarity of the map to that of the next case",
 }
 """Numbers of a map that a figure shows, and of which methods are compared."""
 

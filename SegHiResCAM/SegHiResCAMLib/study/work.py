@@ -27,6 +27,7 @@ from SegHiResCAMLib.records.study import CaseOutcome, CaseTask, Cell
 from SegHiResCAMLib.study.hashed_names import failure_of, linked
 from SegHiResCAMLib.study.keys import content_of
 from SegHiResCAMLib.study.row import row_of
+from SegHiResCAMLib.study.similar_maps import AROUND, keep_around
 from SegHiResCAMLib.study.study_folder import OUTCOME, Study, outcome_text
 from SegHiResCAMLib.writing.result import ResultFolder
 from SegHiResCAMLib.writing.whole_file import write_text
@@ -105,6 +106,8 @@ def _computed(task: CaseTask, study: Study, made: CaseOutcome, begin: float) -> 
             replace(first.record(), compared_with=tuple(one.record() for one in rest)) for first, *rest in by_segment
         ]
         row = _volumes(request, by_segment[0][0]) | row_of(records)
+        if task.job.check:
+            keep_around(folder, [first for first, *_ in by_segment])
         found.append(replace(made, status="done", row=row, seconds=time.monotonic() - begin))
         (folder / OUTCOME).write_text(outcome_text(found[0]), encoding="utf-8")
 
@@ -123,6 +126,7 @@ def _computed(task: CaseTask, study: Study, made: CaseOutcome, begin: float) -> 
             lambda _text: None,
             _opened(task.job.model, task.options),
             beside=beside,
+            further=[OUTCOME] + [AROUND] * task.job.check,
             exclusive=False,
         )
     return found[0]

@@ -25,7 +25,7 @@ RESULT = "result"
 """What the kind of a result's folder begins with; a token of its place follows."""
 
 _OURS = re.compile(
-    r"(explanation|case)\.json|viewer\.html|(heatmap(-sd)?|signed-map|segmentation|phantom)(\.seg)?\.(nrrd|nii\.gz)|(overlay|comparison)\.png"
+    r"(explanation|case)\.json|viewer\.html|(heatmap(-sd)?|signed-map|segmentation|phantom|around)(\.seg)?\.(nrrd|nii\.gz)|(overlay|comparison)\.png"
     r"|scene\.mrb|(measurements|regions|agreement|mistakes|check|inputs)\.csv|check\.png|(heatmap|segmentation|picture-\d{4,})\.dcm"
 )
 _ABANDONED = 60

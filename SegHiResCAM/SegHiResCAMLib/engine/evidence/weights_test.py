@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from SegHiResCAMLib.engine.cam.leaf import LAYER_NAME
@@ -41,7 +42,11 @@ def similarity(probe: Probe, one: torch.Tensor, other: torch.Tensor) -> float:
     """Spearman's rank correlation of two maps within what the touched windows cover; 0 where one of them is constant."""
     first, second = (in_domain(values, probe.domain).ravel() for values in (one, other))
     step = max(len(first) // COMPARED, 1)
-    first, second = first[::step], second[::step]
+    return rank_correlation(first[::step], second[::step])
+
+
+def rank_correlation(first: npt.NDArray[np.float32], second: npt.NDArray[np.float32]) -> float:
+    """Spearman's, of two rows of values; 0 where one of them is constant."""
     if np.ptp(first) == 0 or np.ptp(second) == 0:
         return 0.0
     from scipy.stats import spearmanr  # takes half a second, and few questions need it
