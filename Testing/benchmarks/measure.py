@@ -80,6 +80,11 @@ def _one(run: Run) -> tuple[float, float]:
     return time.process_time() - start, (_status("VmHWM") - rest) / 1024
 
 
-def _status(name: str) -> int:
-    lines = Path("/proc/self/status").read_text().splitlines()
+def megabytes_of(process: int) -> float:
+    """The most that a process ever had at once."""
+    return _status("VmHWM", process) / 1024
+
+
+def _status(name: str, process: int | str = "self") -> int:
+    lines = Path(f"/proc/{process}/status").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith(name))

@@ -22,7 +22,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import numpy as np
-from measure import machine
+from measure import machine, megabytes_of
 from real_data import assemble_bundle, slab, unpack_kidney_ct
 from table import Table
 
@@ -117,10 +117,16 @@ class Session:
         from panel.steps import choose, explain
 
         self.heatmap = self.step("explain", lambda: explain(self.desktop))
+        self.step("explain again, until the process says what it does", self.first_words)
+        self.panel.state.work.cancel()
+        self.idle()
         choose(self.ui.methodSelector, "Seg-Grad CAM")
         self.second = self.step("explain by another method", lambda: explain(self.desktop))
         reused = self.jobs[-1].reused
         assert {"model", "volume"} <= set(reused), reused
+        worker = self.explainer.client.worker_pid
+        assert worker is not None
+        print(f"the process that computes: {megabytes_of(worker):.0f} MB at most", flush=True)
         self.step("choose the other heat map", lambda: self.ui.heatmapSelector.setCurrentNode(self.heatmap))
 
     def read(self) -> None:
@@ -214,6 +220,11 @@ class Session:
             f"{moment}, after {after:g} s", f"{free:.2f}", f"{quiet:.2f}" if quiet <= CANCEL_S else f"**{quiet:.2f}**"
         )
         print(self.cancels.rows[-1], flush=True)
+
+    def first_words(self) -> None:
+        self.ui.explainButton.click()
+        clicked = self.ui.statusLabel.text
+        self.desktop.wait(lambda: self.ui.statusLabel.text not in (clicked, "Starting"))
 
     def open_without_waiting(self) -> None:
         self.parameters.modelPath = self.model
