@@ -30,9 +30,9 @@ STUDY_DEMO ?= study-demo
 study-demo: $(READY)
 	$(BIN)/python Testing/figures/study.py $(STUDY_DEMO) --images
 
-# Two processes with one thread each keep two cores busier than one process with two.
+# Three processes with one thread each keep two cores busy: those with the panel mostly wait for another process.
 test: $(READY)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadgroup --durations=15
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 3 --dist loadgroup --durations=15
 
 # For every edit: what takes long is left out (Testing/conftest.py says what).
 test-fast: $(READY)
@@ -109,7 +109,7 @@ benchmark: $(READY)
 
 # A quarter of an hour on two quiet cores; goes on where it was stopped. Needs SEGHIRESCAM_TEST_DATA, the folder of real volumes and networks.
 benchmark-speed: $(READY)
-	$(BIN)/python Testing/benchmarks/speed.py
+	$(BIN)/python Testing/benchmarks/speed.py docs/speed.md
 
 # Needs SEGHIRESCAM_TEST_DATA, the folder of real volumes and networks.
 benchmark-panel: $(READY)
