@@ -200,6 +200,8 @@ def test_previews_of_real_networks_on_a_real_ct(
         around = SpatialCrop(roi_center=middle, roi_size=(256, 256, stop - start))
         volume, mask = around(volume), around(mask)
     mask = (mask > 0).float()
+    middle = int(mask[0].nonzero()[:, 0].float().mean())
+    mask[:, : middle - 20], mask[:, middle + 20 :] = 0, 0  # what touches fewer windows takes less time
     ask = partial(ExplainRequest.of, volume, model, segment, mask=mask, layer=layer, device="cpu", engine="openvino")
     preview, own = (explain(ask(precision=precision), outline=False) for precision in ("mixed", "full"))
     used = preview.explained_by.startswith("OpenVINO")

@@ -45,19 +45,19 @@ def dicom() -> Iterator[Child]:
 
 @pytest.mark.parametrize("reader", model_readers.READERS)
 def test_damaged_model_files_are_read_or_refused_with_a_message(reader: str, models: Child, tmp_path: Path) -> None:
-    found = hunt(models, reader, model_readers.READERS[reader][1](), seconds=0.7, keep=tmp_path)
+    found = hunt(models, reader, model_readers.READERS[reader][1](), seconds=0.4, keep=tmp_path)
     assert not found.findings, [file.read_text() for file in tmp_path.glob("*.txt")]
 
 
 @pytest.mark.parametrize("reader", volume_readers.READERS)
 def test_damaged_volumes_are_read_or_refused_with_a_message(reader: str, volumes: Child, tmp_path: Path) -> None:
-    found = hunt(volumes, reader, volume_readers.READERS[reader][1](), seconds=0.7, keep=tmp_path)
+    found = hunt(volumes, reader, volume_readers.READERS[reader][1](), seconds=0.4, keep=tmp_path)
     assert not found.findings, [file.read_text() for file in tmp_path.glob("*.txt")]
 
 
 @pytest.mark.parametrize("reader", dicom_readers.READERS)
 def test_damaged_dicom_is_read_or_refused_with_a_message(reader: str, dicom: Child, tmp_path: Path) -> None:
-    found = hunt(dicom, reader, dicom_readers.READERS[reader][1](), seconds=0.7, keep=tmp_path)
+    found = hunt(dicom, reader, dicom_readers.READERS[reader][1](), seconds=0.4, keep=tmp_path)
     assert not found.findings, [file.read_text() for file in tmp_path.glob("*.txt")]
 
 

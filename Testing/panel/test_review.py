@@ -38,7 +38,17 @@ def computed(tmp_path_factory: pytest.TempPathFactory, a_model: Path) -> Path:
         write_nrrd(folder / f"{name}.nrrd", noise() * (1 + number), AFFINE, {})
     rows = [f"{name},{name}.nrrd,{'AB'[number % 2]}" for number, name in enumerate((*CASES, "lost"))]
     (folder / "cases.csv").write_text("\n".join(["case,image,hospital", *rows]), encoding="utf-8")
-    command = ["cohort", str(folder / "cases.csv"), "--model", str(a_model), "--segment", "tumour", "--workers", "1"]
+    command = [
+        "cohort",
+        str(folder / "cases.csv"),
+        "--model",
+        str(a_model),
+        "--segment",
+        "tumour",
+        "--workers",
+        "1",
+        "--no-pages",
+    ]
     subprocess.run([sys.executable, "-m", "SegHiResCAMLib", *command, "-o", str(folder / "out")], check=True)
     return folder / "out"
 

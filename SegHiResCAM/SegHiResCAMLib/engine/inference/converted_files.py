@@ -19,6 +19,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from SegHiResCAMLib.engine.free_memory import refuse_out_of_memory
 from SegHiResCAMLib.model_folders import cache_folder
 from SegHiResCAMLib.version import VERSION
 
@@ -51,7 +52,11 @@ def key_of(module: nn.Module, examples: Sequence[torch.Tensor], purpose: str) ->
 
 
 def kept(key: str) -> Any | None:
-    """OpenVINO's model that was kept under this key."""
+    """OpenVINO's model that was kept under this key.
+
+    Raises:
+        EngineError: `out-of-memory`.
+    """
     import openvino
 
     folder = _folder()
@@ -62,7 +67,8 @@ def kept(key: str) -> Any | None:
         core = openvino.Core()
         core.set_property({"ENABLE_MMAP": False})  # which would end the process if another one deletes the file
         return core.read_model(folder / key / NETWORK)
-    except (OSError, RuntimeError):  # damaged, or being deleted
+    except (OSError, RuntimeError) as error:  # damaged, or being deleted
+        refuse_out_of_memory(error)
         shutil.rmtree(folder / key, ignore_errors=True)
         return None
 
