@@ -75,6 +75,15 @@ def test_a_map_of_what_the_network_reads_ranks_above_all_shifts(request_: Explai
     assert test.mask < 0.1  # the network does not read its own segment
 
 
+@pytest.mark.parametrize(("passes", "measured"), [(1, False), (60, True)])
+def test_what_does_not_fit_into_the_passes_is_left_out_with_the_reason(
+    request_: ExplainRequest, passes: int, measured: bool
+) -> None:
+    found = check_map(request_, explain(request_), passes=passes)
+    assert (found.weights is not None, found.noise is not None) == (measured, measured)
+    assert ("costs" in found.not_measured) is not measured
+
+
 def test_a_map_of_anywhere_else_does_not(probe: Probe) -> None:
     elsewhere = torch.zeros_like(probe.pixel_set, dtype=torch.float32)
     elsewhere[0, 2:8, 22:28, 22:28] = 1

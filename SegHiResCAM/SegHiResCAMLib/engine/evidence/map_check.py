@@ -25,9 +25,10 @@ def check_map(
     segmentation: Segmentation | None = None,
     *,
     seed: int = 0,
+    passes: int = LIMIT,
     progress: Progress = silent,
 ) -> MapCheck:
-    """Check a map: at most 45 forward passes over the windows that the explained region touches.
+    """Check a map by forward passes over the windows that the explained region touches.
 
     Of a slice-wise network, at most eight slices are checked, spread evenly over the region from a random start.
 
@@ -36,6 +37,7 @@ def check_map(
         explanation: The map, and what was asked.
         segmentation: Of the same model and volume, where the explanation has none.
         seed: Of every draw.
+        passes: At most; where they do not suffice for maps of drawn-again weights and of noise, these are left out.
         progress: Called between windows; may raise `Cancelled`.
 
     Raises:
@@ -52,7 +54,7 @@ def check_map(
         cost = probe.passes
         removal = removal_test(probe, values, seed, part(progress, 0.05, 0.8))
         weights = noise = None
-        plan = next((one for one in PLANS if probe.passes + sum(one) * cost <= LIMIT), None)
+        plan = next((one for one in PLANS if probe.passes + sum(one) * cost <= passes), None)
         if smooth:
             reason = "the map is a mean over noisy volumes"
         elif plan is None:
