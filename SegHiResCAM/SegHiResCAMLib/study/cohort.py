@@ -326,9 +326,8 @@ def _computed(cluster: Cluster, study: Study, tasks: Sequence[CaseTask]) -> Iter
                 start_more()
                 continue
             future = next(running)
-            if (
-                future.status == "lost"
-            ):  # its worker ended before the answer was fetched: the scheduler has it computed again
+            if future.status == "lost":
+                # Its worker ended before the answer was fetched: the scheduler has it computed again.
                 running.add(future)
                 continue
             task = by_future.pop(future)

@@ -15,7 +15,7 @@ from SegHiResCAMLib.engine.evidence.between_cases import POINTS, map_around, sim
 from SegHiResCAMLib.engine.images.volume import read_volume, write_volume
 from SegHiResCAMLib.naming import folder_names
 from SegHiResCAMLib.records.study import CaseOutcome, Cell
-from SegHiResCAMLib.study.study_folder import Study, StudyState
+from SegHiResCAMLib.study.study_folder import Study, StudyState, small_text
 from SegHiResCAMLib.writing.commit import FACTS
 
 AROUND, COLUMN = "around.nrrd", "similarity_to_next_case"
@@ -59,10 +59,10 @@ def _maps(study: Study, outcome: CaseOutcome) -> Iterator[tuple[str, MetaTensor]
     alone = folder / AROUND
     for path in [alone] if alone.is_file() else sorted(folder.glob(f"*/{AROUND}")):
         try:
-            facts = json.loads((path.parent / FACTS).read_text(encoding="utf-8"))
+            facts = json.loads(small_text(path.parent / FACTS) or "")
             segment = str(facts["question"]["segment"])
             around = read_volume(path)
-        except (EngineError, OSError, ValueError, KeyError, TypeError):
+        except (EngineError, ValueError, KeyError, TypeError, RecursionError):
             continue
         if tuple(around.shape) == (1, POINTS, POINTS, POINTS):
             yield "" if path == alone else f"{segment}.", around

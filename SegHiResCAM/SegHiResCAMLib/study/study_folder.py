@@ -34,7 +34,7 @@ class Study:
 
     def outcome(self, case: str) -> CaseOutcome | None:
         """What became of a case; None where it was not computed, or its file is not one of this program's."""
-        text = _read(self.folder_of(case) / OUTCOME)
+        text = small_text(self.folder_of(case) / OUTCOME)
         try:
             found = None if text is None else from_json(CaseOutcome, json.loads(text))
         except (ValueError, RecursionError):
@@ -182,7 +182,7 @@ def _text(record: object) -> str:
 
 def _run(path: Path) -> StudyRun:
     try:
-        return from_json(StudyRun, json.loads(_read(path) or ""))
+        return from_json(StudyRun, json.loads(small_text(path) or ""))
     except (ValueError, RecursionError) as problem:
         raise StudyError(
             "study-damaged",
@@ -195,13 +195,14 @@ def _listed(folder: Path) -> list[Path]:
     found = []
     for path in [folder / FACTS, *sorted(folder.glob(f"*/{FACTS}"))]:
         try:
-            found += [path.parent / name for name in json.loads(_read(path) or "{}").get("files", [])]
+            found += [path.parent / name for name in json.loads(small_text(path) or "{}").get("files", [])]
         except (ValueError, AttributeError, TypeError, RecursionError):
             return []
     return found
 
 
-def _read(path: Path) -> str | None:
+def small_text(path: Path) -> str | None:
+    """The text of a file of a study; None where there is none, or more than one of this program's would have."""
     try:
         return path.read_text(encoding="utf-8") if path.is_file() and path.stat().st_size <= LARGEST else None
     except (OSError, ValueError):

@@ -70,11 +70,8 @@ class RemovalSetting:
     def dice_of(self, logits: torch.Tensor) -> float:
         """Of the segment in a prediction."""
         found = (decide(self.probe.model, logits) == self.probe.label.value) & self.near
-        return (
-            2
-            * int((found & self.segment).count_nonzero())
-            / max(int(found.count_nonzero()) + int(self.segment.count_nonzero()), 1)
-        )
+        both = int((found & self.segment).count_nonzero())
+        return 2 * both / max(int(found.count_nonzero()) + int(self.segment.count_nonzero()), 1)
 
 
 def removal_test(probe: Probe, signed_map: torch.Tensor, seed: int, progress: Progress) -> RemovalTest:

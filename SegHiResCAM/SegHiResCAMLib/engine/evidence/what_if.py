@@ -254,6 +254,5 @@ def _change(label: Label, before: Segmentation, predicted: _Predicted) -> Segmen
 
 
 def _millilitres(mask: torch.Tensor, grid: MetaTensor) -> float:
-    return (
-        int(mask.count_nonzero()) * abs(float(np.linalg.det(np.asarray(grid.affine, np.float64)[:3, :3]))) * ML_PER_MM3
-    )
+    voxel_mm3 = abs(float(np.linalg.det(np.asarray(grid.affine, np.float64)[:3, :3])))
+    return int(mask.count_nonzero()) * voxel_mm3 * ML_PER_MM3

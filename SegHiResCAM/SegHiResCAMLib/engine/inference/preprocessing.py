@@ -88,9 +88,8 @@ def prepare(model: SegmentationModel, volume: MetaTensor, progress: Progress = s
         raise preparing_failed(of, error) from error
     if image.numel() == 0:
         raise EngineError("preprocessing-empty", f"The preprocessing of '{model.name}' leaves nothing of this volume.")
-    if not all(
-        bool(torch.isfinite(end)) for end in torch.aminmax(image.as_tensor())
-    ):  # both are NaN where one voxel is
+    lowest, highest = torch.aminmax(image.as_tensor())  # both are NaN where one voxel is
+    if not (torch.isfinite(lowest) and torch.isfinite(highest)):
         raise EngineError(
             "preprocessing-not-finite",
             f"The preprocessing of '{model.name}' turns this volume into values that are NaN or infinite; "
