@@ -1,15 +1,14 @@
 """What each measure for speed on a processor brings: segmenting and explaining, on real networks and one of nnU-Net's.
 
-    SEGHIRESCAM_TEST_DATA=... python Testing/benchmarks/speed.py [--rounds N] [--only NAME] [PAGE]
+    SEGHIRESCAM_TEST_DATA=... python Testing/benchmarks/speed.py [ROUNDS] [NAME]
 
 or `make benchmark-speed`. Every figure comes from a process of its own, since an allocator is a matter of the whole process, and the ways of a job take turns: A B C A B C. "plain" is
 PyTorch's forward pass over the same windows in an untouched process. What was measured is kept in build/benchmark-speed.jsonl, so that a run which was stopped goes on from there; delete that file to
-begin anew. `--only NAME` runs the jobs that have it in their name; a file named on the command line is written, too.
+begin anew. NAME runs the jobs that have it in their name.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import statistics
 import subprocess
@@ -17,7 +16,6 @@ import sys
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -29,17 +27,6 @@ from table import Table, judged, ratio
 KEPT = Path("build/benchmark-speed.jsonl")
 CHILD = Path(__file__).with_name("speed_child.py")
 ROUNDS = 2
-
-INTRODUCTION = """\
-# Speed on a processor
-
-{date}, {machine}. Written by `make benchmark-speed`.
-
-What each measure brings where there is no GPU: memory that is kept, and OpenVINO. Every figure comes from a process of its own, and the ways of a job take turns; ratios of wall time are medians over rounds of
-ratios within a round. *plain* is PyTorch's forward pass over the same windows in an untouched process, as anyone runs it; *monai* and *nnunet* are their own inferers; *torch* and *openvino* are
-`segment` and `explain` of this program, *preview* is `--precision mixed` with OpenVINO. Goals are in parentheses; values that miss their goal are **bold**. The second of two runs in a process is measured, so that conversions and trials, which are
-made once, are not in it. Peak memory is that of the whole process, with Python and PyTorch.
-"""
 
 SEGMENTING = ("plain", "monai", "torch", "torch, memory kept", "openvino")
 EXPLAINING = ("plain", "torch", "torch, memory kept", "preview")
@@ -82,24 +69,18 @@ JOBS = (
 
 def main() -> None:
     """Measure what is missing, print all."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=ROUNDS)
-    parser.add_argument("--only", default="")
-    parser.add_argument("page", nargs="?", type=Path)
-    asked = parser.parse_args()
-    jobs = [job for job in JOBS if asked.only in job.name]
+    rounds = int(sys.argv[1]) if len(sys.argv) > 1 else ROUNDS
+    jobs = [job for job in JOBS if len(sys.argv) < 3 or sys.argv[2] in job.name]
     KEPT.parent.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
         for job in jobs:
-            for number in range(asked.rounds):
+            for number in range(rounds):
                 for way in job.ways:
                     if (job.name, way, number) not in _known():
                         _measure(job, way, number, Path(folder))
-    introduction = INTRODUCTION.format(date=f"{date.today():%d %B %Y}", machine=_machine())
-    text = "\n".join([introduction, *(f"{_table(job)}\n" for job in jobs)])
-    print(text)
-    if asked.page is not None:
-        asked.page.write_text(text, encoding="utf-8")
+    print(f"{_machine()}\n")
+    for job in jobs:
+        print(f"{_table(job)}\n")
 
 
 def _measure(job: Job, way: str, number: int, folder: Path) -> None:
