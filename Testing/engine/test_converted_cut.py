@@ -106,6 +106,23 @@ def a_cut(network: nn.Module, layer: str, *, gradient: bool = True, size: int = 
 
 
 @needs_openvino
+def test_windows_of_two_sizes_with_one_grid_have_tails_of_their_own() -> None:
+    class ToItsSize(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.deep = nn.Conv2d(1, 3, 3, stride=2, padding=1)
+
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            return nn.functional.interpolate(self.deep(images), images.shape[2:])
+
+    torch.manual_seed(0)
+    network = ToItsSize()
+    for size in (16, 15):  # both 8 x 8 at the layer
+        found = a_cut(network, "deep", gradient=False, size=size)
+        assert isinstance(found, CutNetwork), found
+
+
+@needs_openvino
 @pytest.mark.parametrize("gradient", [True, False])
 @pytest.mark.parametrize("layer", ["down_2", "upcat_2", "upcat_1"])
 def test_any_layer_of_a_network_with_skips_can_be_the_cut(layer: str, gradient: bool) -> None:

@@ -102,6 +102,16 @@ def test_what_was_used_least_recently_makes_room(folder: Path, monkeypatch: pyte
     assert {sizes[0], sizes[2]} < left
 
 
+def test_what_is_larger_than_the_limit_is_not_kept_and_drives_nothing_out(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answer(a_network(), 32)
+    before = sorted(folder.iterdir())
+    monkeypatch.setattr(converted_files, "LIMIT", 1000)
+    answer(a_network(), 48)
+    assert sorted(folder.iterdir()) == before
+
+
 @pytest.mark.parametrize("content", [b"", b"<net name='x' version='11'>", b"\0" * 1000])
 def test_a_damaged_file_is_read_from_pytorch_again(folder: Path, content: bytes) -> None:
     first = answer(a_network())

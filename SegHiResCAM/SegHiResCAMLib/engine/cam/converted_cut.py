@@ -124,7 +124,9 @@ def _converted(
         return "PyTorch: the layer, or what goes around it, is more than one tensor"
     with torch.no_grad():
         head = Compiled(_Head(network, leaf), [inputs], f"head {leaf.name}")
-        tail = None if gradient else Compiled(_Tail(network, leaf, calls, inputs), tensors, f"tail {leaf.name}")
+        # Windows of two sizes may have grids of one size, and other logits.
+        what = f"tail {leaf.name} {tuple(inputs.shape)}"
+        tail = None if gradient else Compiled(_Tail(network, leaf, calls, inputs), tensors, what)
     release_memory()  # what PyTorch traced in is of no use to OpenVINO
     return CutNetwork(tuple(module for module, _ in calls), head, tail, channels, "")
 

@@ -84,8 +84,9 @@ def keep(key: str, model: Any) -> None:
         beside = Path(tempfile.mkdtemp(dir=folder))
         try:
             openvino.save_model(model, beside / NETWORK, compress_to_fp16=False)
-            _make_room(folder, _size(beside), but=beside)
-            beside.rename(folder / key)
+            if (size := _size(beside)) <= LIMIT:
+                _make_room(folder, size, but=beside)
+                beside.rename(folder / key)
         finally:
             shutil.rmtree(beside, ignore_errors=True)
 
