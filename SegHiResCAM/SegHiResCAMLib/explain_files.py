@@ -22,7 +22,6 @@ from SegHiResCAMLib.engine.images.inputs import read_inputs_and_mask
 from SegHiResCAMLib.engine.images.region_files import Regions, read_regions
 from SegHiResCAMLib.engine.models import SegmentationModel
 from SegHiResCAMLib.engine.progress import Progress, part
-from SegHiResCAMLib.kept_memory import release_memory
 from SegHiResCAMLib.pages.self_contained import check_pages
 from SegHiResCAMLib.pages.viewer import VIEWER
 from SegHiResCAMLib.records.explain_job import EVERY, OWN_REGIONS, ExplainJob
@@ -130,7 +129,6 @@ def run_job(
         if job.check:
             by_segment = _checked(computer, by_segment, request, job, part(progress, 0.6, 0.95))
         progress(0.95, "Writing")
-        release_memory()  # what was computed in is of no use to pictures and a scene
         _write(result, names, request, by_segment, job, open_scene)
         if beside is not None:
             beside(result.beside, request, by_segment)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from SegHiResCAMLib.kept_memory import release_memory
 from SegHiResCAMLib.scene.errors import SceneError
 from SegHiResCAMLib.writing.temporary import temporary_folder
 
@@ -64,6 +65,7 @@ def headless_application() -> Iterator[HeadlessApplication]:
     Raises:
         SceneError: slicer-core is missing or hidden by another package called `slicer`, or matplotlib is missing.
     """
+    release_memory()  # what was computed in before is of no use to pictures and a scene
     slicer = _slicer_core()
     with temporary_folder("scene") as folder:
         _write_color_tables(folder / "share" / "ColorFiles")
