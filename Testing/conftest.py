@@ -87,9 +87,8 @@ def pytest_configure() -> None:
     if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     keep_memory()  # as the command and the worker do; it saves half of the system's time
-    gc.set_threshold(
-        100_000, 50, 100
-    )  # or walking through all that tests have imported takes a twentieth of their time
+    # Or walking through all that tests have imported takes a twentieth of their time.
+    gc.set_threshold(100_000, 50, 100)
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
