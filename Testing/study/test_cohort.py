@@ -454,6 +454,9 @@ def test_checks_regions_and_shares_of_the_inputs_are_columns_of_each_case(
         float(first["input_shares.score_all"]) - float(first["input_shares.score_none"]), rel=1e-3, abs=1e-3
     )
     assert any(name.startswith("check.") and value for name, value in first.items())
+    facts = json.loads((tmp_path / "study/cases/a/explanation.json").read_text(encoding="utf-8"))["check"]
+    assert float(first["check.forward_passes"]) == facts["forward_passes"]
+    assert first["check.weights.similarity"] == "", "is not measured of a smooth map"
     one, other = (sitk.GetArrayFromImage(sitk.ReadImage(study_map)).ravel() for study_map in maps_around(tmp_path))
     both = (one != 0) & (other != 0)
     assert 100 < both.sum() < both.size

@@ -7,6 +7,7 @@ from dataclasses import replace
 from a_record import a_record
 
 from SegHiResCAMLib.records.explanation import Finding, Measurements
+from SegHiResCAMLib.records.map_check import FillTrial, MapCheck, NoiseTest, RemovalTest, WeightsTest
 from SegHiResCAMLib.records.mistakes import Agreement, Comparison
 from SegHiResCAMLib.records.region_shares import RegionShare
 from SegHiResCAMLib.study.row import row_of
@@ -38,6 +39,27 @@ def test_one_segment_and_method_has_plain_columns() -> None:
     assert not {"question", "timings_s", "versions", "regions.liver.part"} & set(row)
     assert not {"check", "input_shares", "path_integral"} & set(row), "nobody asked for them"
     assert row["mean_probability"] is None, "a number that is not known has its column"
+
+
+def test_a_check_has_columns_of_what_is_said_of_it_whether_all_of_it_was_measured_or_not() -> None:
+    removal = RemovalTest((FillTrial("shell", 0.0),), deletion=(0.5, 0.25), insertion=(0.75, 0.125), at=1, p=0.1)
+    check = MapCheck(
+        removal=removal,
+        weights=WeightsTest(("a", "b"), (0.9, -0.25)),
+        noise=NoiseTest((2.0,), (0.125, 0.375), (0.5, 1.0)),
+    )
+    row = row_of([replace(a_full_record("m", "kidney", 1.0), check=check)])
+    found = {name: value for name, value in row.items() if name.startswith("check.")}
+    assert found["check.removal.p"] == 0.1
+    assert found["check.removal.insertion_minus_deletion"] == -0.125
+    assert (found["check.weights.similarity"], found["check.noise.similarity"], found["check.noise.change"]) == (
+        *(-0.25, 0.75),
+        0.25,
+    )
+    less = replace(check, weights=None, noise=None, removal=replace(removal, p=None), not_measured="a reason")
+    other = row_of([replace(a_full_record("m", "kidney", 1.0), check=less)])
+    assert other.keys() == row.keys()
+    assert other["check.weights.similarity"] is other["check.removal.insertion_minus_deletion"] is None
 
 
 def test_further_segments_and_methods_stand_before_their_columns() -> None:

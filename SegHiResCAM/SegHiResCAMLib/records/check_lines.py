@@ -55,11 +55,10 @@ def _lines(record: ExplanationRecord, check: MapCheck) -> Iterator[CheckLine]:
             "how-much-of-the-score-it-explains",
         )
     if check.weights is not None:
-        noise = check.noise.similarities if check.noise else ()
-        beside = f" ({_mean(noise):.2f} under noise)" if noise else ""
+        beside = f" ({check.noise.similarity:.2f} under noise)" if check.noise else ""
         yield CheckLine(
             "Depends on what was learned",
-            f"similarity {check.weights.similarities[-1]:.2f} once the weights after the layer are drawn again{beside}",
+            f"similarity {check.weights.similarity:.2f} once the weights after the layer are drawn again{beside}",
             "A map that stays the same without the learned weights shows the image, not the network. Similarity is Spearman's rank correlation: 1 is "
             "the same order of voxels, 0 is none.",
             "depends-on-what-was-learned",
@@ -67,7 +66,7 @@ def _lines(record: ExplanationRecord, check: MapCheck) -> Iterator[CheckLine]:
     if check.noise is not None:
         yield CheckLine(
             "Stable",
-            f"changes by {100 * _mean(check.noise.changes):.0f} % under noise of 2 % of the display window",
+            f"changes by {100 * check.noise.change:.0f} % under noise of 2 % of the display window",
             "Noise that no reader would notice. A map that changes much says little about single voxels.",
             "stable",
         )
@@ -110,7 +109,3 @@ def _where(record: ExplanationRecord) -> str:
 
 def _named(name: str, part: str) -> str:
     return f"in the {name}" if part == "region" else name
-
-
-def _mean(values: tuple[float, ...]) -> float:
-    return sum(values) / len(values)

@@ -72,6 +72,11 @@ class WeightsTest:
     layers: tuple[str, ...]
     similarities: tuple[float, ...]
 
+    @property
+    def similarity(self) -> float:
+        """Once the weights are drawn again as far as it was tried."""
+        return self.similarities[-1]
+
 
 @dataclass(frozen=True)
 class NoiseTest:
@@ -86,6 +91,16 @@ class NoiseTest:
     standard_deviations: tuple[float, ...]
     changes: tuple[float, ...]
     similarities: tuple[float, ...]
+
+    @property
+    def change(self) -> float:
+        """Mean over the draws."""
+        return sum(self.changes) / len(self.changes)
+
+    @property
+    def similarity(self) -> float:
+        """Mean over the draws."""
+        return sum(self.similarities) / len(self.similarities)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, get_args, get_type_hints
 
 from SegHiResCAMLib.records.explanation import ExplanationRecord, Finding
+from SegHiResCAMLib.records.map_check import MapCheck
 from SegHiResCAMLib.records.mistakes import Comparison
 from SegHiResCAMLib.records.study import Cell
 
@@ -67,8 +68,19 @@ def _flat(record: ExplanationRecord) -> Iterator[tuple[str, Cell]]:
             yield "layer", record.layer.name
         elif one.name == "measurements":
             yield from _cells("", value)
+        elif one.name == "check":
+            yield from _checked(value)
         elif one.name not in LEFT_OUT:
             yield from _cells(one.name, value)
+
+
+def _checked(check: MapCheck) -> Iterator[tuple[str, Cell]]:
+    """The check's numbers, and in place of its lists what is said of them."""
+    yield from (cell for cell in _cells("check", check) if cell[0] not in ("check.weights", "check.noise"))
+    yield "check.removal.insertion_minus_deletion", check.removal.insertion_minus_deletion
+    yield "check.weights.similarity", None if check.weights is None else check.weights.similarity
+    yield "check.noise.similarity", None if check.noise is None else check.noise.similarity
+    yield "check.noise.change", None if check.noise is None else check.noise.change
 
 
 def _cells(name: str, value: Any) -> Iterator[tuple[str, Cell]]:

@@ -31,7 +31,10 @@ MEASURES = {
     "effective_volume_ml": "Effective volume of the map (ml)",
     "score_explained.share": "Share of the score that the map's sum explains",
     "peak": "Peak of the map (logit units)",
-    "similarity_to_next_case": "Similarity of the map to that of the next case",
+    "check.removal.p": "Rank of the map among shifted copies (p)",
+    "check.weights.similarity": "Similarity to the map of weights that are drawn again",
+    "check.noise.similarity": "Similarity to the map under noise",
+    "similarity_to_next_case": "Similarity to the map of the next case",
 }
 """Numbers of a map that a figure shows, and of which methods are compared."""
 
