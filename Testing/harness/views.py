@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import slicer
@@ -18,6 +18,8 @@ CONVENTIONAL = 2
 @contextmanager
 def main_window(application: HeadlessApplication) -> Iterator[MainWindow]:
     """Add it all, and take it away."""
+    with suppress(ImportError):
+        import triton  # noqa: F401 - of PyTorch for CUDA: its LLVM ends the process if that of Mesa, which draws the views, was there before
     scene = application.scene
     logics = [
         slicer.vtkSlicerMarkupsLogic(),
