@@ -145,6 +145,17 @@ def kidney_case(test_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
 
 
 @pytest.fixture(scope="session")
+def viewer() -> None:
+    """The viewer of the pages, which is fetched by npm when the package is installed; a checkout may do without."""
+    from SegHiResCAMLib.pages.self_contained import PageError, check_pages
+
+    try:
+        check_pages()
+    except PageError as problem:
+        (pytest.fail if "SEGHIRESCAM_REQUIRE_BROWSER" in os.environ else pytest.skip)(problem.message)
+
+
+@pytest.fixture(scope="session")
 def sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """An SSH server of the tests' own."""
     with running_sshd(tmp_path_factory.mktemp("ssh")) as server:

@@ -24,6 +24,8 @@ from SegHiResCAMLib.records.mistakes import Agreement, Comparison, Mistake
 from SegHiResCAMLib.records.models import Label
 from SegHiResCAMLib.records.region_shares import RegionShare
 
+pytestmark = pytest.mark.usefixtures("viewer")
+
 SHAPE = (40, 44, 36)
 PEAK = 412.625
 AFFINES = {

@@ -30,6 +30,7 @@ from typer.testing import CliRunner
 
 from SegHiResCAMLib.cli import app
 from SegHiResCAMLib.engine.images.volume import write_volume
+from SegHiResCAMLib.pages import self_contained
 from SegHiResCAMLib.records.explain_job import ExplainJob
 from SegHiResCAMLib.records.question import Question
 from SegHiResCAMLib.study import cohort
@@ -346,6 +347,17 @@ def test_a_worker_that_ends_between_its_answer_and_the_fetching_is_replaced(
     request = request_of("a", inputs, tmp_path, Processes(workers=1))
     assert list(run_cohort(request, lambda _share, _text: None).state.done) == ["a"]
     assert lost
+
+
+def test_pages_that_cannot_be_made_are_refused_before_anything_is_computed(
+    inputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(self_contained, "resource", lambda *_names: tmp_path / "nothing")
+    monkeypatch.setattr(self_contained, "__file__", str(tmp_path / "a/b/c/d.py"))
+    given = [one for one in arguments(inputs, tmp_path / "study") if one != "--no-pages"]
+    code, _, err = run(*given)
+    assert (code, "has no viewer for pages" in err) == (1, True)
+    assert not list(tmp_path.glob("study/cases/*"))
 
 
 def test_a_client_without_a_certificate_of_the_authority_is_refused(

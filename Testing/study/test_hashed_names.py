@@ -40,7 +40,7 @@ AFFINE = torch.diag(torch.tensor([1.0, 1, 2, 1])).double()
 
 
 @pytest.fixture(scope="module")
-def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def inputs(tmp_path_factory: pytest.TempPathFactory, viewer: None) -> Path:
     """A table whose every path and column names a patient: NIfTI, a header with its voxels, one that is damaged, one that is not there."""
     folder = tmp_path_factory.mktemp("inputs")
     write_tiny_bundle(folder / "model")

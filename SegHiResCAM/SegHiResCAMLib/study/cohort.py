@@ -18,6 +18,7 @@ from uuid import uuid4
 from SegHiResCAMLib.engine.models import SegmentationModel, open_model
 from SegHiResCAMLib.engine.progress import Progress
 from SegHiResCAMLib.pages.report import REPORT
+from SegHiResCAMLib.pages.self_contained import check_pages
 from SegHiResCAMLib.records.explain_job import OWN_REGIONS, ExplainJob
 from SegHiResCAMLib.records.explanation import ModelReference
 from SegHiResCAMLib.records.json_form import from_json, to_json
@@ -107,7 +108,7 @@ def run_cohort(request: CohortRequest, progress: Progress) -> CohortResult:
     """Compute the cases that are missing, and write the table.
 
     Raises:
-        StudyError, EngineError, WritingError: Nothing can be computed at all; what is wrong with one case is its row.
+        StudyError, EngineError, PageError, WritingError: Nothing can be computed at all; what is wrong with one case is its row.
     """
     progress(0.0, "Opening the model")
     check_folder(request.folder)
@@ -167,6 +168,8 @@ def study_state(folder: Path) -> tuple[StudyState, list[str]]:
 
 def _check(request: CohortRequest, model: SegmentationModel) -> None:
     """Refuse what would fail in every case, before anything is computed."""
+    if request.job.html and request.processes.scheduler is None:
+        check_pages()
     for segment in request.job.segments:
         model.label(segment)
     counts = {len(case.images) for case in request.found.cases if case.images}
