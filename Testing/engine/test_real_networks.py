@@ -21,7 +21,7 @@ from SegHiResCAMLib.engine.inference.slicing import from_stack, to_stack
 from SegHiResCAMLib.engine.models import SegmentationModel, open_model
 
 pytestmark = pytest.mark.real_data
-WITH_KIDNEYS, APART = (28, 108), 4  # slices of the CT: the part that is segmented, and one in so many of it
+WITH_KIDNEYS, APART = (28, 108), 6  # slices of the CT: the part that is segmented, and one in so many of it
 AXIS_ORDERS = ["RAS", "LPS", "ARS", "ASL", "IPR", "LIA", "PSR", "SAL"]
 
 
