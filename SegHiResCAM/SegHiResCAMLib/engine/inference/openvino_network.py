@@ -17,6 +17,7 @@ import torch
 from torch import nn
 
 from SegHiResCAMLib.engine.inference.converted_files import keep, kept, key_of
+from SegHiResCAMLib.engine.inference.written_out import InstanceNormWrittenOut
 from SegHiResCAMLib.engine.output import main_output
 
 _Shape = tuple[int, ...]
@@ -53,7 +54,7 @@ class Compiled:
     def __init__(self, module: nn.Module, examples: Sequence[torch.Tensor], purpose: str) -> None:
         import openvino
 
-        key = key_of(module, examples, purpose)
+        key = key_of(module, examples, f"{purpose}, {InstanceNormWrittenOut.__name__}")
         model = kept(key)
         if model is None:
             model = _read(module, examples)
@@ -76,7 +77,7 @@ def _read(module: nn.Module, examples: Sequence[torch.Tensor]) -> Any:
     from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
 
     reader = FrontEndManager().load_by_framework("pytorch")
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), InstanceNormWrittenOut():
         warnings.simplefilter("ignore")  # of sizes that become constants, which they are here
         traced = torch.jit.trace(module.eval(), tuple(examples), check_trace=False)  # type: ignore[no-untyped-call]
         decoder = TorchScriptPythonDecoder(torch.jit.freeze(traced))  # which `loaded` needs as long as it is read
