@@ -14,7 +14,7 @@ from refusals import refusal
 from torch import nn
 
 from SegHiResCAMLib.engine.inference import engine_choice
-from SegHiResCAMLib.engine.inference.engine_choice import FEW, LOGITS, Forward, choose_forward, spread
+from SegHiResCAMLib.engine.inference.engine_choice import CHECKED, FEW, LOGITS, Forward, choose_forward, spread
 from SegHiResCAMLib.engine.inference.segmentation import decide, segment
 from SegHiResCAMLib.engine.models import SegmentationModel, WindowSettings, open_model
 from SegHiResCAMLib.records.models import Label
@@ -82,8 +82,10 @@ def test_a_network_is_converted_once_and_then_serves_short_jobs_too() -> None:
     assert (
         chosen(model, FEW - 1).engine == f"PyTorch: {FEW - 1} windows are too few to be worth a conversion for OpenVINO"
     )
-    first, again = chosen(model), chosen(model, 1)
+    first, again = chosen(model), chosen(model, CHECKED + 1)
     assert again.network is first.network
+    assert chosen(model, CHECKED).engine == f"PyTorch: a check of OpenVINO takes longer than so few windows ({CHECKED})"
+    assert chosen(model, CHECKED, "openvino").network is first.network
 
 
 @needs_openvino

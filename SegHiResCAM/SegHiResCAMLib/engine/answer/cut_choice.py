@@ -8,7 +8,7 @@ from SegHiResCAMLib.engine.cam.converted_cut import CutNetwork, cut_at, is_built
 from SegHiResCAMLib.engine.cam.methods import Method
 from SegHiResCAMLib.engine.cam.methods.steps import Map
 from SegHiResCAMLib.engine.cam.passes import Asked
-from SegHiResCAMLib.engine.inference.engine_choice import FEW, is_usable, spread
+from SegHiResCAMLib.engine.inference.engine_choice import CHECKED, FEW, is_usable, spread
 from SegHiResCAMLib.records.question import Question
 
 SHORT = "PyTorch in short numbers"
@@ -39,7 +39,10 @@ def choose_cut(question: Question, method: Method, layers: list[str], asked: Ask
     touched = [(number, place) for number, row in enumerate(asked.touched) for place in row]
     network, window = asked.workplace.network, (1, *asked.images.shape[1:2], *asked.windows.size)
     built = is_built(network, layers[0], window, gradient=method.needs_gradient)
-    if not touched or (question.engine == "auto" and len(touched) < FEW and not built):
+    # A method without gradients computes each window many times.
+    if not touched or (question.engine == "auto" and method.needs_gradient and len(touched) <= CHECKED):
+        return None, f"{SHORT}: a check of OpenVINO takes longer than so few windows ({len(touched)})"
+    if question.engine == "auto" and len(touched) < FEW and not built:
         return None, f"{SHORT}: {len(touched)} windows are too few to be worth a conversion for OpenVINO"
     number, _ = touched[len(touched) // 2]
     row = asked.touched[number]

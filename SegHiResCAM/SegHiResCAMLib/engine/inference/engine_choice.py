@@ -18,7 +18,7 @@ from SegHiResCAMLib.kept_memory import release_memory
 from SegHiResCAMLib.records.question import Engine
 
 FEW = 16
-"""So many windows take PyTorch less time than OpenVINO takes to convert a network."""
+"""Fewer windows take PyTorch less time than OpenVINO takes to convert a network."""
 
 OPENVINO = "OpenVINO"
 """How the words about a job begin that was computed by it."""
@@ -71,6 +71,8 @@ def choose_forward(
     reason = is_usable(engine, device)
     if reason:
         return _torch(model, reason)
+    if engine == "auto" and windows <= CHECKED:
+        return _torch(model, f"a check of OpenVINO takes longer than so few windows ({windows})")
     given = examples()
     example = next(given)
     if engine == "auto" and windows < FEW and converted(model.network, tuple(example.shape)) is None:
