@@ -14,7 +14,7 @@ from SegHiResCAMLib.engine.answer.explanation import ExplainRequest
 from SegHiResCAMLib.engine.answer.model_layers import model_layers
 from SegHiResCAMLib.engine.images.volume import volume_from_array
 from SegHiResCAMLib.engine.models import open_model
-from SegHiResCAMLib.records.wording import percent
+from SegHiResCAMLib.records.wording import number, percent
 
 
 def test_the_console_prints_the_units_that_the_files_have(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -26,7 +26,7 @@ def test_the_console_prints_the_units_that_the_files_have(tmp_path: Path, capsys
         assert found.record().units == units
         print_explanation(found)
         said = " ".join(capsys.readouterr().out.split())
-        assert f"peak {found.peak[0]:.4g} {units} at R" in said
+        assert f"peak {number(found.peak[0], 4)} {units} at R" in said
         assert f"mean probability {found.mean_probability:.1%}" in said
 
 

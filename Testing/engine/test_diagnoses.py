@@ -21,6 +21,7 @@ from SegHiResCAMLib.engine.models.model import SegmentationModel, WindowSettings
 from SegHiResCAMLib.records.json_form import to_json
 from SegHiResCAMLib.records.models import Label
 from SegHiResCAMLib.records.regions import Empty, Region, Sphere, WholeImage
+from SegHiResCAMLib.records.wording import number
 
 WHOLE_IMAGE = WholeImage()
 
@@ -141,7 +142,7 @@ def test_with_a_contrast_class_the_sign_of_the_difference_decides() -> None:
     assert codes(preferred) <= {"all-zero", "all-negative"}
     assert not_preferred.score < 0
     assert "the network prefers 'background' in this region" in message(not_preferred, "score-negative")
-    assert f"score {not_preferred.score:.4g}" in message(not_preferred, "score-negative")
+    assert f"score {number(not_preferred.score, 4)}" in message(not_preferred, "score-negative")
 
 
 def test_a_layer_without_influence_here_is_named() -> None:

@@ -40,7 +40,7 @@ def test_the_panel_shows_three_digits_of_what_the_table_node_has(
     ("exact", "read"),
     [
         ("470.996", "471"), ("59.8569", "59.9"), ("-83.8597", "-83.9"), ("0.00857612", "0.00858"), ("12345.6", "12346"),
-        ("0", "0"), ("9.999", "10.0"), ("4.2e-07", "4.2e-07"), ("1.23456e+08", "1.23e+08"), ("", ""), ("mm", "mm"),
+        ("0", "0"), ("9.999", "10.0"), ("4.2e-07", "4.2×10⁻⁷"), ("1.23456e+08", "1.23×10⁸"), ("", ""), ("mm", "mm"),
     ],
 )  # fmt: skip
 def test_a_number_is_rounded_to_what_can_be_read(desktop: Desktop, exact: str, read: str) -> None:

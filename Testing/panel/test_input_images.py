@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 from panel.steps import choose_model, choose_segment, explain, idle
 from SegHiResCAMLib.cli import app
 from SegHiResCAMLib.nrrd import write_nrrd
+from SegHiResCAMLib.records.wording import number
 from SegHiResCAMLib.scene.heatmap import explanation_of
 from SegHiResCAMLib.scene.volumes import add_volume
 
@@ -49,9 +50,9 @@ def test_the_values_are_those_of_the_command(
     idle(desktop)
     found = explanation_of(heatmap).input_shares
     assert found is not None, ui.statusLabel.text
-    for number in range(2):
-        write_nrrd(tmp_path / f"{number}.nrrd", noise(seed=number), AFFINE, {})
-    files = [str(tmp_path / f"{number}.nrrd") for number in range(2)]
+    for seed in range(2):
+        write_nrrd(tmp_path / f"{seed}.nrrd", noise(seed=seed), AFFINE, {})
+    files = [str(tmp_path / f"{seed}.nrrd") for seed in range(2)]
     asked = ["explain", *files, "-m", str(two_channels), "-s", "tumour", "-o", str(tmp_path / "why"), "--input-shares"]
     result = CliRunner().invoke(app, asked)
     assert result.exit_code == 0, result.output
@@ -63,7 +64,7 @@ def test_the_values_are_those_of_the_command(
             assert getattr(one, name) == pytest.approx(other[name], rel=1e-4)  # sums of float32 logits
         assert ui.imageTable.item(row, 0).text() == one.name
         assert float(ui.imageTable.item(row, 1).text()) == pytest.approx(100 * one.share, abs=0.051)
-        assert f"{one.without:.4g} without it" in ui.imageTable.item(row, 0).toolTip()
+        assert f"{number(one.without, 4)} without it" in ui.imageTable.item(row, 0).toolTip()
     ui.folderButton.directory = str(tmp_path / "export")
     ui.exportButton.click()
     idle(desktop)

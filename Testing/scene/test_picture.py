@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 from a_record import a_record
 
-from SegHiResCAMLib.scene.canvas import number
 from SegHiResCAMLib.scene.errors import SceneError
 from SegHiResCAMLib.scene.heatmap import add_heatmap, peak_position, set_display_range
 from SegHiResCAMLib.scene.panels import body_frame
@@ -141,14 +140,6 @@ def test_a_picture_that_cannot_be_written_is_told_with_its_path(nodes, tmp_path)
     volume, segmentation, maps = nodes
     with pytest.raises(SceneError, match=r"missing/picture\.png cannot be written"):
         finish(slice_picture_steps(tmp_path / "missing" / "picture.png", volume, maps[0], segmentation))
-
-
-@pytest.mark.parametrize(
-    ("value", "text"),
-    [(0, "0"), (45.94, "45.9"), (0.00373, "0.00373"), (1.2249e6, "1.22×10⁶"), (3e-12, "3×10⁻¹²")],
-)
-def test_a_number_is_written_with_three_digits(value, text):
-    assert number(value) == text
 
 
 def test_a_long_body_is_cropped_to_square_panels_round_the_point(scene):

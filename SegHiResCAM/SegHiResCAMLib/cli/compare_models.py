@@ -15,6 +15,7 @@ from SegHiResCAMLib.cli.question_options import with_options
 from SegHiResCAMLib.records.json_form import to_json
 from SegHiResCAMLib.records.model_maps import ModelMapsRecord
 from SegHiResCAMLib.records.question import WHAT, Question
+from SegHiResCAMLib.records.wording import number
 
 Others = Annotated[
     list[str],
@@ -76,7 +77,7 @@ def _print_record(record: ModelMapsRecord) -> None:
     rows = [heading("  model", "layer", "score", "mean probability", "maximum")]
     for one in record.models:
         probability = "" if one.mean_probability is None else f"{one.mean_probability:.3f}"
-        rows.append([f"  {one.model.name}", one.layer, f"{one.score:.4g}", probability, f"{one.maximum:.4g}"])
+        rows.append([f"  {one.model.name}", one.layer, number(one.score, 4), probability, number(one.maximum, 4)])
     answer.print_rows(rows)
     for title, value in (("standard deviation", record.deviation), ("difference", record.difference)):
         if value is not None:

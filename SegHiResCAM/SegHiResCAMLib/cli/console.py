@@ -18,7 +18,7 @@ from SegHiResCAMLib.cli.plain_console import Cell, PlainConsole, heading, styled
 from SegHiResCAMLib.cli.progress_report import Report, progress_on
 from SegHiResCAMLib.patient_places import place
 from SegHiResCAMLib.records.check_lines import check_lines
-from SegHiResCAMLib.records.wording import RESEARCH_ONLY, integral_words, score_explained_words
+from SegHiResCAMLib.records.wording import RESEARCH_ONLY, integral_words, number, score_explained_words
 from SegHiResCAMLib.user_error import message_of
 from SegHiResCAMLib.writing.sweeping import sweep
 
@@ -117,17 +117,17 @@ def print_explanation(explanation: Explanation) -> None:
         )
     )
     answer.print(
-        f"  peak {maximum:.4g} {explanation.units} at {place(peak)}; "
-        f"score {explanation.score:.4g} over {explanation.voxel_count} voxels; "
+        f"  peak {number(maximum, 4)} {explanation.units} at {place(peak)}; "
+        f"score {number(explanation.score, 4)} over {explanation.voxel_count} voxels; "
         f"{explanation.windows_touched} of {explanation.windows} windows contribute"
     )
     if explanation.mean_probability is not None:
         answer.print(f"  mean probability {explanation.mean_probability:.1%} over the explained region")
     measured = explanation.measurements
-    if measured.share_inside is not None:
+    if measured.share_inside is not None and measured.effective_volume_ml is not None:
         answer.print(
             f"  {measured.share_inside:.0%} of the map inside the explained region, {measured.share_within_10_mm:.0%} within 10 mm of it; "
-            f"effective volume {measured.effective_volume_ml:.3g} ml, explained volume {measured.segment_volume_ml:.3g} ml"
+            f"effective volume {number(measured.effective_volume_ml)} ml, explained volume {number(measured.segment_volume_ml)} ml"
         )
     if explanation.regions:
         answer.print_rows([heading(*REGION_TITLES), *map(_region_row, explanation.regions)])
@@ -139,7 +139,9 @@ def print_explanation(explanation: Explanation) -> None:
         rows = [heading("  image", "Shapley value", "share", "alone", "without")]
         for image in explanation.input_shares.inputs:
             share = "" if image.share is None else f"{100 * image.share:.1f} %"
-            rows.append([f"  {image.name}", f"{image.value:.4g}", share, f"{image.alone:.4g}", f"{image.without:.4g}"])
+            rows.append(
+                [f"  {image.name}", number(image.value, 4), share, number(image.alone, 4), number(image.without, 4)]
+            )
         answer.print_rows(rows)
     if explanation.check is not None:
         for line in check_lines(explanation.record()):
@@ -162,7 +164,7 @@ def _region_row(one: RegionShare) -> list[Cell]:
     def percent(share: float | None) -> str:
         return "" if share is None else f"{100 * share:.1f} %"
 
-    enrichment = "" if one.enrichment is None else f"{one.enrichment:.3g}"
+    enrichment = "" if one.enrichment is None else number(one.enrichment)
     within = percent(one.positive_within_5_mm), percent(one.positive_within_10_mm)
     shares = percent(one.share_of_volume), percent(one.positive), percent(one.negative)
     return [f"  {one.name}", f"{one.volume_ml:.1f}", *shares, enrichment, *within]
@@ -174,7 +176,7 @@ def print_comparison(comparison: Comparison) -> None:
     rows = [heading("segment", "Dice", "surface distance, mm", "95 % within, mm", "volume, ml", "reference, ml")]
     for one in comparison.agreements:
         measured = (one.dice, one.mean_surface_distance_mm, one.hausdorff_95_mm, one.volume_ml, one.reference_ml)
-        rows.append([one.segment, *("" if value is None else f"{value:.3g}" for value in measured)])
+        rows.append([one.segment, *("" if value is None else number(value) for value in measured)])
     answer.print_rows(rows)
     if not comparison.mistakes:
         return
@@ -185,7 +187,7 @@ def print_comparison(comparison: Comparison) -> None:
         said = f"{'on its own' if mistake.is_separate else 'at the border'}; {mistake.instead} instead"
         region = f"{mistake.mistake}:{where}"
         rows.append(
-            [mistake.mistake, mistake.segment, f"{mistake.volume_ml:.3g}", place(mistake.point_ras_mm), region, said]
+            [mistake.mistake, mistake.segment, number(mistake.volume_ml), place(mistake.point_ras_mm), region, said]
         )
     answer.print_rows(rows)
     hidden = len(comparison.mistakes) + comparison.mistakes_left_out - MISTAKES_SHOWN

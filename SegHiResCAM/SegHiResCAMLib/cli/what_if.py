@@ -16,6 +16,7 @@ from SegHiResCAMLib.records.evidence import WhatIfRecord
 from SegHiResCAMLib.records.json_form import to_json
 from SegHiResCAMLib.records.map_check import Fill
 from SegHiResCAMLib.records.question import WHAT, Question
+from SegHiResCAMLib.records.wording import number
 
 Segment = Annotated[
     str | None,
@@ -86,12 +87,12 @@ def what_if(
 
 def _print_record(record: WhatIfRecord) -> None:
     answer.print()
-    answer.print(f"{record.region} replaced ({record.fill}): {record.removed_ml:.3g} ml", style="bold")
+    answer.print(f"{record.region} replaced ({record.fill}): {number(record.removed_ml)} ml", style="bold")
     answer.print(
         f"  {record.windows_touched} of {record.windows} windows changed; {record.windows_computed} were computed"
     )
     rows = [heading("  segment", "before, ml", "afterwards, ml", "Dice", "score before", "score afterwards")]
     for one in record.segments:
         numbers = (one.before_ml, one.after_ml, one.dice, one.score_before, one.score_after)
-        rows.append([f"  {one.segment}", *("" if value is None else f"{value:.4g}" for value in numbers)])
+        rows.append([f"  {one.segment}", *("" if value is None else number(value, 4) for value in numbers)])
     answer.print_rows(rows)

@@ -23,7 +23,7 @@ from SegHiResCAMLib.panel.widgets import chosen_in, fill_combo
 from SegHiResCAMLib.patient_places import place
 from SegHiResCAMLib.records.models import LayerList, MethodSummary
 from SegHiResCAMLib.records.regions import Region
-from SegHiResCAMLib.records.wording import contrast_words
+from SegHiResCAMLib.records.wording import contrast_words, number
 from SegHiResCAMLib.scene.errors import SceneError
 from SegHiResCAMLib.scene.heatmap import explanation_of, peak_position, remove_heatmap
 from SegHiResCAMLib.scene.markers import mark_point
@@ -183,7 +183,7 @@ class ExplainSection:
                 method=record.method,
                 segment=record.question.segment + (f" ({contrast})" if contrast else ""),
                 layer=layer_words(self._state.layers or LayerList(), record.layer.name),
-                peak=f"{record.maximum:.3g}",
+                peak=number(record.maximum),
                 units=record.units.replace("share of", "of"),
             )
         )
@@ -204,7 +204,7 @@ def _live_words(heatmap: vtkMRMLScalarVolumeNode, point: Array, seconds: float) 
     return _("Live: {segment} at {place}, peak {peak} {units}, {seconds} s. Press E again, or Esc to end.").format(
         segment="" if record is None else record.question.segment,
         place=place(point),
-        peak="" if record is None else f"{record.maximum:.3g}",
+        peak="" if record is None else number(record.maximum),
         units="" if record is None else record.units,
         seconds=f"{seconds:.1f}",
     )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from slicer.i18n import tr as _
 
 from SegHiResCAMLib.panel.widgets import fill_table
+from SegHiResCAMLib.records.wording import number
 from SegHiResCAMLib.scene.heatmap import MEASUREMENTS, explanation_of
 from SegHiResCAMLib.scene.table import ROWS, SCORE_EXPLAINED, table_rows
 
@@ -46,6 +47,6 @@ def rounded(text: str) -> str:
     except ValueError:
         return text
     if value == 0 or not 1e-3 <= abs(value) < 1e6:
-        return f"{value:.3g}"
+        return number(value)
     decimals = max(0, 2 - math.floor(math.log10(abs(float(f"{value:.3g}")))))
     return f"{value:.{decimals}f}"

@@ -11,6 +11,7 @@ from SegHiResCAMLib.panel.state import State
 from SegHiResCAMLib.panel.widgets import fill_table, tip_rows
 from SegHiResCAMLib.records.explanation import ExplanationRecord
 from SegHiResCAMLib.records.input_shares import InputShare, InputShares
+from SegHiResCAMLib.records.wording import number
 from SegHiResCAMLib.scene.heatmap import explanation_of
 
 NAME = "input-images"
@@ -75,12 +76,12 @@ def image_words(one: InputShare, of: InputShares) -> str:
         "{name}: score {alone} with this image alone, {without} without it, {all} with all, {none} with none"
     ).format(
         name=one.name,
-        alone=f"{one.alone:.4g}",
-        without=f"{one.without:.4g}",
-        all=f"{of.score_all:.4g}",
-        none=f"{of.score_none:.4g}",
+        alone=number(one.alone, 4),
+        without=number(one.without, 4),
+        all=number(of.score_all, 4),
+        none=number(of.score_none, 4),
     )
 
 
 def _row(one: InputShare) -> list[str]:
-    return [one.name, "" if one.share is None else f"{100 * one.share:.1f}", f"{one.value:.4g}"]
+    return [one.name, "" if one.share is None else f"{100 * one.share:.1f}", number(one.value, 4)]

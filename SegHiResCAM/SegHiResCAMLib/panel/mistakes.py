@@ -16,6 +16,7 @@ from SegHiResCAMLib.panel.state import State
 from SegHiResCAMLib.panel.widgets import fill_table, silent, tip_rows
 from SegHiResCAMLib.patient_places import place
 from SegHiResCAMLib.records.mistakes import Agreement, Comparison, Mistake
+from SegHiResCAMLib.records.wording import number
 from SegHiResCAMLib.scene.overlay import jump_slices
 from SegHiResCAMLib.scene.segments import segment_ids
 from SegHiResCAMLib.scene.volumes import to_world
@@ -79,7 +80,7 @@ class MistakesPart:
         fill_table(ui.agreementTable, titles, [_agreement_row(one) for one in agreements])
         tip_rows(ui.agreementTable, [_agreement_words(one) for one in agreements])
         mistakes = () if found is None else found.mistakes
-        rows = [[_kind(one), one.segment, f"{one.volume_ml:.3g}"] for one in mistakes]
+        rows = [[_kind(one), one.segment, number(one.volume_ml)] for one in mistakes]
         fill_table(ui.mistakeTable, [_("Mistake"), _("Segment"), "ml"], rows)
         tip_rows(ui.mistakeTable, [mistake_words(one) for one in mistakes])
         left = 0 if found is None else found.mistakes_left_out
@@ -153,7 +154,7 @@ def _kind(one: Mistake) -> str:
 def mistake_words(one: Mistake) -> str:
     """All that is known of a mistake."""
     where = place(one.point_ras_mm)
-    lines = [_("{ml} ml at {place}").format(ml=f"{one.volume_ml:.3g}", place=where)]
+    lines = [_("{ml} ml at {place}").format(ml=number(one.volume_ml), place=where)]
     if one.mistake == "false-positive":
         lines.append(
             _("The model segments {segment}, the reference has {other}.").format(segment=one.segment, other=one.instead)
@@ -173,8 +174,8 @@ def _agreement_row(one: Agreement) -> list[str]:
         one.segment,
         "" if one.dice is None else f"{one.dice:.2f}",
         distance,
-        f"{one.volume_ml:.4g}",
-        f"{one.reference_ml:.4g}",
+        number(one.volume_ml, 4),
+        number(one.reference_ml, 4),
     ]
 
 

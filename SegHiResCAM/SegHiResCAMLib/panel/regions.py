@@ -13,6 +13,7 @@ from SegHiResCAMLib.panel.reasons import why_not_ask_again
 from SegHiResCAMLib.panel.state import State
 from SegHiResCAMLib.panel.widgets import fill_table, tip_rows
 from SegHiResCAMLib.records.region_shares import RegionShare, by_share
+from SegHiResCAMLib.records.wording import number
 from SegHiResCAMLib.scene.heatmap import explanation_of
 
 NAME = "regions"
@@ -69,7 +70,7 @@ def fill_regions(table: Any, regions: Sequence[RegionShare]) -> None:
             one.name,
             _percent(one.positive),
             _percent(one.negative),
-            "" if one.enrichment is None else f"{one.enrichment:.3g}",
+            "" if one.enrichment is None else number(one.enrichment),
         ]
         for one in ranked
     ]
@@ -91,7 +92,7 @@ def share_words(one: RegionShare) -> str:
     """All that is known of a part of the volume."""
     lines = [
         _("{name}: {ml} ml, {share} % of the volume").format(
-            name=one.name, ml=f"{one.volume_ml:.3g}", share=_percent(one.share_of_volume)
+            name=one.name, ml=number(one.volume_ml), share=_percent(one.share_of_volume)
         )
     ]
     for title, inside, near, around in (

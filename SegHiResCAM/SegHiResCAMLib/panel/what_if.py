@@ -16,7 +16,7 @@ from SegHiResCAMLib.panel.widgets import chosen_in, fill_combo, fill_table, tip_
 from SegHiResCAMLib.records.evidence import SegmentChange, WhatIfRecord
 from SegHiResCAMLib.records.map_check import Fill
 from SegHiResCAMLib.records.question import Question
-from SegHiResCAMLib.records.wording import change_words
+from SegHiResCAMLib.records.wording import change_words, number
 from SegHiResCAMLib.scene.errors import SceneError
 from SegHiResCAMLib.scene.heatmap import explanation_of
 from SegHiResCAMLib.scene.removed_region import remove_changed_segmentation, what_if_of
@@ -91,7 +91,7 @@ class WhatIfPart:
         tip_rows(ui.changeTable, [change_words(one) for one in record.segments])
         ui.whatIfWords.text = _("{region}: {ml} ml replaced by {fill}. {touched} of {windows} windows changed.").format(
             region=record.region,
-            ml=f"{record.removed_ml:.3g}",
+            ml=number(record.removed_ml),
             fill=_(FILLS[record.fill]),
             touched=record.windows_touched,
             windows=record.windows,
@@ -177,7 +177,7 @@ def removal_words(record: WhatIfRecord) -> str:
     others = [one for one in changed if one.segment != record.region]
     most = min(others or changed, key=lambda one: one.dice or 0.0)
     return _("Without {region}, {segment} changes most: {before} ml before, {after} ml afterwards.").format(
-        region=record.region, segment=most.segment, before=f"{most.before_ml:.3g}", after=f"{most.after_ml:.3g}"
+        region=record.region, segment=most.segment, before=number(most.before_ml), after=number(most.after_ml)
     )
 
 
@@ -193,4 +193,4 @@ def _about(question: Question, segment: str) -> Question:
 
 def _row(one: SegmentChange) -> list[str]:
     dice = "" if one.dice is None else f"{one.dice:.2f}"
-    return [one.segment, f"{one.before_ml:.4g}", f"{one.after_ml:.4g}", dice]
+    return [one.segment, number(one.before_ml, 4), number(one.after_ml, 4), dice]

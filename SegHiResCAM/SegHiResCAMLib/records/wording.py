@@ -13,6 +13,18 @@ from SegHiResCAMLib.records.regions import Box, Component, Point, Points, Region
 RESEARCH_ONLY = "For research use; not for diagnostic use. A heat map shows what a network's output depended on."
 
 
+_WRITTEN_OUT = 1e7
+_SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+
+
+def number(value: float, digits: int = 3) -> str:
+    """To so many significant digits, whole where it is larger: 0.0037, 45.9, 8180, 1.22×10⁷."""
+    if 10**digits - 0.5 <= abs(value) < _WRITTEN_OUT:
+        return f"{value:.0f}"
+    mantissa, _, exponent = f"{value:.{digits}g}".partition("e")
+    return mantissa + (f"×10{str(int(exponent)).translate(_SUPERSCRIPTS)}" if exponent else "")
+
+
 def contrast_words(question: Question) -> str:
     """For example "contrast with cyst, weight 0.5"; empty without a contrast class."""
     if question.contrast is None:
@@ -123,7 +135,6 @@ def lines_of(record: ExplanationRecord) -> Iterator[str]:
 def change_words(one: SegmentChange) -> str:
     """For people: "kidney: 120 ml before, 95.2 ml afterwards, Dice 0.87"."""
     dice = "" if one.dice is None else f", Dice {one.dice:.2f}"
-    score = (
-        "" if one.score_before is None else f", score {one.score_before:.4g} before, {one.score_after:.4g} afterwards"
-    )
-    return f"{one.segment}: {one.before_ml:.3g} ml before, {one.after_ml:.3g} ml afterwards{dice}{score}"
+    before, after = one.score_before, one.score_after
+    score = "" if before is None or after is None else f", score {number(before)} before, {number(after)} afterwards"
+    return f"{one.segment}: {number(one.before_ml)} ml before, {number(one.after_ml)} ml afterwards{dice}{score}"

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from SegHiResCAMLib.records.wording import number
 from SegHiResCAMLib.scene.errors import SceneError
 from SegHiResCAMLib.scene.volumes import Array
 
@@ -21,7 +22,6 @@ BRIGHT, DIM = "#f2f2f2", "#a8a8a8"
 WARNING = "#ffcc66"
 ACCENT = "#8fc7ff"  # for the letters: a colour that is in no heat map and no image
 _DPI = 100
-_SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 _SCALE_BARS = (200, 100, 50, 20, 10, 5, 2, 1)  # mm
 
 
@@ -129,12 +129,6 @@ def import_matplotlib() -> None:
             "elsewhere, run `pip install matplotlib`."
         )
         raise SceneError(message) from problem
-
-
-def number(value: float) -> str:
-    """Write a value with three digits, as 0.0037, 45.9 or 1.22×10⁶."""
-    mantissa, _, exponent = f"{value:.3g}".partition("e")
-    return mantissa + (f"×10{str(int(exponent)).translate(_SUPERSCRIPTS)}" if exponent else "")
 
 
 def outline(axes: Axes, mask: Array, color: Sequence[float]) -> bool:

@@ -11,7 +11,8 @@ import numpy as np
 
 from SegHiResCAMLib.patient_places import place
 from SegHiResCAMLib.records.explanation import LOGIT_UNITS
-from SegHiResCAMLib.scene.canvas import DIM, WARNING, Canvas, number
+from SegHiResCAMLib.records.wording import number
+from SegHiResCAMLib.scene.canvas import DIM, WARNING, Canvas
 from SegHiResCAMLib.scene.heatmap import explanation_of, peak_position
 from SegHiResCAMLib.scene.panels import Outline
 from SegHiResCAMLib.scene.save import written_beside

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from SegHiResCAMLib.records.region_shares import RegionShare, by_share
-from SegHiResCAMLib.scene.canvas import BRIGHT, DIM, Canvas, number
+from SegHiResCAMLib.records.wording import number
+from SegHiResCAMLib.scene.canvas import BRIGHT, DIM, Canvas
 
 ROW, BAR, HEAD = 24, 12, 34  # pixels: of a row, of its bar, above the first row
 NAME, NUMBERS = 240, 380  # pixels on the left and the right of the bars

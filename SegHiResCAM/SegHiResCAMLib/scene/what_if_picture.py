@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from SegHiResCAMLib.records.evidence import WhatIfRecord
-from SegHiResCAMLib.records.wording import change_words
+from SegHiResCAMLib.records.wording import change_words, number
 from SegHiResCAMLib.scene import captions
 from SegHiResCAMLib.scene.canvas import DIM, Canvas
 from SegHiResCAMLib.scene.captions import MARGIN
@@ -54,7 +54,7 @@ def what_if_picture(path: Path, states: Sequence[Shown], position: Array, record
     captions.title(
         page,
         ["What if it were not there?", record.region],
-        [record.model.name, f"{record.removed_ml:.3g} ml replaced: {FILL_WORDS[record.fill]}"],
+        [record.model.name, f"{number(record.removed_ml)} ml replaced: {FILL_WORDS[record.fill]}"],
     )
     names = []
     for row, state in enumerate(states):
@@ -68,7 +68,7 @@ def what_if_picture(path: Path, states: Sequence[Shown], position: Array, record
             names += draw_panel(page, look, finish(cut_panel(look, where, None)), corner)
             left += columns + _GAP
     below = top + len(states) * (height + 44) + 16
-    for number, one in enumerate(record.segments):
-        page.text(MARGIN, below + 24 * number, change_words(one), 14, DIM)
+    for row, one in enumerate(record.segments):
+        page.text(MARGIN, below + 24 * row, change_words(one), 14, DIM)
     captions.names(page, names, page.width - MARGIN, below)
     captions.finish(page, path)

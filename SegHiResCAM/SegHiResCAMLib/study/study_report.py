@@ -16,7 +16,7 @@ from SegHiResCAMLib.pages.viewer import VIEWER
 from SegHiResCAMLib.records.question import Question
 from SegHiResCAMLib.records.regions import PredictedSegment
 from SegHiResCAMLib.records.study import Cell, StudyRun
-from SegHiResCAMLib.records.wording import contrast_words, refinement_words
+from SegHiResCAMLib.records.wording import contrast_words, number, refinement_words
 from SegHiResCAMLib.study.rows_table import columns_of, group_columns, rows_of
 from SegHiResCAMLib.study.statistics import Paired, paired_differences, summary_of
 from SegHiResCAMLib.study.study_folder import CASES, Study, StudyState
@@ -155,12 +155,12 @@ def _compared(rows: Sequence[Row]) -> list[Paired]:
 
 def _line(one: Paired) -> list[str]:
     found = one.difference
-    interval = "" if found.low is None else f"{found.low:.3g} to {found.high:.3g}"
+    interval = "" if found.low is None or found.high is None else f"{number(found.low)} to {number(found.high)}"
     return [
         one.measure,
         one.method,
         str(found.count),
-        f"{found.mean:.3g}",
+        number(found.mean),
         interval,
         f"{one.p:.3g}",
         f"{one.adjusted:.3g}",

@@ -13,6 +13,7 @@ from SegHiResCAMLib.engine.cam.methods import Method
 from SegHiResCAMLib.engine.cam.methods.integrated import TOLERANCE
 from SegHiResCAMLib.records.explanation import Finding, PathIntegral
 from SegHiResCAMLib.records.models import Activation
+from SegHiResCAMLib.records.wording import number
 
 BALANCED_GRADIENT = 1e-4
 """|sum G| / sum |G| below which a mean gradient is rounding."""
@@ -141,7 +142,7 @@ def _of_confidence(facts: Facts) -> Iterator[Finding]:
             yield Finding(
                 "score-negative",
                 f"In sum, the logits of the {facts.segment} minus the weighted logits of the contrast class '{facts.contrast}' are negative here "
-                f"(score {facts.score:.4g}): the network prefers '{facts.contrast}' in this region. The map shows the evidence in favour of the "
+                f"(score {number(facts.score, 4)}): the network prefers '{facts.contrast}' in this region. The map shows the evidence in favour of the "
                 f"{facts.segment}, which did not prevail.",
             )
         return
