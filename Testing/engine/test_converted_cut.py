@@ -142,6 +142,39 @@ def test_any_layer_of_a_network_with_skips_can_be_the_cut(layer: str, gradient: 
     assert found.engine.startswith("OpenVINO")
 
 
+def parts_used(network: nn.Module, layer: str) -> set[str]:
+    found = a_cut(network, layer)
+    assert isinstance(found, CutNetwork), found
+    names = {module: name for name, module in network.named_modules()}
+    return {names[part.module] for part in found.parts if part.is_used}
+
+
+@needs_openvino
+@pytest.mark.parametrize(
+    ("layer", "used"),
+    [("upcat_1", {"upcat_1"}), ("upcat_2", {"conv_0", "upcat_2"}), ("down_2", {"conv_0", "down_1", "down_2"})],
+)
+def test_only_what_the_rest_of_the_network_needs_is_handed_over(layer: str, used: set[str]) -> None:
+    torch.manual_seed(0)
+    assert parts_used(BasicUNet(2, 1, 2, features=(4, 4, 8, 8, 16, 4)), layer) == used
+
+
+@needs_openvino
+def test_what_the_rest_of_the_network_changes_in_place_is_handed_over() -> None:
+    class InPlace(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.second, self.third = (nn.Conv2d(size, 2, 3, padding=1) for size in (1, 2, 2))
+
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            early = self.first(images)
+            late = self.third(self.second(early))
+            return late + early.relu_()
+
+    torch.manual_seed(0)
+    assert parts_used(InPlace(), "third") == {"first", "third"}
+
+
 @needs_openvino
 @pytest.mark.parametrize("wrong", [1.01, float("nan")])
 @pytest.mark.parametrize("gradient", [True, False])
@@ -154,7 +187,7 @@ def test_a_cut_that_disagrees_is_not_used(monkeypatch: pytest.MonkeyPatch, wrong
     torch.manual_seed(0)
     found = a_cut(BasicUNet(2, 1, 2, features=(4, 4, 8, 8, 16, 4)), "upcat_1", gradient=gradient)
     assert isinstance(found, str)
-    assert found.startswith("PyTorch: OpenVINO differed by")
+    assert found.startswith("OpenVINO differed by")
 
 
 @needs_openvino
@@ -165,7 +198,7 @@ def test_each_question_is_compared_for_itself(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.delattr(converted_cut, "Compiled")  # nothing is converted twice
     assert isinstance(a_cut(network, "upcat_1"), CutNetwork)
     monkeypatch.setattr(converted_cut, "ON_A_WINDOW", -1.0)
-    assert str(a_cut(network, "upcat_1")).startswith("PyTorch: OpenVINO differed by")
+    assert str(a_cut(network, "upcat_1")).startswith("OpenVINO differed by")
 
 
 @needs_openvino
@@ -178,7 +211,7 @@ def test_a_network_that_openvino_cannot_read_is_pytorchs() -> None:
         def forward(self, images: torch.Tensor) -> torch.Tensor:
             return self.last(self.first(torch.special.bessel_j0(images)))
 
-    assert str(a_cut(Odd(), "first")).startswith("PyTorch: OpenVINO cannot compute this network")
+    assert str(a_cut(Odd(), "first")).startswith("OpenVINO cannot compute this network")
 
 
 @needs_openvino
@@ -195,7 +228,7 @@ def test_a_layer_that_returns_several_tensors_is_pytorchs() -> None:
         def forward(self, images: torch.Tensor) -> torch.Tensor:
             return self.pair(images)[0] * 2
 
-    assert a_cut(Network(), "pair[0]") == "PyTorch: the layer, or what goes around it, is more than one tensor"
+    assert a_cut(Network(), "pair[0]") == "the layer, or what goes around it, is more than one tensor"
 
 
 @pytest.fixture(scope="module")

@@ -51,7 +51,7 @@ def choose_cut(question: Question, method: Method, layers: list[str], asked: Ask
     weights = asked.cotangents(places, cpu)[number]
     target = asked.questions[number].target
     found = cut_at(network, layers[0], asked.inputs(places, cpu), target, weights, gradient=method.needs_gradient)
-    return (None, found) if isinstance(found, str) else (found, found.engine)
+    return (None, f"{SHORT}: {found}") if isinstance(found, str) else (found, found.engine)
 
 
 def _is_pointwise(method: Method) -> bool:

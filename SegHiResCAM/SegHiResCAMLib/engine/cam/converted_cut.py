@@ -6,7 +6,7 @@ many networks wrongly, and which ones depends on sizes and layers. Nothing is us
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from weakref import WeakKeyDictionary
@@ -32,18 +32,33 @@ _built: WeakKeyDictionary[nn.Module, dict[tuple[str, tuple[int, ...], bool], Cut
 
 
 @dataclass(frozen=True)
+class Part:
+    """What is done before the cut.
+
+    Attributes:
+        module: One of the outermost modules that are done when the layer is.
+        shape: Of what it returns of one window.
+        is_used: Whether what follows the layer needs that.
+    """
+
+    module: nn.Module
+    shape: tuple[int, ...]
+    is_used: bool
+
+
+@dataclass(frozen=True)
 class CutNetwork:
     """A network cut at a layer, for windows of one size.
 
     Attributes:
-        modules: The outermost modules that are done when the layer is, in their order; the layer's own last.
-        head: Windows (1, C, *window) -> what these modules returned.
-        tail: What these modules returned -> logits; None where PyTorch computes it.
+        parts: In their order; the layer's own last.
+        head: Windows (1, C, *window) -> what the parts that are used returned.
+        tail: What these parts returned -> logits; None where PyTorch computes it.
         channels: K, of the logits.
         engine: What computes, for people.
     """
 
-    modules: tuple[nn.Module, ...]
+    parts: tuple[Part, ...]
     head: Compiled
     tail: Compiled | None
     channels: int
@@ -51,13 +66,14 @@ class CutNetwork:
 
     def calls(self, inputs: torch.Tensor) -> list[Call]:
         """As `recorded_head` of windows (B, C, *window)."""
-        outputs = zip(*(self.head(one[None]) for one in inputs), strict=True)
-        return list(zip(self.modules, map(torch.cat, outputs), strict=True))
+        of_parts = zip(*(self.head(one[None]) for one in inputs), strict=True)
+        return _as_calls(self.parts, [torch.cat(one) if len(one) > 1 else one[0] for one in of_parts])
 
     def logits(self, calls: Sequence[Call], activation: torch.Tensor) -> torch.Tensor:
         """Logits (B, K, *window) of another activation (B, K', *grid); only where there is a `tail`."""
         assert self.tail is not None
-        tensors = [*(output for _, output in calls[:-1]), activation]
+        before = zip(calls[:-1], self.parts, strict=False)
+        tensors = [*(output for (_, output), part in before if part.is_used), activation]
         return torch.cat([self.tail(*(one[None] for one in window))[0] for window in zip(*tensors, strict=True)])
 
 
@@ -91,7 +107,7 @@ def cut_at(
             return cut if isinstance(cut, str) else _compared(cut, own, network, leaf, inputs, by_torch)
         except Exception as error:  # noqa: BLE001 - networks fail to convert in many ways, and PyTorch computes them all
             refuse_out_of_memory(error)
-            _built[network] = {key: f"PyTorch: OpenVINO cannot compute this network ({type(error).__name__})"}
+            _built[network] = {key: f"OpenVINO cannot compute this network ({type(error).__name__})"}
             return str(_built[network][key])
 
 
@@ -121,14 +137,39 @@ def _converted(
     calls = recorded_head(network, leaf, lambda: run_forward(network, [leaf], inputs))
     tensors = [output for _, output in calls]
     if not all(isinstance(one, torch.Tensor) and one.dtype == torch.float32 for one in tensors):
-        return "PyTorch: the layer, or what goes around it, is more than one tensor"
+        return "the layer, or what goes around it, is more than one tensor"
+    used = _used(network, leaf, calls, inputs)
+    parts = tuple(
+        Part(module, tuple(output.shape), is_used) for (module, output), is_used in zip(calls, used, strict=True)
+    )
     with torch.no_grad():
-        head = Compiled(_Head(network, leaf), [inputs], f"head {leaf.name}")
+        head = Compiled(_Head(network, leaf, used), [inputs], f"head {leaf.name} {used}")
         # Windows of two sizes may have grids of one size, and other logits.
-        what = f"tail {leaf.name} {tuple(inputs.shape)}"
-        tail = None if gradient else Compiled(_Tail(network, leaf, calls, inputs), tensors, what)
+        what = f"tail {leaf.name} {tuple(inputs.shape)} {used}"
+        given = [tensor for tensor, is_used in zip(tensors, used, strict=True) if is_used]
+        tail = None if gradient else Compiled(_Tail(network, leaf, parts, inputs), given, what)
     release_memory()  # what PyTorch traced in is of no use to OpenVINO
-    return CutNetwork(tuple(module for module, _ in calls), head, tail, channels, "")
+    return CutNetwork(parts, head, tail, channels, "")
+
+
+def _used(network: nn.Module, leaf: Leaf, calls: Sequence[Call], inputs: torch.Tensor) -> list[bool]:
+    """Whether NaN in place of each output reaches the logits; the leaf's own does."""
+    found = []
+    for number, (module, output) in enumerate(calls[:-1]):
+        poisoned = [*calls[:number], (module, torch.full_like(output, torch.nan)), *calls[number + 1 :]]
+        with torch.no_grad(), Tail(network, leaf, lambda: None, poisoned).starting_from(calls[-1][1]):
+            found.append(bool(run_forward(network, [leaf], inputs).isnan().any()))
+    return [*found, True]
+
+
+def _as_calls(parts: Sequence[Part], outputs: Iterable[torch.Tensor]) -> list[Call]:
+    """What the parts that are used returned, of all windows of a batch, and zeros that take no memory for the others."""
+    given = list(outputs)
+    windows, following = len(given[-1]), iter(given)
+    nothing = given[-1].new_zeros(())
+    return [
+        (part.module, next(following) if part.is_used else nothing.expand(windows, *part.shape[1:])) for part in parts
+    ]
 
 
 def _compared(
@@ -149,7 +190,7 @@ def _compared(
             other = by_torch(leaf)
     difference = own.difference(other)
     if not difference <= ON_A_WINDOW:
-        return f"PyTorch: OpenVINO differed by {difference:.1g} of the maximum on a window"
+        return f"OpenVINO differed by {difference:.1g} of the maximum on a window"
     who = f"OpenVINO {openvino_version()}" + (" up to the layer, PyTorch after it" if cut.tail is None else "")
     return replace(cut, engine=f"{who}: {difference:.1g} of the maximum from PyTorch on a window")
 
@@ -167,26 +208,26 @@ def _by_torch(
 
 
 class _Head(nn.Module):
-    """The network up to a leaf; what `recorded_head` finds is what it returns."""
+    """The network up to a leaf; what is used of what `recorded_head` finds is what it returns."""
 
-    def __init__(self, network: nn.Module, leaf: Leaf) -> None:
+    def __init__(self, network: nn.Module, leaf: Leaf, used: Sequence[bool]) -> None:
         super().__init__()
-        self.network, self.leaf = network, leaf
+        self.network, self.leaf, self.used = network, leaf, used
 
     def forward(self, inputs: torch.Tensor) -> tuple[torch.Tensor, ...]:
         calls = recorded_head(self.network, self.leaf, lambda: run_forward(self.network, [self.leaf], inputs))
-        return tuple(output for _, output in calls)
+        return tuple(output for (_, output), is_used in zip(calls, self.used, strict=True) if is_used)
 
 
 class _Tail(nn.Module):
-    """What follows a leaf: from what `recorded_head` finds to logits."""
+    """What follows a leaf: from what the parts that are used returned to logits."""
 
-    def __init__(self, network: nn.Module, leaf: Leaf, calls: Sequence[Call], inputs: torch.Tensor) -> None:
+    def __init__(self, network: nn.Module, leaf: Leaf, parts: Sequence[Part], inputs: torch.Tensor) -> None:
         super().__init__()
         self.network, self.leaf, self.inputs = network, leaf, inputs
-        self.modules_done = [module for module, _ in calls]
+        self.parts = parts
 
     def forward(self, *outputs: torch.Tensor) -> torch.Tensor:
-        calls = list(zip(self.modules_done, outputs, strict=True))
+        calls = _as_calls(self.parts, outputs)
         with Tail(self.network, self.leaf, lambda: None, calls).starting_from(outputs[-1]):
             return run_forward(self.network, [self.leaf], self.inputs)
