@@ -36,11 +36,13 @@ from SegHiResCAMLib.engine.images.findings import findings_of
 from SegHiResCAMLib.engine.inference.device import choose_device, repeatable, short_type
 from SegHiResCAMLib.engine.inference.fitting import windows_of
 from SegHiResCAMLib.engine.inference.memory import FELL_BACK, Workplace
+from SegHiResCAMLib.engine.inference.openvino_network import forget_converted
 from SegHiResCAMLib.engine.inference.preprocessing import PreparedVolume, prepare, restore
 from SegHiResCAMLib.engine.inference.segmentation import Segmentation, segment
 from SegHiResCAMLib.engine.inference.slicing import check_mode, from_stack, to_stack
 from SegHiResCAMLib.engine.inference.windows import Windows
 from SegHiResCAMLib.engine.progress import Progress, part, silent
+from SegHiResCAMLib.kept_memory import release_memory
 from SegHiResCAMLib.records.explanation import Finding, MapLayer, ModelReference
 from SegHiResCAMLib.records.models import Label
 from SegHiResCAMLib.records.question import Axis
@@ -103,6 +105,7 @@ def _explain_all(
     start = 0.0 if revealed else 0.5
     maps, workplace, engine = _compute(setting, stack, pixel_sets, revealed, part(progress, start, 0.95))
     del stack
+    release_memory()  # what the passes were computed in seldom fits a volume
     progress(0.95, "Returning to the volume's grid")
     found = prediction.found if revealed is None else _revealed_segmentation(setting, pixel_sets, revealed)
     if found is None:  # nobody asks for the image again
@@ -262,6 +265,9 @@ def _compute(
         if revealed is None:
             asked = passes.Asked(workplace, stack, questions, setting.windows)
             cut, engine = choose_cut(question, setting.method, names, asked)
+        if cut is None:
+            forget_converted(model.network)
+        release_memory()  # what the image was segmented in
 
         def compute(images: torch.Tensor, report: Progress) -> list[list[StitchedMap]]:
             return stitched_maps(

@@ -127,8 +127,13 @@ def _ball(axes: npt.NDArray[np.float64], radius: float, shape: tuple[int, ...]) 
 
 
 def _participation_ratio(values: npt.NDArray[np.float32]) -> float:
-    scaled = values.astype(np.float64) / values.max()  # so that no square underflows
-    return float(scaled.sum() ** 2 / np.square(scaled).sum())
+    highest = float(values.max())
+    total = squares = 0.0
+    for plane in values:  # one after the other, since a volume in double precision takes much memory
+        scaled = plane.astype(np.float64) / highest  # so that no square underflows
+        total += float(scaled.sum())
+        squares += float(np.square(scaled).sum())
+    return total**2 / squares
 
 
 def _position(affine: npt.NDArray[np.float64], index: tuple[np.intp, ...]) -> tuple[float, float, float]:

@@ -126,6 +126,11 @@ def convert(network: nn.Module, window: torch.Tensor) -> OpenVinoNetwork:
     return known
 
 
+def forget_converted(network: nn.Module) -> None:
+    """Give back the memory that OpenVINO computes a network in; whatever uses it at the moment keeps it."""
+    _converted.pop(network, None)
+
+
 class _MainOutput(nn.Module):
     """A network that returns its prediction alone."""
 
