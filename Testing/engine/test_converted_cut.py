@@ -96,7 +96,7 @@ def test_a_few_windows_are_not_worth_a_conversion() -> None:
     model = a_model("batch")
     model.window = WindowSettings((32, 32, 24), 0.25, "gaussian")
     found = an_explanation(model, "seg-ablation-cam", "auto", precision="mixed")
-    assert found.explained_by == "PyTorch in short numbers: 1 windows are too few to be worth a conversion for OpenVINO"
+    assert found.explained_by == "PyTorch in short numbers: too few windows (1) to be worth a conversion for OpenVINO"
 
 
 @needs_openvino
@@ -106,7 +106,7 @@ def test_where_the_check_would_compute_all_windows_pytorch_does() -> None:
     asked = an_explanation(model, "seg-hires-grad-cam", "openvino", precision="mixed")
     assert asked.explained_by.startswith("OpenVINO")
     found = an_explanation(model, "seg-hires-grad-cam", "auto", precision="mixed")
-    assert found.explained_by == "PyTorch in short numbers: a check of OpenVINO takes longer than so few windows (1)"
+    assert found.explained_by == "PyTorch in short numbers: too few windows (1) to be worth a check of OpenVINO"
 
 
 def a_cut(network: nn.Module, layer: str, *, gradient: bool = True, size: int = 32) -> CutNetwork | str:

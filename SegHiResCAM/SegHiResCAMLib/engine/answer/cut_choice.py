@@ -8,8 +8,14 @@ from SegHiResCAMLib.engine.cam.converted_cut import CutNetwork, cut_at, is_built
 from SegHiResCAMLib.engine.cam.methods import Method
 from SegHiResCAMLib.engine.cam.methods.steps import Map
 from SegHiResCAMLib.engine.cam.passes import Asked
-from SegHiResCAMLib.engine.inference.engine_choice import CHECKED, FEW, is_usable, spread
+from SegHiResCAMLib.engine.inference.engine_choice import FEW, is_usable, spread
 from SegHiResCAMLib.records.question import Question
+
+WORTHWHILE = 0.9
+"""OpenVINO is used where it takes at most this share of the time: of a deep layer's map it computes little, and times vary."""
+
+FEW_GRADIENTS = 32
+"""As `FEW`, for a method with gradients: OpenVINO saves a third of a window at best, and the check takes as long as five of them. Other methods compute each window many times."""
 
 SHORT = "PyTorch in short numbers"
 """What computes a map of mixed precision where OpenVINO does not."""
@@ -29,29 +35,44 @@ def choose_cut(question: Question, method: Method, layers: list[str], asked: Ask
     Raises:
         EngineError: `engine-missing`, where OpenVINO is asked for and not installed; `out-of-memory`.
     """
-    if question.precision == "full" or question.engine == "torch" or question.deterministic:
+    if question.precision == "full":
         return None, "PyTorch"
+    if question.engine == "torch" or question.deterministic:
+        return None, SHORT
+    found = _why_not(question, method, layers, asked) or _checked(question, method, layers[0], asked)
+    return (None, f"{SHORT}: {found}") if isinstance(found, str) else (found, found.engine)
+
+
+def _why_not(question: Question, method: Method, layers: list[str], asked: Asked) -> str:
+    """Why a cut network is not even tried; empty where it is."""
     reason = is_usable(question.engine, asked.workplace.device)
     if reason:
-        return None, f"{SHORT}: {reason}"
+        return reason
     if len(layers) > 1 or method.of_attention or not (_is_pointwise(method) or not method.needs_gradient):
-        return None, f"{SHORT}: OpenVINO is used for one layer, and for maps of scores or of gradients at each location"
-    touched = [(number, place) for number, row in enumerate(asked.touched) for place in row]
-    network, window = asked.workplace.network, (1, *asked.images.shape[1:2], *asked.windows.size)
-    built = is_built(network, layers[0], window, gradient=method.needs_gradient)
-    # A method without gradients computes each window many times.
-    if not touched or (question.engine == "auto" and method.needs_gradient and len(touched) <= CHECKED):
-        return None, f"{SHORT}: a check of OpenVINO takes longer than so few windows ({len(touched)})"
-    if question.engine == "auto" and len(touched) < FEW and not built:
-        return None, f"{SHORT}: {len(touched)} windows are too few to be worth a conversion for OpenVINO"
-    number, _ = touched[len(touched) // 2]
+        return "OpenVINO is used for one layer, and for maps of scores or of gradients at each location"
+    count = sum(map(len, asked.touched))
+    if question.engine == "openvino" and count:
+        return ""
+    if not count or (method.needs_gradient and count < FEW_GRADIENTS):
+        return f"too few windows ({count}) to be worth a check of OpenVINO"
+    window = (1, *asked.images.shape[1:2], *asked.windows.size)
+    built = is_built(asked.workplace.network, layers[0], window, gradient=method.needs_gradient)
+    return "" if built or count >= FEW else f"too few windows ({count}) to be worth a conversion for OpenVINO"
+
+
+def _checked(question: Question, method: Method, layer: str, asked: Asked) -> CutNetwork | str:
+    """The cut network, compared on some windows of the segment in the middle of what is asked; or why it is not used."""
+    touched = [number for number, row in enumerate(asked.touched) for _ in row]
+    number = touched[len(touched) // 2]
     row = asked.touched[number]
     places = [row[one] for one in spread(len(row))]
     cpu = torch.device("cpu")
     weights = asked.cotangents(places, cpu)[number]
-    target = asked.questions[number].target
-    found = cut_at(network, layers[0], asked.inputs(places, cpu), target, weights, gradient=method.needs_gradient)
-    return (None, f"{SHORT}: {found}") if isinstance(found, str) else (found, found.engine)
+    target, network = asked.questions[number].target, asked.workplace.network
+    found = cut_at(network, layer, asked.inputs(places, cpu), target, weights, gradient=method.needs_gradient)
+    if isinstance(found, CutNetwork) and question.engine == "auto" and found.pace > WORTHWHILE:
+        return f"OpenVINO took {found.pace:.0%} of PyTorch's time on some windows"
+    return found
 
 
 def _is_pointwise(method: Method) -> bool:

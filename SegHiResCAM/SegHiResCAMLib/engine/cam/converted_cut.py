@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from time import perf_counter
 from weakref import WeakKeyDictionary
 
 import torch
@@ -56,6 +57,7 @@ class CutNetwork:
         tail: What these parts returned -> logits; None where PyTorch computes it.
         channels: K, of the logits.
         engine: What computes, for people.
+        pace: The time that it took on some windows, of PyTorch's.
     """
 
     parts: tuple[Part, ...]
@@ -63,6 +65,7 @@ class CutNetwork:
     tail: Compiled | None
     channels: int
     engine: str
+    pace: float = 1.0
 
     def calls(self, inputs: torch.Tensor) -> list[Call]:
         """As `recorded_head` of windows (B, C, *window)."""
@@ -98,13 +101,15 @@ def cut_at(
     key = (layer, (1, *inputs.shape[1:]), gradient)
     by_torch = partial(_by_torch, network, inputs=inputs, target=target, weights=weights, gradient=gradient)
     with leaves_at(network, [layer]) as (leaf,):
+        start = perf_counter()
         own = by_torch(leaf)
+        seconds = perf_counter() - start
         try:
             if not is_built(network, *key[:2], gradient=gradient):
                 _built[network] = {key: _converted(network, leaf, inputs[:1], own.logits.shape[1], gradient=gradient)}
             cut = _built[network][key]
             # Whatever was found of another question, which may be about a region where they agree less.
-            return cut if isinstance(cut, str) else _compared(cut, own, network, leaf, inputs, by_torch)
+            return cut if isinstance(cut, str) else _compared(cut, own, seconds, network, leaf, inputs, by_torch)
         except Exception as error:  # noqa: BLE001 - networks fail to convert in many ways, and PyTorch computes them all
             refuse_out_of_memory(error)
             _built[network] = {key: f"OpenVINO cannot compute this network ({type(error).__name__})"}
@@ -175,12 +180,14 @@ def _as_calls(parts: Sequence[Part], outputs: Iterable[torch.Tensor]) -> list[Ca
 def _compared(
     cut: CutNetwork,
     own: _OfWindows,
+    seconds: float,
     network: nn.Module,
     leaf: Leaf,
     inputs: torch.Tensor,
     by_torch: Callable[[Leaf], _OfWindows],
 ) -> CutNetwork | str:
-    """The cut network, if it agrees with PyTorch on some windows."""
+    """The cut network, if it agrees with PyTorch, which took so many seconds, on some windows."""
+    start = perf_counter()
     calls = cut.calls(inputs)
     activation = calls[-1][1]
     if cut.tail is not None:
@@ -188,11 +195,12 @@ def _compared(
     else:
         with Tail(network, leaf, lambda: None, calls).starting_from(activation):
             other = by_torch(leaf)
+    pace = (perf_counter() - start) / seconds
     difference = own.difference(other)
     if not difference <= ON_A_WINDOW:
         return f"OpenVINO differed by {difference:.1g} of the maximum on a window"
     who = f"OpenVINO {openvino_version()}" + (" up to the layer, PyTorch after it" if cut.tail is None else "")
-    return replace(cut, engine=f"{who}: {difference:.1g} of the maximum from PyTorch on a window")
+    return replace(cut, engine=f"{who}: {difference:.1g} of the maximum from PyTorch on a window", pace=pace)
 
 
 def _by_torch(

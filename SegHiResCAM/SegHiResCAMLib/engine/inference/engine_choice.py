@@ -72,11 +72,11 @@ def choose_forward(
     if reason:
         return _torch(model, reason)
     if engine == "auto" and windows <= CHECKED:
-        return _torch(model, f"a check of OpenVINO takes longer than so few windows ({windows})")
+        return _torch(model, f"too few windows ({windows}) to be worth a check of OpenVINO")
     given = examples()
     example = next(given)
     if engine == "auto" and windows < FEW and converted(model.network, tuple(example.shape)) is None:
-        return _torch(model, f"{windows} windows are too few to be worth a conversion for OpenVINO")
+        return _torch(model, f"too few windows ({windows}) to be worth a conversion for OpenVINO")
     return _openvino(model, chain([example], given), decide)
 
 
