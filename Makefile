@@ -109,7 +109,7 @@ benchmark: $(READY)
 
 # A quarter of an hour on two quiet cores; goes on where it was stopped. Needs SEGHIRESCAM_TEST_DATA, the folder of real volumes and networks.
 benchmark-speed: $(READY)
-	$(BIN)/python Testing/benchmarks/speed.py
+	$(BIN)/python Testing/benchmarks/speed.py docs/speed.md
 
 # Needs SEGHIRESCAM_TEST_DATA, the folder of real volumes and networks.
 benchmark-panel: $(READY)
