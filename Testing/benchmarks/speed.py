@@ -35,7 +35,7 @@ INTRODUCTION = """\
 {date}, {machine}. Written by `make benchmark-speed`.
 
 What a CPU takes to segment and to explain, in the ways there are. *plain* is PyTorch's forward pass over the same windows in a process that nothing was changed in; *monai* and *nnunet* are the sliding
-windows of MONAI and of nnU-Net. *torch* is SegHiResCAM by PyTorch; with *memory kept*, pages are kept rather than returned, as the command, the panel's worker and a study's workers do;
+windows of MONAI and of nnU-Net. *torch* is SegHiResCAM by PyTorch; with *memory kept*, freed memory stays with the process, as the command, the panel's worker and a study's workers do;
 *auto* is what they do where OpenVINO is installed, and *preview* is `--precision mixed`. The last column says what computed it. Every figure is from a process of its own, the ways in turns;
 the network was converted for OpenVINO before, its check on windows of the job is included. Medians of {rounds} rounds; ratios of passes, within a round; goals in parentheses, values that miss theirs **bold**.
 
