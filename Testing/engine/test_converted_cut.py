@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from functools import partial
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from monai.transforms import Compose, SpatialCrop
 from real_data import assemble_bundle, slab
 from torch import nn
 
+from SegHiResCAMLib.engine.answer.cut_choice import FEW_GRADIENTS
 from SegHiResCAMLib.engine.answer.explain import explain
 from SegHiResCAMLib.engine.answer.explanation import ExplainRequest, Explanation
 from SegHiResCAMLib.engine.cam import converted_cut
@@ -107,6 +109,26 @@ def test_where_the_check_would_compute_all_windows_pytorch_does() -> None:
     assert asked.explained_by.startswith("OpenVINO")
     found = an_explanation(model, "seg-hires-grad-cam", "auto", precision="mixed")
     assert found.explained_by == "PyTorch in short numbers: too few windows (1) to be worth a check of OpenVINO"
+
+
+@needs_openvino
+def test_openvino_is_not_used_where_it_takes_longer(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Slow(Compiled):
+        def __call__(self, *inputs: torch.Tensor) -> list[torch.Tensor]:
+            time.sleep(0.5)
+            return super().__call__(*inputs)
+
+    model = a_model("batch")
+    model.window = WindowSettings((16,) * 3, 0.6, "gaussian")
+    monkeypatch.setattr(converted_cut, "Compiled", Slow)
+    found = an_explanation(model, "seg-hires-grad-cam", "auto", precision="mixed")
+    assert found.windows_touched >= FEW_GRADIENTS
+    assert found.explained_by.startswith("PyTorch in short numbers: OpenVINO took")
+
+
+def test_a_preview_by_pytorch_says_that_its_numbers_are_short() -> None:
+    found = an_explanation(a_model("batch"), "seg-hires-grad-cam", "torch", precision="mixed")
+    assert found.explained_by == "PyTorch in short numbers"
 
 
 def a_cut(network: nn.Module, layer: str, *, gradient: bool = True, size: int = 32) -> CutNetwork | str:

@@ -31,7 +31,6 @@ def test_means_of_training_stay_means_of_training() -> None:
     norm = nn.InstanceNorm2d(2, track_running_stats=True).eval()
     values = 3 + torch.randn(1, 2, 8, 8)
     with InstanceNormWrittenOut():
-        assert torch.equal(norm(values), norm(values.clone()))
         assert torch.allclose(norm(values), values, atol=1e-4)  # their mean is 0, their variance 1
 
 

@@ -12,14 +12,15 @@ from SegHiResCAMLib.records.regions import Box, Component, Point, Points, Region
 
 RESEARCH_ONLY = "For research use; not for diagnostic use. A heat map shows what a network's output depended on."
 
+WRITTEN_OUT = 1e7
+"""Smaller numbers are written out; larger ones are a power of ten."""
 
-_WRITTEN_OUT = 1e7
 _SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 def number(value: float, digits: int = 3) -> str:
     """To so many significant digits, whole where it is larger: 0.0037, 45.9, 8180, 1.22×10⁷."""
-    if 10**digits - 0.5 <= abs(value) < _WRITTEN_OUT:
+    if 10**digits - 0.5 <= abs(value) < WRITTEN_OUT:
         return f"{value:.0f}"
     mantissa, _, exponent = f"{value:.{digits}g}".partition("e")
     return mantissa + (f"×10{str(int(exponent)).translate(_SUPERSCRIPTS)}" if exponent else "")

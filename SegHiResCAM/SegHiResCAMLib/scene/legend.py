@@ -10,6 +10,7 @@ import slicer
 import vtk
 
 from SegHiResCAMLib.records.explanation import LOGIT_UNITS, ExplanationRecord
+from SegHiResCAMLib.records.wording import WRITTEN_OUT
 from SegHiResCAMLib.scene.volumes import Array, volume_array
 
 if TYPE_CHECKING:
@@ -85,7 +86,7 @@ def place_legend(
 
 def _number_format(upper: float) -> str:
     """Three digits where they say all (0.0364, 57.3), whole numbers above (8180)."""
-    return "%.0f" if 1e3 <= upper < 1e7 else "%.3g"
+    return "%.0f" if 1e3 <= upper < WRITTEN_OUT else "%.3g"
 
 
 def _covered(view: vtkMRMLSliceNode, volume: vtkMRMLScalarVolumeNode, corner: tuple[float, float]) -> float:

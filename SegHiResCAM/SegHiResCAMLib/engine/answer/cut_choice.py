@@ -9,13 +9,12 @@ from SegHiResCAMLib.engine.cam.methods import Method
 from SegHiResCAMLib.engine.cam.methods.steps import Map
 from SegHiResCAMLib.engine.cam.passes import Asked
 from SegHiResCAMLib.engine.inference.engine_choice import FEW, is_usable, spread
+from SegHiResCAMLib.engine.inference.trial import WORTHWHILE
 from SegHiResCAMLib.records.question import Question
 
-WORTHWHILE = 0.9
-"""OpenVINO is used where it takes at most this share of the time: of a deep layer's map it computes little, and times vary."""
-
 FEW_GRADIENTS = 32
-"""As `FEW`, for a method with gradients: OpenVINO saves a third of a window at best, and the check takes as long as five of them. Other methods compute each window many times."""
+"""As `FEW`, for a method with gradients: OpenVINO saves a third of a window at best, and the check takes as long as five of them.
+Other methods compute each window many times."""
 
 SHORT = "PyTorch in short numbers"
 """What computes a map of mixed precision where OpenVINO does not."""

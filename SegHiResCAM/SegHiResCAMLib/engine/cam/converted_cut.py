@@ -6,7 +6,7 @@ many networks wrongly, and which ones depends on sizes and layers. Nothing is us
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from time import perf_counter
@@ -167,11 +167,10 @@ def _used(network: nn.Module, leaf: Leaf, calls: Sequence[Call], inputs: torch.T
     return [*found, True]
 
 
-def _as_calls(parts: Sequence[Part], outputs: Iterable[torch.Tensor]) -> list[Call]:
+def _as_calls(parts: Sequence[Part], outputs: Sequence[torch.Tensor]) -> list[Call]:
     """What the parts that are used returned, of all windows of a batch, and zeros that take no memory for the others."""
-    given = list(outputs)
-    windows, following = len(given[-1]), iter(given)
-    nothing = given[-1].new_zeros(())
+    windows, following = len(outputs[-1]), iter(outputs)
+    nothing = outputs[-1].new_zeros(())
     return [
         (part.module, next(following) if part.is_used else nothing.expand(windows, *part.shape[1:])) for part in parts
     ]

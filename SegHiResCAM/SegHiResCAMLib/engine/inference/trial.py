@@ -16,7 +16,7 @@ import torch
 CHANNELS_LAST = {2: torch.channels_last, 3: torch.channels_last_3d}
 
 WORTHWHILE = 0.9
-"""A larger batch is taken where a window takes at most this share of the time: it costs memory, and times vary."""
+"""Another way is taken where a window takes at most this share of the time: times vary, and a larger batch costs memory, another engine a check."""
 
 
 @dataclass(frozen=True)
