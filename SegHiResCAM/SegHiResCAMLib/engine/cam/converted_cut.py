@@ -7,6 +7,7 @@ many networks wrongly, and which ones depends on sizes and layers. Nothing is us
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
 from time import perf_counter
@@ -16,7 +17,7 @@ import torch
 from torch import nn
 
 from SegHiResCAMLib.engine.cam.leaf import Leaf, Target, gradients_at, leaves_at, recording_gradients, run_forward
-from SegHiResCAMLib.engine.cam.tail import Call, Tail, recorded_head
+from SegHiResCAMLib.engine.cam.tail import Call, Tail, graph_nodes, recorded_head
 from SegHiResCAMLib.engine.free_memory import refuse_out_of_memory
 from SegHiResCAMLib.engine.inference.openvino_network import Compiled, openvino_version
 from SegHiResCAMLib.kept_memory import release_memory
@@ -158,13 +159,16 @@ def _converted(
 
 
 def _used(network: nn.Module, leaf: Leaf, calls: Sequence[Call], inputs: torch.Tensor) -> list[bool]:
-    """Whether NaN in place of each output reaches the logits; the leaf's own does."""
-    found = []
-    for number, (module, output) in enumerate(calls[:-1]):
-        poisoned = [*calls[:number], (module, torch.full_like(output, torch.nan)), *calls[number + 1 :]]
-        with torch.no_grad(), Tail(network, leaf, lambda: None, poisoned).starting_from(calls[-1][1]):
-            found.append(bool(run_forward(network, [leaf], inputs).isnan().any()))
-    return [*found, True]
+    """Whether the logits depend on what each module before the leaf returned; on the leaf's own they do."""
+    marks = {module: torch.zeros((), requires_grad=True) for module, _ in calls[:-1]}
+    tail = Tail(network, leaf, lambda: None, calls)
+    with ExitStack() as stack, torch.inference_mode(False), torch.enable_grad(), tail.starting_from(calls[-1][1]):
+        for module, mark in marks.items():
+            add = module.register_forward_hook(lambda _module, _inputs, output, mark=mark: output + mark)
+            stack.callback(add.remove)
+        nodes = graph_nodes(run_forward(network, [leaf], inputs))
+    reached = {id(node.variable) for node in nodes if hasattr(node, "variable")}
+    return [*(id(marks[module]) in reached for module, _ in calls[:-1]), True]
 
 
 def _as_calls(parts: Sequence[Part], outputs: Sequence[torch.Tensor]) -> list[Call]:

@@ -160,8 +160,12 @@ def head_weights(network: nn.Module, leaf: Leaf, inputs: torch.Tensor, target: T
             handle.remove()
     leaf.reached()
     heads = [module for calls, module in convolutions if calls >= (leaf.call or leaf.calls)]
-    nodes = sorted(name for name in _nodes(logit) if name not in HARMLESS)
-    if nodes != ["ConvolutionBackward0"] or len(heads) != 1 or not is_pointwise(heads[0]):
+    names = [node.name() for node in graph_nodes(logit)]
+    if (
+        [name for name in names if name not in HARMLESS] != ["ConvolutionBackward0"]
+        or len(heads) != 1
+        or not is_pointwise(heads[0])
+    ):
         raise EngineError(
             "tail-not-1x1",
             f"Seg-CAM reads the weights of a 1x1 convolution that follows the layer, but more than that lies between '{leaf.name}' and "
@@ -196,12 +200,13 @@ def _copy(output: Any) -> Any:
     return output
 
 
-def _nodes(output: torch.Tensor) -> list[str]:
-    """The names of all operations in the graph of `output`."""
-    found, waiting = {}, [output.grad_fn]
+def graph_nodes(output: torch.Tensor) -> list[Any]:
+    """All operations in the graph of `output`, each once; they are torch's own, which has no type for them."""
+    found: dict[Any, None] = {}
+    waiting: list[Any] = [output.grad_fn]
     while waiting:
         node = waiting.pop()
         if node is not None and node not in found:
-            found[node] = node.name()
+            found[node] = None
             waiting += [following for following, _ in node.next_functions]
-    return list(found.values())
+    return list(found)
